@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+
+from pcr_rt.skeleton import FLIP, KEYPOINTS, LIMBS, SIGMAS, UPPER_BODY, slots_by_name
+
+
+def test_flip_swaps_sides_and_is_its_own_inverse() -> None:
+    # The published order of COCO's flip pairs.
+    assert FLIP.tolist() == [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    np.testing.assert_array_equal(FLIP[FLIP], np.arange(17))
+
+
+def test_sigmas_are_those_of_pycocotools() -> None:
+    from pycocotools.cocoeval import Params
+
+    np.testing.assert_allclose(SIGMAS, Params("keypoints").kpt_oks_sigmas)
+
+
+def test_limbs_join_a_tree_of_all_keypoints() -> None:
+    assert {joint for limb in LIMBS for joint in limb} == set(range(17))
+
+
+def test_halves() -> None:
+    assert [KEYPOINTS[i] for i in np.flatnonzero(~UPPER_BODY)] == [
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ]
+
+
+def test_slots_by_name_marks_unknown_joints() -> None:
+    assert slots_by_name(["left_knee", "neck", "nose"]).tolist() == [13, -1, 0]
