@@ -1,0 +1,127 @@
+"""ONNX Runtime: the engine that runs everywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.models import METADATA_KEY, ModelSpec, model_path, recognise
+
+__all__ = ["OnnxRuntimeEngine"]
+
+log = logging.getLogger(__name__)
+
+
+class OnnxRuntimeEngine:
+    """A model in an ONNX Runtime session.
+
+    model: a shipped name or the path of an .onnx file. spec: overrides what the file says of
+    itself. device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` (CUDA where ONNX Runtime can use it).
+    threads: CPU threads of the session, 0 for one a core. Raises ModelError when the file is
+    broken or its outputs contradict the spec, InputError when the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        spec: ModelSpec | None = None,
+        device: str = "auto",
+        threads: int = 0,
+    ) -> None:
+        path = model_path(model)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or _usable_cores()
+        providers, wanted = _providers(device)
+        try:
+            session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad file
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"The model file {path} cannot be loaded: {reason}") from None
+        used = session.get_providers()[0]
+        if wanted and used != "CUDAExecutionProvider":
+            raise InputError(
+                f"device={device!r} was asked for, but ONNX Runtime fell back to the CPU: install"
+                " onnxruntime-gpu with the CUDA libraries that it names, or use device='cpu'."
+            )
+        entry, exits = session.get_inputs()[0], session.get_outputs()
+        shapes = [exit_.shape for exit_ in exits]
+        metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if spec is None and metadata is not None:
+            spec = ModelSpec.from_json(metadata)
+        self.spec = spec or recognise(path.stem, entry.shape, shapes)
+        self.spec.check_outputs(shapes)
+        self._check_input(entry.shape)
+        self.provider = used.removesuffix("ExecutionProvider").lower()
+        self._session: ort.InferenceSession | None = session
+        self._input = entry.name
+        self._dtype = np.float16 if "float16" in entry.type else np.float32
+        self._fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+        log.info("%s runs on ONNX Runtime (%s)", self.spec.name, self.provider)
+
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """All outputs for images (N, 3, H, W), in one call where the model's batch is open."""
+        if self._session is None:
+            raise InputError(f"The engine of {self.spec.name!r} is closed.")
+        images = np.ascontiguousarray(images, dtype=self._dtype)
+        step = self._fixed_batch
+        if step is None or step == len(images):
+            outputs: list[NDArray[Any]] = self._session.run(None, {self._input: images})
+            return outputs
+        parts = []
+        for start in range(0, len(images), step):
+            part = images[start : start + step]
+            short = step - len(part)
+            if short:
+                part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
+            result = self._session.run(None, {self._input: part})
+            parts.append([output[: step - short] for output in result])
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def _check_input(self, shape: list[Any]) -> None:
+        want = (3, self.spec.input_size[1], self.spec.input_size[0])
+        fits = len(shape) == 4 and all(
+            have == size or not isinstance(have, int)
+            for have, size in zip(shape[1:], want, strict=True)
+        )
+        if not fits:
+            raise ModelError(
+                f"The input {tuple(shape)} of model {self.spec.name!r} does not take"
+                f" {('N', *want)} as its spec says."
+            )
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use; ONNX Runtime itself counts the whole machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _providers(device: str) -> tuple[list[Any], bool]:
+    """Providers for a session, and whether CUDA must be among them."""
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise InputError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:<number>'.")
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
+    if kind == "cuda" and not available:
+        raise InputError(
+            f"device={device!r} needs a GPU build of ONNX Runtime, and the installed one has only"
+            f" {', '.join(ort.get_available_providers())}: pip install onnxruntime-gpu, or use"
+            " device='cpu'."
+        )
+    cuda: list[Any] = [("CUDAExecutionProvider", {"device_id": int(index or 0)})]
+    use = cuda if available and kind != "cpu" else []
+    return [*use, "CPUExecutionProvider"], kind == "cuda"

@@ -1,0 +1,185 @@
+"""What a model file says of itself, and where the shipped models lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from pcr_rt.errors import ModelError
+from pcr_rt.geometry import Size, Transform
+
+__all__ = ["METADATA_KEY", "ModelSpec", "model_path", "recognise", "shipped_models"]
+
+METADATA_KEY = "pcr_rt"
+FORMAT = 1
+
+Kind = Literal["heatmap", "simcc", "boxes"]
+Layout = Literal["rtmdet", "yolox", "dets"]
+PersonScore = Literal["mean>0.2", "mean", "mean_sq"]
+Decode = Literal["none", "quarter", "dark"]
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How to feed a model and how to read it; stored as JSON in the ONNX metadata.
+
+    kind: ``heatmap`` (N, 17, h, w), ``simcc`` (two outputs, (N, 17, W split), (N, 17, H split)) or
+    ``boxes`` in one of the layouts of ``decode_boxes``. input_size: (w, h). mean, std: grey levels
+    in the order of ``colour``. transform, padding: the crop (see ``pcr_rt.geometry``). decode,
+    sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
+    the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
+    provenance: free facts for the model card (data hashes, recipe, AP, licences).
+    """
+
+    name: str
+    kind: Kind
+    input_size: Size
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    colour: Literal["rgb", "bgr"] = "rgb"
+    transform: Transform = "udp"
+    padding: float = 1.25
+    decode: Decode = "dark"
+    sigma: float = 2.0
+    person_score: PersonScore = "mean"
+    split: float = 2.0
+    layout: Layout = "rtmdet"
+    fill: float = 114.0
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(ModelSpec)
+        for key in (f.name for f in dataclasses.fields(self)):
+            allowed, value = get_args(hints[key]), getattr(self, key)
+            if isinstance(value, str) and allowed and value not in allowed:
+                raise ModelError(
+                    f"The model's spec says {key} = {value!r}; allowed are {', '.join(allowed)}."
+                )
+        numbers = (*self.input_size, *self.std, self.padding, self.sigma, self.split)
+        if not all(math.isfinite(n) and n > 0 for n in numbers):
+            raise ModelError(
+                "The model's spec needs positive input_size, std, padding, sigma and split."
+            )
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether the model finds people rather than keypoints."""
+        return self.kind == "boxes"
+
+    def to_json(self) -> str:
+        """The spec as the JSON that goes into the model file."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """The spec that `to_json` wrote. Raises ModelError for anything else."""
+        try:
+            table = dict(json.loads(text))
+            version = table.pop("format", None)
+            if version != FORMAT:
+                raise ModelError(
+                    f"The model's spec has format {version!r}, this version of PCR-RT reads"
+                    f" {FORMAT}: export the model again or update PCR-RT."
+                )
+            for key in ("input_size", "mean", "std"):
+                if key in table:
+                    table[key] = tuple(table[key])
+            return cls(**table)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"The model's spec cannot be read: {error}.") from None
+
+    def check_outputs(self, shapes: Sequence[Sequence[Any]]) -> None:
+        """Raise ModelError when output shapes contradict the spec; unknown sizes are not ints."""
+        ranks = [len(shape) for shape in shapes]
+        joints = [shape[1] if len(shape) > 1 else None for shape in shapes]
+        last = [shape[-1] if shape else None for shape in shapes]
+        if self.kind == "heatmap":
+            right = ranks[:1] == [4] and (joints[0] == 17 or not _known(joints[0]))
+        elif self.kind == "simcc":
+            right = ranks == [3, 3] and all(j == 17 or not _known(j) for j in joints)
+            for axis in (0, 1):
+                length = round(self.input_size[axis] * self.split)
+                right = right and (last[axis] == length or not _known(last[axis]))
+        elif self.layout == "rtmdet":
+            right = ranks == [4, 4, 4] and all(n == 5 or not _known(n) for n in last)
+        else:
+            right = ranks[:1] == [3] and (
+                not _known(last[0]) or last[0] == 5 or self.layout == "yolox" and last[0] > 5
+            )
+        if not right:
+            raise ModelError(
+                f"The outputs {[tuple(s) for s in shapes]} of model {self.name!r} contradict its"
+                f" spec (kind {self.kind!r}): give the ModelSpec that fits the file."
+            )
+
+
+def _known(size: Any) -> bool:
+    return isinstance(size, int)
+
+
+def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> ModelSpec:
+    """The spec of a file without metadata, by its shapes; raises ModelError where nothing fits.
+
+    Known are RTMPose-like SimCC models, plain heatmap models of 17 keypoints (read as PP-TinyPose:
+    ``msra``, DARK), YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. Sizes that the file
+    leaves open become 640x640 for detectors; a pose model with an open size needs a ModelSpec.
+    """
+    height, width = input_shape[2:4] if len(input_shape) == 4 else (None, None)
+    fixed = _known(height) and _known(width)
+    size = (width, height) if fixed else (640, 640)
+    ranks = [len(shape) for shape in outputs]
+    bgr_mean, bgr_std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
+    if fixed and ranks == [3, 3] and [s[1] for s in outputs] == [17, 17]:
+        split = outputs[0][2] / width if _known(outputs[0][2]) else 2.0
+        return ModelSpec(name, "simcc", size, transform="msra", split=split)
+    if fixed and ranks == [4] and outputs[0][1] == 17:
+        rows = outputs[0][2]
+        sigma = rows / 32 if _known(rows) else height / 128
+        return ModelSpec(name, "heatmap", size, transform="msra", sigma=sigma)
+    if ranks == [3] and _known(outputs[0][2]) and outputs[0][2] >= 6:
+        return ModelSpec(
+            name, "boxes", size, (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox"
+        )
+    if ranks == [3, 2] and outputs[0][2] == 5:
+        return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="dets")
+    if ranks == [4, 4, 4] and all(shape[3] == 5 for shape in outputs):
+        return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="rtmdet")
+    raise ModelError(
+        f"{name} has no PCR-RT metadata and its outputs {[tuple(s) for s in outputs]} are of no"
+        " known kind: pass a ModelSpec that says how to read it."
+    )
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that are in the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
+
+
+def model_path(model: str | Path) -> Path:
+    """The file of a model, given by its shipped name or by a path.
+
+    Raises ModelError when neither exists.
+    """
+    path = Path(model)
+    if not path.suffix:
+        path = WEIGHTS / f"{model}.onnx"
+        if not path.is_file():
+            raise ModelError(
+                f"There is no model {str(model)!r}; shipped are {', '.join(shipped_models())}, or"
+                " give the path of an .onnx file."
+            )
+    if not path.is_file():
+        raise ModelError(f"The model file {path} does not exist.")
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path} is not an .onnx file, the only kind that can be loaded.")
+    return path

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcr_rt.errors import ModelError
+from pcr_rt.models import ModelSpec, model_path, recognise, shipped_models
+
+
+def test_spec_survives_json() -> None:
+    spec = ModelSpec("x", "simcc", (192, 256), transform="msra", provenance={"ap": 0.5})
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"kind": "voxels"}, "voxels"),
+        ({"transform": "mmpose"}, "mmpose"),
+        ({"format": 99}, "99"),
+        ({"input_size": [0, 256]}, "input_size"),
+        ({"surprise": 1}, "surprise"),
+        ({"std": [1, 1, float("nan")]}, "std"),
+    ],
+)
+def test_wrong_spec_is_refused(change: dict[str, Any], word: str) -> None:
+    table = json.loads(ModelSpec("x", "heatmap", (192, 256)).to_json())
+    with pytest.raises(ModelError, match=word):
+        ModelSpec.from_json(json.dumps({**table, **change}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', '{"format": 1}'])
+def test_garbage_metadata_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shapes", "fits"),
+    [
+        (ModelSpec("a", "heatmap", (192, 256)), [["N", 17, 64, 48]], True),
+        (ModelSpec("a", "heatmap", (192, 256)), [["N", 133, 64, 48]], False),
+        (ModelSpec("a", "heatmap", (192, 256)), [["N", 17, 2]], False),
+        (ModelSpec("a", "simcc", (192, 256)), [[1, 17, 384], [1, 17, 512]], True),
+        (ModelSpec("a", "simcc", (192, 256)), [[1, 17, 512], [1, 17, 384]], False),
+        (ModelSpec("a", "boxes", (320, 320)), [["b", 40, 40, 5]] * 3, True),
+        (ModelSpec("a", "boxes", (320, 320)), [["b", 40, 40, 6]] * 3, False),
+        (ModelSpec("a", "boxes", (416, 416), layout="yolox"), [[1, 3549, 85]], True),
+        (ModelSpec("a", "boxes", (320, 320), layout="dets"), [["b", "n", 4], ["b", "n"]], False),
+    ],
+)
+def test_outputs_are_held_against_the_spec(
+    spec: ModelSpec, shapes: list[list[Any]], fits: bool
+) -> None:
+    if fits:
+        spec.check_outputs(shapes)
+    else:
+        with pytest.raises(ModelError, match="contradict"):
+            spec.check_outputs(shapes)
+
+
+@pytest.mark.parametrize(
+    ("entry", "outputs", "expected"),
+    [
+        ([1, 3, 256, 192], [[1, 17, 384], [1, 17, 512]], ("simcc", (192, 256), "msra")),
+        (["N", 3, 256, 192], [["N", 17, 64, 48]], ("heatmap", (192, 256), "msra")),
+    ],
+)
+def test_pose_models_are_recognised(
+    entry: list[Any], outputs: list[list[Any]], expected: tuple[Any, ...]
+) -> None:
+    spec = recognise("other", entry, outputs)
+    assert (spec.kind, spec.input_size, spec.transform) == expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "outputs", "layout", "size"),
+    [
+        ([1, 3, 416, 416], [[1, 3549, 85]], "yolox", (416, 416)),
+        (["b", 3, "h", "w"], [["b", "n", 5], ["b", "n"]], "dets", (640, 640)),
+        ([1, 3, 320, 320], [[1, 40, 40, 5], [1, 20, 20, 5], [1, 10, 10, 5]], "rtmdet", (320, 320)),
+    ],
+)
+def test_detectors_are_recognised(
+    entry: list[Any], outputs: list[list[Any]], layout: str, size: tuple[int, int]
+) -> None:
+    spec = recognise("other", entry, outputs)
+    assert (spec.kind, spec.layout, spec.input_size) == ("boxes", layout, size)
+
+
+def test_unknown_model_is_refused_with_the_repair() -> None:
+    with pytest.raises(ModelError, match="pass a ModelSpec"):
+        recognise("classifier", ["N", 3, 224, 224], [["N", 1000]])
+
+
+def test_model_path(tmp_path: Path) -> None:
+    assert model_path("rtmdet-nano").is_file()
+    assert {"pcr-tiny", "pcr-lite", "rtmdet-nano"} <= set(shipped_models())
+    for wrong, word in (
+        ("pcr-huge", "shipped are"),
+        (tmp_path / "no.onnx", "does not exist"),
+        (__file__, "not an .onnx"),
+    ):
+        with pytest.raises(ModelError, match=word):
+            model_path(wrong)
