@@ -1,0 +1,273 @@
+"""The Lite-HRNet-style encoder of PP-TinyPose: shuffle units at up to four resolutions in parallel.
+
+Architecture after Yu et al., "Lite-HRNet: A Lightweight High-Resolution Network" (2021), in its
+"naive wider" form: plain shuffle units without conditional channel weighting. The published
+weights have their batch norms folded in, so every layer here is a convolution with a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcr_rt.errors import MissingDependencyError, ModelError
+from pcr_rt.training.networks.encoder import Encoder
+
+__all__ = ["LiteHRNetEncoder", "load_tinypose", "load_tinypose_head"]
+
+_WIDTHS = (40, 80, 160, 320)
+# Stage s runs on s + 2 resolutions; so many modules has each.
+_MODULES_PER_STAGE = (2, 4, 2)
+
+
+def _pointwise(in_channels: int, out_channels: int, relu: bool = True) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    return nn.Sequential(conv, nn.ReLU()) if relu else nn.Sequential(conv)
+
+
+def _depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels)
+
+
+def _separable(
+    in_channels: int, out_channels: int, stride: int = 1, relu: bool = True
+) -> nn.Sequential:
+    return nn.Sequential(
+        _depthwise(in_channels, stride), *_pointwise(in_channels, out_channels, relu)
+    )
+
+
+def _interleave(a: Tensor, b: Tensor) -> Tensor:
+    """Concatenate two halves and shuffle in two groups: channels a0, b0, a1, b1, ..."""
+    return torch.stack((a, b), dim=2).flatten(1, 2)
+
+
+class _Stem(nn.Module):
+    """(N, 3, H, W) -> (N, 32, H/4, W/4)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1), nn.ReLU())
+        self.short = _separable(16, 16, stride=2)
+        self.long = nn.Sequential(*_pointwise(16, 32), *_separable(32, 16, stride=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.first(x).chunk(2, dim=1)
+        return _interleave(self.short(a), self.long(b))
+
+
+class _ShuffleUnit(nn.Module):
+    """One half of the channels passes, the other is convolved; then both are interleaved."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.branch = nn.Sequential(*_pointwise(half, half), *_separable(half, half))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        return _interleave(a, self.branch(b))
+
+
+def _downsampling(in_channels: int, out_channels: int, times: int) -> nn.Sequential:
+    """So many separable convolutions of stride 2; the last one widens and has no ReLU."""
+    steps = [_separable(in_channels, in_channels, stride=2) for _ in range(times - 1)]
+    return nn.Sequential(*steps, _separable(in_channels, out_channels, stride=2, relu=False))
+
+
+class _Module(nn.Module):
+    """Two shuffle units on each branch, then every branch receives the sum of all."""
+
+    def __init__(self, branches: int) -> None:
+        super().__init__()
+        self.units = nn.ModuleList(
+            nn.Sequential(_ShuffleUnit(c), _ShuffleUnit(c)) for c in _WIDTHS[:branches]
+        )
+        # fuse[i][j] brings branch j to the width and resolution of branch i.
+        self.fuse = nn.ModuleList(
+            nn.ModuleList(self._exchange(j, i) for j in range(branches)) for i in range(branches)
+        )
+
+    @staticmethod
+    def _exchange(source: int, target: int) -> nn.Module:
+        if source == target:
+            return nn.Identity()
+        if source < target:
+            return _downsampling(_WIDTHS[source], _WIDTHS[target], target - source)
+        return nn.Sequential(
+            *_pointwise(_WIDTHS[source], _WIDTHS[target], relu=False),
+            nn.Upsample(scale_factor=2.0 ** (source - target), mode="nearest"),
+        )
+
+    def forward(self, inputs: list[Tensor]) -> list[Tensor]:
+        maps = [units(x) for units, x in zip(self.units, inputs, strict=True)]
+        fused = []
+        for i, exchanges in enumerate(self.fuse):
+            assert isinstance(exchanges, nn.ModuleList)
+            # As the weights were trained: the finest branch counts twice in every sum, and
+            # branches below it receive its sum instead of its own map.
+            total = 2.0 * exchanges[0](maps[0])
+            for j in range(1, len(maps)):
+                total = total + exchanges[j](maps[j])
+            if i == 0:
+                maps[0] = total
+            fused.append(F.relu(total))
+        return fused
+
+
+class LiteHRNetEncoder(Encoder):
+    """(N, 3, H, W) -> (N, 40, H/4, W/4); H and W are multiples of 32.
+
+    Input: RGB, normalised with ImageNet's mean and standard deviation.
+    """
+
+    channels = 40
+    stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _Stem()
+        self.first_transition = nn.ModuleList(
+            (_separable(32, _WIDTHS[0]), _separable(32, _WIDTHS[1], stride=2))
+        )
+        # transitions[s] opens the branch that stage s + 1 adds.
+        self.transitions = nn.ModuleList(
+            _separable(a, b, stride=2) for a, b in pairwise(_WIDTHS[1:])
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_Module(s + 2) for _ in range(count)))
+            for s, count in enumerate(_MODULES_PER_STAGE)
+        )
+        # merge[b] narrows branch b to the width of branch b - 1, on the way back up.
+        self.merge = nn.ModuleList(
+            _separable(c, _WIDTHS[max(b - 1, 0)]) for b, c in enumerate(_WIDTHS)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features that enter the prediction head."""
+        x = self.stem(x)
+        maps = [transition(x) for transition in self.first_transition]
+        for s, stage in enumerate(self.stages):
+            if s > 0:
+                maps.append(self.transitions[s - 1](maps[-1]))
+            maps = stage(maps)
+        x = self.merge[-1](maps[-1])
+        for b in range(len(maps) - 2, -1, -1):
+            up = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+            x = self.merge[b](maps[b] + up)
+        return x
+
+
+def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
+    """Fill the encoder with the weights of PP-TinyPose's ONNX file.
+
+    Raises ModelError where the file's convolutions are not those of the encoder.
+    """
+    published = _published_convolutions(path)
+    own = list(_in_published_order(encoder))
+    if len(published) != len(own) + 1:
+        raise ModelError(
+            f"{path} has {len(published)} convolutions, PP-TinyPose has {len(own) + 1}; "
+            "give the file of PP-TinyPose 256x192."
+        )
+    with torch.no_grad():
+        for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=False)):
+            assert convolution.bias is not None
+            if weight.shape != convolution.weight.shape or bias.shape != convolution.bias.shape:
+                raise ModelError(
+                    f"{path}: convolution {number} is {tuple(weight.shape)}, PP-TinyPose has "
+                    f"{tuple(convolution.weight.shape)}; give the file of PP-TinyPose 256x192."
+                )
+            convolution.weight.copy_(weight)
+            convolution.bias.copy_(bias)
+
+
+def load_tinypose_head(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
+    """Weight (17, 40, 1, 1) and bias (17,) of PP-TinyPose's prediction head."""
+    weight, bias = _published_convolutions(path)[-1]
+    if weight.shape != (17, LiteHRNetEncoder.channels, 1, 1):
+        raise ModelError(
+            f"{path} ends in a convolution {tuple(weight.shape)}, not in PP-TinyPose's head; "
+            "give the file of PP-TinyPose 256x192."
+        )
+    return weight, bias
+
+
+def _published_convolutions(path: str | PathLike[str]) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of each convolution of an ONNX file, in the order of its nodes."""
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Reading PP-TinyPose's weights needs onnx: pip install 'pcr-rt[train]'."
+        ) from error
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:
+        raise ModelError(f"{path} is not a readable ONNX file; give PP-TinyPose's.") from error
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    # A convolution's bias stands in an addition of its own behind it.
+    added = {
+        node.input[0]: node.input[1]
+        for node in graph.node
+        if node.op_type == "Add" and node.input[1] in constants
+    }
+    pairs = []
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        names = node.input[1], added.get(node.output[0])
+        if any(name not in constants for name in names):
+            raise ModelError(f"{path}: convolution {node.name!r} has no constant weight and bias.")
+        weight, bias = (
+            torch.from_numpy(numpy_helper.to_array(constants[name]).copy()) for name in names
+        )
+        pairs.append((weight.float(), bias.float().flatten()))
+    return pairs
+
+
+def _in_published_order(encoder: LiteHRNetEncoder) -> Iterator[nn.Conv2d]:
+    """The encoder's convolutions in the order of the ONNX nodes.
+
+    The file is sorted from its output backwards (depth first, a sum's terms from left to right),
+    so a branch's convolutions appear where its result is first needed.
+    """
+    modules = [module for module in encoder.stages.modules() if isinstance(module, _Module)]
+    seen: set[nn.Module] = set()
+
+    def layer(block: nn.Module) -> Iterator[nn.Conv2d]:
+        if block not in seen:
+            seen.add(block)
+            yield from (m for m in block.modules() if isinstance(m, nn.Conv2d))
+
+    def branch_input(depth: int, branch: int) -> Iterator[nn.Conv2d]:
+        if depth == 0:
+            yield from layer(encoder.stem)
+            yield from layer(encoder.first_transition[branch])
+        elif branch == len(modules[depth - 1].units):
+            yield from fused(depth - 1, branch - 1)
+            yield from layer(encoder.transitions[branch - 2])
+        else:
+            yield from fused(depth - 1, branch)
+
+    def branch_map(depth: int, branch: int) -> Iterator[nn.Conv2d]:
+        if modules[depth].units[branch] not in seen:
+            yield from branch_input(depth, branch)
+            yield from layer(modules[depth].units[branch])
+
+    def fused(depth: int, branch: int) -> Iterator[nn.Conv2d]:
+        for source, exchange in enumerate(modules[depth].fuse[branch].children()):
+            yield from branch_map(depth, source)
+            yield from layer(exchange)
+
+    last = len(modules) - 1
+    for branch in range(len(_WIDTHS)):
+        yield from fused(last, branch)
+    for block in reversed(encoder.merge):
+        yield from layer(block)
