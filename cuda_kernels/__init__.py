@@ -1,0 +1,1 @@
+"""The array operations around the networks; `reference` is their specification in NumPy."""

@@ -104,7 +104,7 @@ def _sample_upright(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> 
 
 
 def _sample_turned(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> None:
-    """Fill ``out`` (3, h, w) in BGR order for any affine ``matrix``."""
+    """Fill ``out`` (3, h, w) in BGR order for any affine ``matrix``; frame sides below 2^15."""
     v, u = np.indices(out.shape[1:], dtype=np.float64)
     columns = _taps(matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2], frame.shape[1])
     rows = _taps(matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2], frame.shape[0])

@@ -141,16 +141,20 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
     bgr_mean, bgr_std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
     if fixed and ranks == [3, 3] and [s[1] for s in outputs] == [17, 17]:
         split = outputs[0][2] / width if _known(outputs[0][2]) else 2.0
-        return ModelSpec(name, "simcc", size, transform="msra", split=split)
+        return ModelSpec(
+            name, "simcc", size, transform="msra", split=split, person_score="mean>0.2"
+        )
     if fixed and ranks == [4] and outputs[0][1] == 17:
         rows = outputs[0][2]
         sigma = rows / 32 if _known(rows) else height / 128
-        return ModelSpec(name, "heatmap", size, transform="msra", sigma=sigma)
+        return ModelSpec(
+            name, "heatmap", size, transform="msra", sigma=sigma, person_score="mean>0.2"
+        )
     if ranks == [3] and _known(outputs[0][2]) and outputs[0][2] >= 6:
         return ModelSpec(
             name, "boxes", size, (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox"
         )
-    if ranks == [3, 2] and outputs[0][2] == 5:
+    if ranks == [3, 2] and (outputs[0][2] == 5 or not _known(outputs[0][2])):
         return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="dets")
     if ranks == [4, 4, 4] and all(shape[3] == 5 for shape in outputs):
         return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="rtmdet")

@@ -40,9 +40,7 @@ def test_region_has_the_aspect_and_the_padding(
     np.testing.assert_allclose(centre[0], [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
 
 
-@pytest.mark.parametrize(
-    ("transform", "last"), [("udp", (191.0, 255.0)), ("msra", (192.0, 256.0))]
-)
+@pytest.mark.parametrize(("transform", "last"), [("udp", (191.0, 255.0)), ("msra", (192.0, 256.0))])
 def test_crop_spans_the_region(transform: str, last: tuple[float, float]) -> None:
     """x = cx + (u / span - 1/2) bw: u = 0 is the region's left border, u = span its right one."""
     matrix = crop_transform([[100, 50]], [[60, 80]], SIZE, transform)

@@ -40,11 +40,11 @@ def dets(*rows):
 def test_rtmdet_boxes_are_distances_from_grid_points():
     maps = rtmdet_maps(
         (0, 1, 2, (0.0, 1, 2, 3, 4), 0),  # the point (16, 8), score 1/2
-        (1, 1, 0, (np.log(3), -1, 5, 9, 6), 0),  # the point (0, 16), score 3/4
+        (1, 0, 1, (np.log(3), -1, 5, 9, 6), 0),  # the point (16, 0), score 3/4
         (2, 0, 0, (np.log(4), 0, 0, 40, 30), 0),  # the point (0, 0), score 4/5
     )
     ((boxes, scores),) = decode(maps)
-    np.testing.assert_allclose(boxes, [(0, 0, 40, 30), (1, 11, 9, 22), (15, 6, 19, 12)])
+    np.testing.assert_allclose(boxes, [(0, 0, 40, 30), (17, 0, 25, 6), (15, 6, 19, 12)])
     np.testing.assert_allclose(scores, [0.8, 0.75, 0.5], rtol=1e-6)
     assert boxes.dtype == scores.dtype == np.float32
 
@@ -52,10 +52,10 @@ def test_rtmdet_boxes_are_distances_from_grid_points():
 def test_each_frame_has_its_scale_and_its_borders():
     person = (0.0, 4, 4, 12, 12)
     maps = rtmdet_maps((0, 1, 1, person, 0), (0, 1, 1, person, 1), batch=3)
-    sizes = np.array([(64, 64), (35, 64), (64, 64)])
-    first, second, third = decode(maps, scales=np.array([0.5, 0.5, 1.0]), sizes=sizes)
+    sizes = np.array([(64, 64), (35, 128), (64, 64)])
+    first, second, third = decode(maps, scales=np.array([0.5, 0.25, 1.0]), sizes=sizes)
     np.testing.assert_allclose(first[0], [(8, 8, 40, 40)])
-    np.testing.assert_allclose(second[0], [(8, 8, 35, 40)])
+    np.testing.assert_allclose(second[0], [(16, 16, 35, 80)])
     assert third[0].shape == (0, 4)
     assert third[1].shape == (0,)
 
@@ -80,6 +80,14 @@ def test_yolox_grid_is_decoded():
     np.testing.assert_allclose(scores, [0.72, 0.3], rtol=1e-6)
 
 
+def test_yolox_sizes_beyond_floating_point_cover_the_frame():
+    output = np.zeros((1, 21, 85), np.float16)
+    output[0, 6, :6] = (0, 0, 6e4, 100, 1, 1)
+    with np.errstate(all="raise"):
+        ((boxes, _),) = decode([output], "yolox")
+    np.testing.assert_array_equal(boxes, [(0, 0, 100, 80)])
+
+
 def test_yolox_of_another_size_is_refused():
     with pytest.raises(ModelError, match="25 boxes where YOLOX gives 21 at 32x32"):
         decode([np.zeros((1, 25, 85), np.float32)], "yolox")
@@ -102,6 +110,12 @@ def test_order_threshold_and_limit():
     np.testing.assert_array_equal(boxes[:, 0], [1, 3, 0, 2])
     ((boxes, _),) = decode(dets(*rows), "dets", max_candidates=2)
     np.testing.assert_array_equal(boxes[:, 0], [1, 3])
+
+
+def test_equal_scores_keep_the_order_of_the_network():
+    rows = [(i, 0, i + 5, 5, 0.5 + 0.25 * (i % 2)) for i in range(90)]
+    ((boxes, _),) = decode(dets(*rows), "dets")
+    np.testing.assert_array_equal(boxes[:, 0], [*range(1, 90, 2), *range(0, 90, 2)])
 
 
 @pytest.mark.parametrize(

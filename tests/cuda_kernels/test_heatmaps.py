@@ -163,11 +163,21 @@ def test_nan_never_wins_and_never_spreads(method):
     assert np.isnan(holes[0, 0, 0, 0]), "the caller's maps are left alone"
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_dark_refines_beside_a_hole(value):
+    # The hole lies inside the smoothed neighbourhood, where the Gaussian has no heat.
+    maps = gaussians(32, 24, [(12.4, 15.6)], 2.0)
+    maps[0, 0, 16 - 7, 12 + 7] = value
+    keypoints, _ = decode_heatmaps(maps, IDENTITY, method="dark")
+    np.testing.assert_allclose(keypoints[0, 0], (12.4, 15.6), atol=0.05)
+
+
 def test_dark_where_nothing_is_positive():
     rng = np.random.default_rng(0)
     maps = rng.uniform(-2, -1, (3, 17, 20, 16)).astype(np.float32)
     args = maps, np.repeat(IDENTITY, 3, 0)
-    dark, _ = decode_heatmaps(*args, method="dark")
+    with np.errstate(all="raise"):
+        dark, _ = decode_heatmaps(*args, method="dark")
     quarter, _ = decode_heatmaps(*args, method="quarter")
     np.testing.assert_array_equal(dark, quarter)
 

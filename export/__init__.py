@@ -1,0 +1,1 @@
+"""From trained networks and foreign files to model files that carry their ModelSpec."""

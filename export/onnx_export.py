@@ -1,0 +1,122 @@
+"""torch -> ONNX: dynamic batch, simplified, metadata embedded, checked against torch."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxsim
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pcr_rt.errors import DataError, ModelError
+from pcr_rt.models import METADATA_KEY, ModelSpec
+
+__all__ = ["OPSET", "adopt_onnx", "export_onnx", "write_model"]
+
+log = logging.getLogger(__name__)
+
+OPSET = 17
+TOLERANCE = 1e-3
+
+
+class _Prediction(nn.Module):
+    """The network's last level alone, which is all that inference needs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        heatmaps: Tensor = self.network(images).levels[-1]
+        return heatmaps
+
+
+def export_onnx(
+    network: nn.Module, spec: ModelSpec, path: Path, *, crops: NDArray[np.float32] | None = None
+) -> float:
+    """Write ``network`` as an ONNX file for ``spec``; returns its largest difference from torch.
+
+    crops: normalised crops (N, 3, H, W) to compare on; noise without them. Raises ModelError when
+    the exported file differs by more than 1e-3, and DataError when it cannot be written.
+    """
+    module = _Prediction(network).eval()
+    width, height = spec.input_size
+    if crops is None:
+        crops = np.random.default_rng(0).standard_normal((2, 3, height, width)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        raw = Path(folder) / "raw.onnx"
+        torch.onnx.export(
+            module,
+            (torch.from_numpy(crops[:2]),),
+            str(raw),
+            input_names=["images"],
+            output_names=["heatmaps"],
+            dynamic_axes={"images": {0: "batch"}, "heatmaps": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(raw)
+        expected = module(torch.from_numpy(crops)).numpy()
+    write_model(model, spec, path)
+    difference = float(np.abs(_run(path, crops) - expected).max())
+    if difference > TOLERANCE:
+        path.unlink()
+        raise ModelError(
+            f"The exported {spec.name!r} differs from torch by {difference:.2g}, more than"
+            f" {TOLERANCE}: it was not written."
+        )
+    return difference
+
+
+def adopt_onnx(source: Path, spec: ModelSpec, path: Path, *, open_size: bool = False) -> None:
+    """Write a foreign ONNX file with an open batch and ``spec`` embedded.
+
+    open_size: height and width become free as well; right only for networks of plain
+    convolutional operations.
+    """
+    try:
+        model = onnx.load(source)
+    except Exception as error:
+        raise ModelError(f"The model file {source} cannot be read: {error}") from None
+    for value in (*model.graph.input, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        dims[0].dim_param = "batch"
+        if open_size:
+            is_input = value.name == model.graph.input[0].name
+            places = (2, 3) if is_input else (1, 2)
+            for axis, place in zip(("height", "width"), places, strict=True):
+                dims[place].dim_param = axis if is_input else f"{value.name}_{axis}"
+    del model.graph.value_info[:]
+    write_model(model, spec, path)
+
+
+def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Simplify ``model``, embed ``spec`` and write it; the file is whole or not there."""
+    simplified, valid = onnxsim.simplify(model)
+    if not valid:
+        raise ModelError(f"The simplified {spec.name!r} does not compute what the original does.")
+    del simplified.metadata_props[:]
+    simplified.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
+    simplified.doc_string = ""
+    onnx.checker.check_model(simplified)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(simplified.SerializeToString(deterministic=True))
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error}.") from None
+    log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+
+
+def _run(path: Path, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+
+    output: NDArray[np.float32] = OnnxRuntimeEngine(path, device="cpu").run(crops)[0]
+    return output

@@ -1,0 +1,116 @@
+"""People in a frame: a model file (RTMDet-nano is shipped, YOLOX and RTMDet load too) or a callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcr_rt.cuda_kernels import reference
+from pcr_rt.engines import Engine
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.models import ModelSpec
+
+__all__ = ["Boxes", "Detector", "as_boxes"]
+
+Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Boxes (N, 4) xyxy in frame pixels, scores (N,)."""
+
+IOU_THRESHOLD = 0.6
+MAX_BOXES = 100
+
+
+class Detector:
+    """A detector model behind one call: frames in, people's boxes and scores out.
+
+    model: a shipped name, the path of an .onnx file, or an engine whose spec has kind ``boxes``.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Engine = "rtmdet-nano",
+        *,
+        spec: ModelSpec | None = None,
+        device: str = "auto",
+    ) -> None:
+        if isinstance(model, (str, Path)):
+            model = OnnxRuntimeEngine(model, spec=spec, device=device)
+        if not model.spec.is_detector:
+            raise ModelError(
+                f"{model.spec.name!r} is a pose model (kind {model.spec.kind!r}), not a detector."
+            )
+        self.engine = model
+        self.spec = model.spec
+
+    def __call__(
+        self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = 0.3
+    ) -> list[Boxes]:
+        """Boxes of each frame (HxWx3 uint8 BGR), best first, at most 100 a frame."""
+        if not frames:
+            return []
+        spec = self.spec
+        images, scales = reference.letterbox(
+            frames, spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=spec.colour == "rgb"
+        )
+        sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
+        candidates = reference.decode_boxes(
+            self.engine.run(images),
+            spec.layout,
+            scales,
+            sizes,
+            input_size=spec.input_size,
+            score_threshold=score_threshold,
+        )
+        found = []
+        for boxes, scores in candidates:
+            boxes, scores = boxes.astype(np.float64), scores.astype(np.float64)
+            keep = reference.box_nms(boxes, scores, IOU_THRESHOLD, MAX_BOXES)
+            keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
+            found.append((boxes[keep], scores[keep]))
+        return found
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+
+DetectorLike = Detector | Callable[[NDArray[np.uint8]], Any]
+
+
+def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
+    """What a caller gave as boxes, checked.
+
+    boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score; size: the frame's (width, height).
+    Boxes that lie wholly outside the frame are dropped; others are kept as they are, since a crop
+    may reach over the border. Raises InputError for other shapes, for NaN or infinite values and
+    for boxes without area.
+    """
+    try:
+        rows = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("boxes must be numbers of shape (N, 4) xyxy or (N, 5) with a score.") from None
+    if rows.size == 0:
+        rows = rows.reshape(0, 5)
+    if rows.ndim != 2 or rows.shape[1] not in (4, 5):
+        raise InputError(
+            f"boxes have shape {rows.shape}; give (N, 4) xyxy, or (N, 5) with a score each."
+        )
+    if not np.isfinite(rows).all():
+        raise InputError("boxes hold NaN or infinite values: remove those rows.")
+    empty = (rows[:, 2] <= rows[:, 0]) | (rows[:, 3] <= rows[:, 1])
+    if empty.any():
+        row = int(np.flatnonzero(empty)[0])
+        raise InputError(
+            f"Box {row} is {rows[row, :4].tolist()}, without area: give x1, y1, x2, y2 with x2 > x1"
+            " and y2 > y1."
+        )
+    outside = (
+        (rows[:, 2] <= 0) | (rows[:, 3] <= 0) | (rows[:, 0] >= size[0]) | (rows[:, 1] >= size[1])
+    )
+    rows = rows[~outside]
+    scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
+    return rows[:, :4], scores

@@ -1,0 +1,1 @@
+"""Training in PyTorch: networks, data, losses, trainer. The runtime never imports this package."""

@@ -1,0 +1,1 @@
+"""Labelled people, augmentation, targets and the loader that feeds the trainer."""

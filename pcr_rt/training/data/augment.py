@@ -1,0 +1,118 @@
+"""Random views of a person: half body, scale, rotation and flip as one crop transform; colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirrored_crop
+from pcr_rt.skeleton import UPPER_BODY
+from pcr_rt.training.data.coco import Person
+
+__all__ = ["Augmentation", "draw_view", "photometric", "plain_view"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much the views vary; the defaults are HRNet's, colour and erasing are off.
+
+    rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), clipped at 2 sigma, the
+    rotation only with ``rotation_probability``. colour: largest change of brightness, contrast
+    and of each channel, as a fraction. erase: probability that one random rectangle is blanked.
+    """
+
+    flip: float = 0.5
+    rotation: float = 45.0
+    rotation_probability: float = 0.6
+    scale: float = 0.35
+    half_body: float = 0.3
+    colour: float = 0.0
+    erase: float = 0.0
+
+
+HALF_BODY_MIN_LABELLED = 8
+HALF_BODY_MIN_CHOSEN = 3
+HALF_BODY_PADDING = 1.5
+
+
+def plain_view(person: Person, size: Size, transform: Transform) -> NDArray[np.float64]:
+    """The crop transform (2, 3) of the person's box without any augmentation."""
+    centre, region = box_to_region(person.box, size[0] / size[1])
+    return crop_transform(centre, region, size, transform)[0]
+
+
+def draw_view(
+    person: Person,
+    size: Size,
+    heatmap: Size,
+    transform: Transform,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], bool]:
+    """A random crop transform (2, 3) from input pixels to the picture, and whether it mirrors."""
+    aspect = size[0] / size[1]
+    centre, region = box_to_region(person.box, aspect)
+    if rng.random() < augmentation.half_body:
+        half = _half_body(person, aspect, rng)
+        if half is not None:
+            centre, region = half
+    # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
+    scale, rotation = np.clip(rng.standard_normal(2), -2, 2)
+    turn, mirror = rng.random(2)
+    degrees = augmentation.rotation * rotation * (turn < augmentation.rotation_probability)
+    region = region * (1 + augmentation.scale * scale).clip(0.3)
+    matrix = crop_transform(centre, region, size, transform, np.deg2rad(degrees))
+    flipped = bool(mirror < augmentation.flip)
+    if flipped:
+        matrix = mirrored_crop(matrix, size, heatmap, transform)
+    return matrix[0], flipped
+
+
+def _half_body(
+    person: Person, aspect: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The region of the upper or the lower half's keypoints, or None when too few are labelled."""
+    labelled = (person.weights > 0) & (person.amplitudes > 0.3)
+    if labelled.sum() < HALF_BODY_MIN_LABELLED:
+        return None
+    halves = [labelled & UPPER_BODY, labelled & ~UPPER_BODY]
+    chosen = halves[int(rng.random() > 0.5)]
+    if chosen.sum() < HALF_BODY_MIN_CHOSEN:
+        return None
+    points = person.keypoints[chosen]
+    box = np.concatenate([points.min(0), points.max(0)])
+    if min(box[2:] - box[:2]) <= 1:
+        return None
+    return box_to_region(box, aspect, HALF_BODY_PADDING)
+
+
+def photometric(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Random colour and one erased rectangle for each picture of a batch, on its device.
+
+    images: (N, 3, H, W) float in 0..255; the generator lives on the CPU. Returns the same shape.
+    """
+    n, _, height, width = images.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator).to(images.device)
+
+    draws = uniform(n, 5, 1, 1) * 2 - 1
+    erased = uniform(n, 1, 1, 1) < augmentation.erase
+    spans = uniform(n, 4, 1, 1)
+    if augmentation.colour:
+        images = images * (1 + augmentation.colour / 2 * draws[:, 2:])
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) * (1 + augmentation.colour * draws[:, :1]) + mean
+        images = (images + 128 * augmentation.colour * draws[:, 1:2]).clamp(0, 255)
+    if augmentation.erase:
+        size_y, size_x = 0.1 + 0.25 * spans[:, :1], 0.1 + 0.25 * spans[:, 1:2]
+        top, left = spans[:, 2:3] * (1 - size_y), spans[:, 3:] * (1 - size_x)
+        y = torch.linspace(0, 1, height, device=images.device).view(1, 1, -1, 1)
+        x = torch.linspace(0, 1, width, device=images.device).view(1, 1, 1, -1)
+        inside = (y > top) & (y < top + size_y) & (x > left) & (x < left + size_x)
+        images = torch.where(inside & erased, 127.5 * (1 + draws[:, 1:2]), images)
+    return images

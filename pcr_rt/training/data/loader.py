@@ -1,0 +1,120 @@
+"""Batches of augmented crops: a deterministic order, threads that read, uint8 until the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pcr_rt.errors import DataError
+from pcr_rt.geometry import (
+    Size,
+    Transform,
+    apply_transform,
+    heatmap_to_input,
+    invert_transform,
+)
+from pcr_rt.skeleton import FLIP
+from pcr_rt.training.data.augment import Augmentation, draw_view
+from pcr_rt.training.data.coco import Person
+
+__all__ = ["Batch", "Loader", "View", "to_heatmap"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one training stage looks at: input and map size (w, h), convention, augmentation."""
+
+    size: Size
+    heatmap: Size
+    transform: Transform
+    augmentation: Augmentation
+
+
+class Batch(NamedTuple):
+    """images (N, H, W, 3) uint8 RGB; points (N, 17, 2) in input pixels; amplitudes, weights."""
+
+    images: Tensor
+    points: Tensor
+    amplitudes: Tensor
+    weights: Tensor
+
+
+class Loader:
+    """Batch ``i`` of an endless, shuffled pass over ``people``; the same for the same seed.
+
+    Each pass is a new permutation, and sample ``k`` of the whole run has a random generator of its
+    own, so a run that resumes at step ``i`` sees what an uninterrupted one would have seen.
+    """
+
+    def __init__(
+        self, people: Sequence[Person], view: View, *, batch: int, seed: int, threads: int = 1
+    ) -> None:
+        if not people:
+            raise DataError("There is nobody to train on: the data sets hold no labelled person.")
+        self.people, self.view, self.batch, self.seed, self.threads = (
+            people,
+            view,
+            batch,
+            seed,
+            threads,
+        )
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return max(len(self.people) // self.batch, 1)
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches ``first`` to ``last - 1``, read ahead by threads."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            ahead: list[list[Future[tuple[NDArray[np.uint8], NDArray[np.float64]]]]] = []
+            for step in range(first, last + 2):
+                if step < last:
+                    samples = range(step * self.batch, (step + 1) * self.batch)
+                    ahead.append([pool.submit(self._sample, k) for k in samples])
+                if step >= first + 2 and ahead:
+                    yield self._collate([future.result() for future in ahead.pop(0)])
+
+    def _sample(self, k: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Crop (H, W, 3) RGB and its keypoints (17, 4): x, y, amplitude, weight."""
+        turn, place = divmod(k, len(self.people))
+        person = self.people[int(self._order(turn)[place])]
+        rng = np.random.default_rng((self.seed, 1, k))
+        view = self.view
+        matrix, flipped = draw_view(
+            person, view.size, view.heatmap, view.transform, view.augmentation, rng
+        )
+        frame = cv2.imread(str(person.image))
+        if frame is None:
+            raise DataError(f"The picture {person.image} cannot be read.")
+        crop = cv2.warpAffine(
+            frame, matrix, view.size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        points = apply_transform(invert_transform(matrix), person.keypoints)
+        keypoints = np.column_stack([points, person.amplitudes, person.weights])
+        return crop[..., ::-1], keypoints[FLIP] if flipped else keypoints
+
+    def _order(self, turn: int) -> NDArray[np.intp]:
+        cached: tuple[int, NDArray[np.intp]] | None = getattr(self, "_cached_order", None)
+        if cached is None or cached[0] != turn:
+            order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.people))
+            cached = self._cached_order = (turn, order)
+        return cached[1]
+
+    def _collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.float64]]]) -> Batch:
+        images = torch.from_numpy(np.stack([image for image, _ in samples]))
+        keypoints = torch.from_numpy(np.stack([k for _, k in samples]).astype(np.float32))
+        return Batch(images, keypoints[..., :2], keypoints[..., 2], keypoints[..., 3])
+
+
+def to_heatmap(points: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
+    """Input pixels (..., 2) to samples of a map of ``heatmap`` = (w, h)."""
+    step = heatmap_to_input(heatmap, size, transform)
+    return points / torch.tensor(step, dtype=points.dtype, device=points.device)

@@ -1,0 +1,138 @@
+"""Pseudo-labels: a teacher's keypoints for people whose boxes are known.
+
+The teacher is any estimator. Where people have labels made by hand, these come first, or count
+only where the teacher agrees.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.errors import DataError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.media import read_image
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS, SIGMAS
+
+__all__ = ["Rule", "label_people", "merge"]
+
+log = logging.getLogger(__name__)
+
+Rule = Literal["teacher", "labels-first", "agreement"]
+
+AGREE_OKS = 0.5
+TRUSTED_SHARE = 0.7
+SURE_SCORE = 0.5
+MIN_SURE_KEYPOINTS = 5
+HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
+
+
+def label_people(
+    estimator: PoseEstimator,
+    annotations: Path,
+    images: Path,
+    output: Path,
+    *,
+    rule: Rule = "teacher",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write ``annotations`` with the teacher's keypoints to ``output``; the number of people.
+
+    annotations: COCO JSON whose annotations have boxes; ``keypoints`` are used by the rules
+    ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
+    amplitude of each training target. With the rule ``teacher`` people with fewer than five
+    keypoints of score 0.5 are left out. The estimator must keep all people (threshold 0, no NMS).
+    """
+    try:
+        data: dict[str, Any] = json.loads(annotations.read_text())
+        records = {record["id"]: record for record in data["images"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{annotations} is no COCO JSON with images: {error!r}.") from None
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in data["annotations"]:
+        if not annotation.get("iscrowd") and min(annotation["bbox"][2:]) > 0:
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    labelled = []
+    for done, (image_id, people) in enumerate(by_image.items()):
+        frame = read_image(images / records[image_id]["file_name"])
+        boxes = np.array([a["bbox"] for a in people], dtype=np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        poses = estimator(frame, boxes=boxes)
+        if len(poses) != len(people):
+            raise DataError(
+                f"Image {image_id} of {annotations} has a box outside of its picture: remove it."
+            )
+        labelled += _labelled(people, poses, rule)
+        progress(done + 1, len(by_image))
+    part = output.with_name(f".{output.name}.part")
+    try:
+        part.write_text(json.dumps({**data, "annotations": labelled}))
+        part.replace(output)
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error}.") from None
+    log.info("%s: %d people", output, len(labelled))
+    return len(labelled)
+
+
+def _labelled(
+    people: list[dict[str, Any]], poses: Poses, rule: Rule
+) -> list[dict[str, Any]]:
+    result = []
+    for annotation, keypoints, scores in zip(
+        people, poses.keypoints, poses.keypoint_scores, strict=True
+    ):
+        if rule == "teacher" and (scores > SURE_SCORE).sum() < MIN_SURE_KEYPOINTS:
+            continue
+        merged, amplitudes = merge(annotation, keypoints, scores, rule)
+        result.append(
+            {
+                **annotation,
+                "keypoints": [round(float(v), 2) for v in merged.ravel()],
+                "keypoint_scores": [round(float(v), 3) for v in amplitudes],
+                "num_keypoints": int((merged[:, 2] > 0).sum()),
+            }
+        )
+    return result
+
+
+def merge(
+    annotation: Mapping[str, Any],
+    keypoints: NDArray[Any],
+    scores: NDArray[Any],
+    rule: Rule,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keypoints (17, 3) as x, y, v and target amplitudes (17,) of one person.
+
+    ``teacher``: the teacher's keypoints with their scores. ``labels-first``: labelled keypoints
+    with amplitude 1, the teacher's elsewhere. ``agreement``, for noisy labels: labelled keypoints
+    only where the teacher lies close (keypoint similarity above 0.5), hips from the teacher, who
+    follows COCO's convention, and unlabelled keypoints from the teacher only for people on whom
+    both agree in 70 % of the labels.
+    """
+    merged = np.column_stack([keypoints, np.ones(len(keypoints))]).astype(np.float64)
+    amplitudes = np.clip(np.asarray(scores, dtype=np.float64), 0, 1)
+    if rule == "teacher" or "keypoints" not in annotation:
+        return merged, amplitudes
+    label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+    labelled = label[:, 2] > 0
+    use = labelled.copy()
+    if rule == "agreement":
+        distance = np.square(label[:, :2] - keypoints).sum(1)
+        similarity = np.exp(-distance / (2 * annotation["area"] * np.square(2 * SIGMAS)))
+        agreed = labelled & (similarity > AGREE_OKS)
+        merged[labelled & ~agreed, 2] = 0
+        if agreed.sum() < TRUSTED_SHARE * labelled.sum():
+            merged[~labelled, 2] = 0
+        use = agreed
+        use[HIPS] = False
+    merged[use, :2] = label[use, :2]
+    merged[use, 2] = 2
+    amplitudes[use] = 1
+    return merged, amplitudes

@@ -1,0 +1,175 @@
+"""Recipes: what to train, on what, for how long. A TOML file, checked before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pcr_rt.errors import DataError
+from pcr_rt.training.data.augment import Augmentation
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["DataSet", "Input", "Optimizer", "Recipe", "Stage", "Validation", "load_recipe"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """How crops enter the network. mean, std: RGB, in grey levels 0..255."""
+
+    transform: Literal["udp", "msra"] = "udp"
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One source of labelled people; paths are relative to the data folder.
+
+    weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
+    pictures with id % 5 == 0, "dev" keeps only these (DESIGN of the split: docs/training.md).
+    """
+
+    annotations: str
+    images: str
+    weight: float = 1.0
+    repeat: int = 1
+    min_keypoints: int = 1
+    fold: Literal["all", "train", "dev"] = "all"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the schedule with its own input size (w, h) and rates.
+
+    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it.
+    """
+
+    size: tuple[int, int]
+    epochs: float
+    rate: float = 1e-3
+    encoder_rate: float = 1.0
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup_steps: int = 0
+    steps: tuple[float, ...] = ()
+    final_rate: float = 0.01
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW (Adam at weight_decay 0). frozen_norms: batch norms of the encoder keep their
+    statistics. clip: largest gradient norm, 0 for none. ema: decay of the averaged weights."""
+
+    batch: int = 128
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    ema: float = 0.999
+    auxiliary_weight: float = 1.0
+    frozen_norms: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Where checkpoints are chosen, and every how many steps."""
+
+    annotations: str
+    images: str
+    fold: Literal["all", "train", "dev"] = "all"
+    every: int = 1000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run."""
+
+    name: str
+    network: dict[str, Any]
+    data: tuple[DataSet, ...]
+    stage: tuple[Stage, ...]
+    validation: Validation
+    input: Input = field(default_factory=Input)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    encoder_weights: str = ""
+    seed: int = 0
+
+
+def load_recipe(path: Path | str) -> Recipe:
+    """The recipe of a TOML file, or of a shipped one by its name.
+
+    Raises DataError with key, value and what is allowed when something in it is wrong.
+    """
+    file = Path(path)
+    if not file.suffix:
+        file = Path(__file__).parent / "recipes" / f"{path}.toml"
+    try:
+        table = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.toml"))
+        raise DataError(f"There is no recipe {path}; shipped are {', '.join(known)}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
+    recipe: Recipe = _read(Recipe, table, file.name)
+    return recipe
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """``value`` as an instance of the type ``kind``, or a DataError that names ``where``."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise DataError(f"{where} must be a table, not {value!r}.")
+        hints = get_type_hints(typing.cast(type, kind))
+        unknown = value.keys() - hints.keys()
+        if unknown:
+            raise DataError(
+                f"{where} has no key {sorted(unknown)[0]!r}; allowed are {', '.join(hints)}."
+            )
+        needed = {
+            f.name
+            for f in dataclasses.fields(kind)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        }
+        if needed - value.keys():
+            raise DataError(f"{where} needs the key {sorted(needed - value.keys())[0]!r}.")
+        read = {key: _read(hints[key], v, f"{where}: {key}") for key, v in value.items()}
+        return typing.cast(type, kind)(**read)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if value not in args:
+            raise DataError(f"{where} is {value!r}; allowed are {', '.join(map(repr, args))}.")
+        return value
+    if origin is tuple:
+        return _read_tuple(args, value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise DataError(f"{where} must be a table, not {value!r}.")
+        return value
+    return _read_scalar(kind, value, where)
+
+
+def _read_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not value and args[-1] is not Ellipsis:
+        raise DataError(f"{where} must be a list, not {value!r}.")
+    if args[-1] is not Ellipsis and len(args) != len(value):
+        raise DataError(f"{where} must have {len(args)} values, not {len(value)}.")
+    return tuple(_read(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+
+
+def _read_scalar(kind: Any, value: Any, where: str) -> Any:
+    accepted: Any = (int, float) if kind is float else kind
+    if isinstance(accepted, types.GenericAlias) or not isinstance(value, accepted):
+        raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
+    if isinstance(value, bool) and kind is not bool:
+        raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
+    if isinstance(value, (int, float)) and value < 0:
+        raise DataError(f"{where} must not be negative, it is {value!r}.")
+    return kind(value)

@@ -1,0 +1,291 @@
+"""The training loop: stages, frozen or thawed encoder, averaged weights, checkpoints, resume."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcr_rt.errors import DataError
+from pcr_rt.geometry import Size
+from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
+from pcr_rt.training.data.augment import photometric
+from pcr_rt.training.data.coco import Person, read_people
+from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
+from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
+from pcr_rt.training.losses import pose_loss
+from pcr_rt.training.networks.registry import build
+from pcr_rt.training.recipe import DataSet, Recipe, Stage
+from pcr_rt.training.schedule import rate_factor
+
+__all__ = ["Progress", "Trainer"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, float], None]
+"""Called after each step with (steps done, steps in all, loss)."""
+
+Validate = Callable[[nn.Module, Stage], float]
+"""Gives the AP of a network on the validation fold."""
+
+
+class Trainer:
+    """One run of a recipe in a folder: ``last.pt`` to resume from, ``best.pt`` to export.
+
+    data: the folder that the recipe's paths are relative to. validate: AP of the averaged network,
+    by which ``best.pt`` is chosen; without it the last weights are the best.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        validate: Validate | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
+        self.validate = validate
+        torch.manual_seed(recipe.seed)
+        self.network = build(recipe.network).to(device, memory_format=torch.channels_last)
+        if recipe.encoder_weights:
+            load_encoder(self.network, recipe.encoder_weights, data)
+        self.people = [p for source in recipe.data for p in _people(source, data)]
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.step = 0
+        self.best = -1.0
+        self._stop = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"The run folder {folder} cannot be made: {error}.") from None
+
+    def lengths(self) -> list[int]:
+        """Steps of each stage."""
+        per_epoch = max(len(self.people) // self.recipe.optimizer.batch, 1)
+        return [max(round(stage.epochs * per_epoch), 1) for stage in self.recipe.stage]
+
+    def run(self, progress: Progress = lambda done, total, loss: None) -> bool:
+        """Train from where the folder's last checkpoint stands.
+
+        Returns True when the recipe is complete, False when SIGTERM or Ctrl-C ended the run early;
+        a checkpoint is written in both cases.
+        """
+        state = self._resume()
+        lengths = self.lengths()
+        with self._signals():
+            first = 0
+            for index, (stage, length) in enumerate(zip(self.recipe.stage, lengths, strict=True)):
+                if self.step < first + length and not self._stop:
+                    self._run_stage(stage, first, length, state, sum(lengths), progress)
+                    state = None
+                    log.info("stage %d of %d done", index + 1, len(lengths))
+                first += length
+        return not self._stop
+
+    def _run_stage(
+        self,
+        stage: Stage,
+        first: int,
+        length: int,
+        state: dict[str, Any] | None,
+        total: int,
+        progress: Progress,
+    ) -> None:
+        recipe = self.recipe
+        heatmap = self.heatmap_size(stage)
+        view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
+        loader = Loader(
+            self.people,
+            view,
+            batch=recipe.optimizer.batch,
+            seed=recipe.seed,
+            threads=self.threads,
+        )
+        self._freeze(stage)
+        optimizer = self._optimizer(stage)
+        if state is not None:
+            optimizer.load_state_dict(state["optimizer"])
+        for batch in loader.batches(self.step, first + length):
+            factor = rate_factor(stage, self.step - first, length)
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * factor
+            loss = self._train_step(batch, view, optimizer)
+            self.step += 1
+            progress(self.step, total, loss)
+            last = self.step == first + length
+            if self.step % recipe.validation.every == 0 or last:
+                self._keep_best(stage)
+            if self._stop or last or self.step % recipe.validation.every == 0:
+                self._save(optimizer)
+            if self._stop:
+                return
+
+    def _train_step(self, batch: Batch, view: View, optimizer: torch.optim.Optimizer) -> float:
+        options = self.recipe.optimizer
+        batch = Batch(*(t.to(self.device, non_blocking=True) for t in batch))
+        images = normalise(
+            photometric(
+                batch.images.permute(0, 3, 1, 2).float(),
+                view.augmentation,
+                torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step),
+            ),
+            self.recipe,
+        )
+
+        def targets(size: Size) -> tuple[Tensor, Tensor]:
+            points = to_heatmap(batch.points, view.size, size, view.transform)
+            sigma = sigma_for(view.heatmap) * size[1] / view.heatmap[1]
+            maps = draw_heatmaps(points, batch.amplitudes, size, sigma)
+            return maps, weights_inside(points, batch.weights, size, sigma)
+
+        bf16 = options.precision == "bf16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=bf16):
+            output = self.network(images)
+        loss: Tensor = pose_loss(output, targets, auxiliary_weight=options.auxiliary_weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if options.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
+        optimizer.step()
+        self._update_average()
+        return float(loss.detach())
+
+    def _update_average(self) -> None:
+        """Exponential moving average of weights; norm statistics and counters are copied."""
+        decay = min(self.recipe.optimizer.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                if now.requires_grad:
+                    mean.lerp_(now, 1 - decay)
+            for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                mean.copy_(now)
+
+    def heatmap_size(self, stage: Stage) -> Size:
+        """(w, h) of the maps that the network gives for the stage's input."""
+        width, height = stage.size
+        with torch.no_grad():
+            probe = torch.zeros(1, 3, height, width, device=self.device)
+            maps = self.average(probe).levels[-1]
+        return maps.shape[-1], maps.shape[-2]
+
+    def _freeze(self, stage: Stage) -> None:
+        encoder = self.network.get_submodule("encoder")
+        frozen = stage.encoder_rate == 0
+        self.network.train()
+        encoder.requires_grad_(not frozen)
+        if frozen or self.recipe.optimizer.frozen_norms:
+            encoder.eval()
+
+    def _optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+        encoder = list(self.network.get_submodule("encoder").parameters())
+        ids = {id(p) for p in encoder}
+        rest = [p for p in self.network.parameters() if id(p) not in ids]
+        groups = [{"params": rest, "base": stage.rate}]
+        if stage.encoder_rate:
+            groups.append({"params": encoder, "base": stage.rate * stage.encoder_rate})
+        return torch.optim.AdamW(
+            groups, lr=stage.rate, weight_decay=self.recipe.optimizer.weight_decay
+        )
+
+    def _keep_best(self, stage: Stage) -> None:
+        score = self.validate(self.average, stage) if self.validate else float(self.step)
+        if self.validate:
+            log.info("step %d: AP %.3f on the validation fold", self.step, score)
+        if score > self.best:
+            self.best = score
+            content = {
+                "network": self.average.state_dict(),
+                "recipe": dataclasses.asdict(self.recipe),
+                "size": list(stage.size),
+                "step": self.step,
+                "score": score,
+            }
+            save_checkpoint(self.folder / "best.pt", content)
+
+    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+        content = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "step": self.step,
+            "best": self.best,
+        }
+        save_checkpoint(self.folder / "last.pt", content)
+
+    def _resume(self) -> dict[str, Any] | None:
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return None
+        state = load_checkpoint(path)
+        if state["recipe"]["network"] != self.recipe.network:
+            raise DataError(f"{path} belongs to another network; choose another run folder.")
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.step, self.best = state["step"], state["best"]
+        log.info("resuming at step %d", self.step)
+        starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]
+        return None if self.step in starts else state
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+
+        before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def normalise(images: Tensor, recipe: Recipe) -> Tensor:
+    """Pictures (N, 3, H, W) RGB 0..255 as the network's input."""
+    mean = torch.tensor(recipe.input.mean, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(recipe.input.std, device=images.device).view(1, 3, 1, 1)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def load_encoder(network: nn.Module, source: str, data: Path) -> None:
+    """Start the encoder from ``source``: "imagenet", or a PP-TinyPose ONNX file in ``data``."""
+    encoder: Any = network.get_submodule("encoder")
+    if source == "imagenet":
+        from pcr_rt.training.networks.efficientnet import load_imagenet
+
+        load_imagenet(encoder)
+    else:
+        from pcr_rt.training.networks.lite_hrnet import load_tinypose
+
+        load_tinypose(encoder, data / source)
+
+
+def _people(source: DataSet, data: Path) -> list[Person]:
+    people = read_people(
+        data / source.annotations,
+        data / source.images,
+        weight=source.weight,
+        min_keypoints=source.min_keypoints,
+    )
+    return in_fold(people, source.fold) * source.repeat
+
+
+def in_fold(people: list[Person], fold: str) -> list[Person]:
+    """The people of a fold: "dev" is the pictures with id % 5 == 0, "train" the others."""
+    if fold == "all":
+        return people
+    return [p for p in people if (p.image_id % 5 == 0) == (fold == "dev")]

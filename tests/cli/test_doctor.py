@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from pcr_rt.cli import app
+
+pytestmark = pytest.mark.usefixtures("wide_terminal")
+
+
+@pytest.fixture
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+def test_table_names_every_check() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    for name in ("Python", "OpenCV", "ONNX Runtime", "model rtmdet-nano", "TensorRT"):
+        assert name in result.stdout
+
+
+def test_json_is_a_list_of_checks() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0
+    checks = json.loads(result.stdout)
+    assert all(set(check) == {"name", "status", "detail", "remedy"} for check in checks)
+    assert checks[0]["name"] == "Python"
+
+
+def test_an_error_gives_exit_code_one_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "pip install --force-reinstall av" in result.stdout

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from toys import PLAIN, brightness_model  # noqa: E402
+
+from pcr_rt.engines import Engine  # noqa: E402
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
+from pcr_rt.errors import InputError, ModelError  # noqa: E402
+from pcr_rt.models import ModelSpec  # noqa: E402
+
+SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).random((5, 3, 64, 48), dtype=np.float32)
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 2])
+def test_any_number_of_images_whatever_the_models_batch(
+    tmp_path: Path, images: np.ndarray, batch: int | str
+) -> None:
+    engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC, batch=batch))
+    assert isinstance(engine, Engine)
+    (heatmaps,) = engine.run(images)
+    np.testing.assert_allclose(heatmaps[:, 16], images[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(heatmaps[:, 0], images[:, 0] / 17, rtol=1e-6)
+
+
+def test_spec_comes_from_the_file_or_from_the_caller(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "m.onnx", SPEC)
+    assert OnnxRuntimeEngine(path).spec == SPEC
+    other = ModelSpec("mine", "heatmap", (48, 64), transform="msra")
+    assert OnnxRuntimeEngine(path, spec=other).spec == other
+    bare = brightness_model(tmp_path / "bare.onnx", None)
+    assert OnnxRuntimeEngine(bare).spec.transform == "msra"
+
+
+def test_file_that_contradicts_its_spec_is_refused(tmp_path: Path) -> None:
+    for name, spec, joints in (
+        ("joints", SPEC, 14),
+        ("kind", ModelSpec("toy", "simcc", (48, 64)), 17),
+        ("size", ModelSpec("toy", "heatmap", (96, 64)), 17),
+    ):
+        path = brightness_model(tmp_path / f"{name}.onnx", spec, joints=joints)
+        with pytest.raises(ModelError, match="toy"):
+            OnnxRuntimeEngine(path)
+
+
+def test_broken_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    whole = brightness_model(tmp_path / "m.onnx", SPEC).read_bytes()
+    for name, content in (
+        ("empty", b""),
+        ("garbage", b"hello" * 99),
+        ("cut", whole[: len(whole) // 2]),
+    ):
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ModelError) as error:
+            OnnxRuntimeEngine(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0"])
+def test_unknown_device(tmp_path: Path, device: str) -> None:
+    with pytest.raises(InputError, match="device"):
+        OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC), device=device)
+
+
+def test_cuda_is_never_silently_the_cpu(tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(InputError, match="onnxruntime-gpu"):
+        OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC), device="cuda")
+
+
+def test_threads_share_an_engine(tmp_path: Path, images: np.ndarray) -> None:
+    engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC))
+    wrong = []
+
+    def work(seed: int) -> None:
+        mine = np.roll(images, seed, axis=0)
+        for _ in range(20):
+            if not np.allclose(engine.run(mine)[0][:, 16], mine[:, 0]):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_closed_engine_says_so(tmp_path: Path, images: np.ndarray) -> None:
+    engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC))
+    engine.close()
+    with pytest.raises(InputError, match="closed"):
+        engine.run(images)

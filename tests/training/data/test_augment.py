@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pcr_rt.geometry import apply_transform, invert_transform  # noqa: E402
+from pcr_rt.training.data.augment import (  # noqa: E402
+    Augmentation,
+    draw_view,
+    photometric,
+    plain_view,
+)
+from pcr_rt.training.data.coco import Person  # noqa: E402
+
+SIZE, HEATMAP = (192, 256), (48, 64)
+OFF = Augmentation(flip=0, rotation=0, scale=0, half_body=0)
+
+
+@pytest.fixture
+def person() -> Person:
+    points = np.column_stack([np.linspace(40, 80, 17), np.linspace(20, 180, 17)])
+    ones = np.ones(17)
+    return Person(Path("none.jpg"), 1, np.array([30.0, 10, 90, 190]), points, ones, ones)
+
+
+def scale_and_angle(matrix: np.ndarray) -> tuple[float, float]:
+    """Frame pixels per input row, and the turn of the crop's vertical axis in degrees."""
+    down = matrix[:, 1]
+    return float(np.linalg.norm(down)), float(np.degrees(np.arctan2(-down[0], down[1])))
+
+
+def test_everything_off_is_the_plain_crop(person: Person) -> None:
+    matrix, flipped = draw_view(person, SIZE, HEATMAP, "udp", OFF, np.random.default_rng(0))
+    assert not flipped
+    np.testing.assert_allclose(matrix, plain_view(person, SIZE, "udp"))
+    # The box is 60x180: the crop is 180 x 1.25 high, so a row is 225 / 255 frame pixels.
+    assert scale_and_angle(matrix)[0] == pytest.approx(225 / 255)
+
+
+def test_draws_keep_to_two_sigma_and_to_the_probability(person: Person) -> None:
+    wide = Augmentation(flip=0, rotation=40, rotation_probability=0.6, scale=0.3, half_body=0)
+    rng = np.random.default_rng(0)
+    views = [draw_view(person, SIZE, HEATMAP, "udp", wide, rng)[0] for _ in range(2000)]
+    scales, angles = np.array([scale_and_angle(v) for v in views]).T
+    scales = scales / (225 / 255)
+    assert scales.min() == pytest.approx(0.4, abs=1e-6)
+    assert scales.max() == pytest.approx(1.6, abs=1e-6)
+    assert scales.std() == pytest.approx(0.3 * 0.96, rel=0.05)
+    assert np.abs(angles).max() == pytest.approx(80, abs=1e-6)
+    assert (np.abs(angles) > 1e-9).mean() == pytest.approx(0.6, abs=0.04)
+
+
+def test_flip_mirrors_the_picture(person: Person) -> None:
+    always = Augmentation(flip=1, rotation=0, scale=0, half_body=0)
+    matrix, flipped = draw_view(person, SIZE, HEATMAP, "udp", always, np.random.default_rng(0))
+    assert flipped
+    plain = apply_transform(invert_transform(plain_view(person, SIZE, "udp")), person.keypoints)
+    mirrored = apply_transform(invert_transform(matrix), person.keypoints)
+    np.testing.assert_allclose(mirrored[:, 0], 191 - plain[:, 0], atol=1e-9)
+    np.testing.assert_allclose(mirrored[:, 1], plain[:, 1], atol=1e-9)
+
+
+def test_half_body_looks_at_one_half(person: Person) -> None:
+    half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
+    upper, lower = 0, 0
+    for seed in range(40):
+        matrix, _ = draw_view(person, SIZE, HEATMAP, "udp", half, np.random.default_rng(seed))
+        points = apply_transform(invert_transform(matrix), person.keypoints)
+        inside = ((points >= 0) & (points <= [191, 255])).all(1)
+        upper += bool(inside[:11].all() and not inside[16])
+        lower += bool(inside[11:].all() and not inside[0])
+    assert upper + lower == 40
+    assert min(upper, lower) > 5
+
+
+def test_half_body_needs_enough_labels(person: Person) -> None:
+    few = Person(
+        person.image, 1, person.box, person.keypoints, person.amplitudes, (np.arange(17) < 7) * 1.0
+    )
+    half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
+    matrix, _ = draw_view(few, SIZE, HEATMAP, "udp", half, np.random.default_rng(0))
+    np.testing.assert_allclose(matrix, plain_view(few, SIZE, "udp"))
+
+
+def test_photometric_is_off_by_default_and_stays_in_range() -> None:
+    images = torch.rand(4, 3, 32, 24) * 255
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(photometric(images, OFF, generator), images)
+    changed = photometric(images, Augmentation(colour=0.4, erase=1.0), generator)
+    assert changed.shape == images.shape
+    assert (changed != images).any()
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
+def test_erase_blanks_one_rectangle_of_each_picture() -> None:
+    images = torch.zeros(8, 3, 64, 64) - 1
+    changed = photometric(images, Augmentation(erase=1.0), torch.Generator().manual_seed(1))
+    for picture in (changed != -1).all(1):
+        rows, columns = picture.any(1).nonzero().ravel(), picture.any(0).nonzero().ravel()
+        height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        assert picture.sum() == height * width
+        assert 0.08 * 64 < height < 0.38 * 64

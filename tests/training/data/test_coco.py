@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from pcr_rt.errors import DataError  # noqa: E402
+from pcr_rt.skeleton import KEYPOINTS  # noqa: E402
+from pcr_rt.training.data.coco import read_people  # noqa: E402
+
+
+def person(**change: Any) -> dict[str, Any]:
+    return {
+        "id": 7,
+        "image_id": 1,
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": [10, 20, 30, 40],
+        "area": 600,
+        "keypoints": [5, 6, 2] * 17,
+        **change,
+    }
+
+
+def write(folder: Path, *people: dict[str, Any], names: list[str] | None = None) -> Path:
+    categories = [{"id": 1, "name": "person", "keypoints": names}] if names else []
+    data = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 100}],
+        "annotations": list(people),
+        "categories": categories,
+    }
+    (folder / "a.jpg").write_bytes(b"not read here")
+    path = folder / "labels.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_labels_become_targets(tmp_path: Path) -> None:
+    label = [5, 6, 2] * 16 + [0, 0, 0]
+    (found,) = read_people(write(tmp_path, person(keypoints=label)), tmp_path, weight=0.5)
+    np.testing.assert_array_equal(found.box, [10, 20, 40, 60])
+    np.testing.assert_array_equal(found.weights, [0.5] * 16 + [0])
+    np.testing.assert_array_equal(found.amplitudes, 1)
+    assert found.image == tmp_path / "a.jpg"
+
+
+def test_scores_of_a_teacher_become_amplitudes(tmp_path: Path) -> None:
+    scores = np.linspace(0.1, 0.9, 17)
+    path = write(tmp_path, person(keypoint_scores=scores.tolist()))
+    (found,) = read_people(path, tmp_path)
+    np.testing.assert_allclose(found.amplitudes, scores)
+
+
+def test_other_skeletons_are_joined_by_name(tmp_path: Path) -> None:
+    names = ["neck", "right_ankle", "nose"]
+    path = write(tmp_path, person(keypoints=[1, 1, 2, 2, 3, 2, 4, 5, 1]), names=names)
+    (found,) = read_people(path, tmp_path)
+    assert np.flatnonzero(found.weights).tolist() == [0, KEYPOINTS.index("right_ankle")]
+    np.testing.assert_array_equal(found.keypoints[[0, 16]], [[4, 5], [2, 3]])
+
+
+def test_crowds_and_the_unlabelled_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, person(iscrowd=1), person(id=8, keypoints=[0] * 51), person(id=9))
+    assert len(read_people(path, tmp_path)) == 1
+    assert not read_people(path, tmp_path, min_keypoints=18)
+
+
+def test_malformed_annotation_and_missing_picture_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, person(keypoints=[1, 2, 2]), person(id=8))
+    with pytest.raises(DataError, match="7"):
+        read_people(path, tmp_path)
+    path = write(tmp_path, person())
+    with pytest.raises(DataError, match="id 1"):
+        read_people(path, tmp_path / "elsewhere")

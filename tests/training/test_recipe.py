@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from pcr_rt.errors import DataError  # noqa: E402
+from pcr_rt.training.networks.registry import build  # noqa: E402
+from pcr_rt.training.recipe import load_recipe  # noqa: E402
+
+GOOD = """
+name = "x"
+[network]
+encoder = "efficientnet-lite0"
+[[data]]
+annotations = "a.json"
+images = "a"
+[[stage]]
+size = [96, 128]
+epochs = 2
+[validation]
+annotations = "b.json"
+images = "b"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_filled_in(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, GOOD))
+    assert recipe.stage[0].size == (96, 128)
+    assert recipe.stage[0].rate == 1e-3
+    assert recipe.optimizer.batch == 128
+    assert recipe.augmentation.half_body == 0.3
+
+
+@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-lite"])
+def test_shipped_recipes_are_valid(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    build(recipe.network)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "x"', "", "name"),
+        ("epochs = 2", 'epochs = "2"', "epochs"),
+        ("epochs = 2", "epochs = true", "epochs"),
+        ("epochs = 2", "epochs = -2", "negative"),
+        ("epochs = 2", 'epochs = 2\nschedule = "linear"', "allowed are 'cosine', 'step'"),
+        ("epochs = 2", "epochs = 2\nepoch = 3", "no key 'epoch'"),
+        ("size = [96, 128]", "size = [96]", "2 values"),
+        ("size = [96, 128]", "size = 96", "list"),
+        ("[network]", "[network", "TOML"),
+        ("[validation]", "[optimizer]\nbatch = 1.5\n[validation]", "batch"),
+    ],
+)
+def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load_recipe(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_unknown_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(DataError, match="pcr-lite"):
+        load_recipe("pcr-huge")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pcr_rt.errors import DataError  # noqa: E402
+from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from pcr_rt.training.recipe import Stage, load_recipe  # noqa: E402
+from pcr_rt.training.schedule import rate_factor  # noqa: E402
+from pcr_rt.training.trainer import Trainer  # noqa: E402
+from pcr_rt.training.validation import validation  # noqa: E402
+
+
+def make(drawn: Path, folder: Path, **options: Any) -> Trainer:
+    return Trainer(load_recipe(drawn / "recipe.toml"), drawn, folder, **options)
+
+
+def flat(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        return [leaf for key in sorted(tree, key=str) for leaf in flat(tree[key])]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for item in tree for leaf in flat(item)]
+    return [tree]
+
+
+def assert_same(a: Any, b: Any) -> None:
+    leaves_a, leaves_b = flat(a), flat(b)
+    assert len(leaves_a) == len(leaves_b)
+    for x, y in zip(leaves_a, leaves_b, strict=True):
+        assert torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
+
+
+def test_resume_is_bit_exact_and_sigterm_writes_a_checkpoint(drawn: Path, tmp_path: Path) -> None:
+    whole = make(drawn, tmp_path / "whole")
+    assert whole.lengths() == [4, 2]
+    assert whole.run()
+
+    def interrupt(done: int, total: int, loss: float) -> None:
+        if done in (1, 4):
+            signal.raise_signal(signal.SIGTERM)
+
+    for expected_step in (1, 4):
+        part = make(drawn, tmp_path / "part")
+        assert not part.run(interrupt)
+        assert part.step == expected_step
+    assert make(drawn, tmp_path / "part").run()
+    for name in ("last.pt", "best.pt"):
+        assert_same(
+            load_checkpoint(tmp_path / "whole" / name), load_checkpoint(tmp_path / "part" / name)
+        )
+
+
+def test_frozen_encoder_stays_and_thawed_encoder_moves(drawn: Path, tmp_path: Path) -> None:
+    trainer = make(drawn, tmp_path)
+    start = {k: v.clone() for k, v in trainer.network.get_submodule("encoder").state_dict().items()}
+    seen = []
+
+    def watch(done: int, total: int, loss: float) -> None:
+        now = trainer.network.get_submodule("encoder").state_dict()
+        seen.append(all(torch.equal(start[k], now[k]) for k in start))
+
+    trainer.run(watch)
+    assert seen == [True] * 4 + [False] * 2
+
+
+def test_loss_falls_on_pictures_that_stay_the_same(drawn: Path, tmp_path: Path) -> None:
+    text = (drawn / "recipe.toml").read_text().replace(
+        "colour = 0.2", "flip = 0\nrotation = 0\nscale = 0\nhalf_body = 0"
+    )
+    first, second = text.index("[[stage]]"), text.rindex("[[stage]]")
+    stage = text[first:second].replace("epochs = 2", "epochs = 20")
+    stage = stage.replace("encoder_rate = 0", "encoder_rate = 1")
+    (drawn / "still.toml").write_text(text[:first] + stage + text[text.index("[validation]") :])
+    losses: list[float] = []
+    trainer = Trainer(load_recipe(drawn / "still.toml"), drawn, tmp_path)
+    trainer.run(lambda done, total, loss: losses.append(loss))
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+def test_validation_scores_through_the_runtime(drawn: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    recipe = load_recipe(drawn / "recipe.toml")
+    trainer = Trainer(recipe, drawn, tmp_path, validate=validation(recipe, drawn))
+    trainer.run()
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert 0 <= best["score"] <= 1
+    assert best["step"] in (3, 4, 6)
+
+
+def test_checkpoint_of_another_network_is_refused(drawn: Path, tmp_path: Path) -> None:
+    make(drawn, tmp_path).run(lambda done, total, loss: signal.raise_signal(signal.SIGINT))
+    text = (drawn / "recipe.toml").read_text().replace("[16, 16, 16]", "[16, 16, 8]")
+    (drawn / "other.toml").write_text(text)
+    with pytest.raises(DataError, match="another network"):
+        Trainer(load_recipe(drawn / "other.toml"), drawn, tmp_path).run()
+
+
+def test_failed_write_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    (tmp_path / ".last.pt.part").mkdir()  # stands in the way of the next write
+    with pytest.raises(DataError, match="kept"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path) == {"step": 1}
+
+
+def test_checkpoints_run_no_code(tmp_path: Path) -> None:
+    import pickle
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (exec, ("raise SystemExit",))
+
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_checkpoint(tmp_path / "bomb.pt")
+
+
+def test_unwritable_run_folder(drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be made"):
+        make(drawn, tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "expected"),
+    [
+        (Stage((1, 1), 1, warmup_steps=10), 4, 0.5),
+        (Stage((1, 1), 1, final_rate=0.1), 0, 1.0),
+        (Stage((1, 1), 1, final_rate=0.1), 50, 0.55),
+        (Stage((1, 1), 1, final_rate=0.1), 100, 0.1),
+        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 49, 1.0),
+        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 50, 0.1),
+        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 95, 0.01),
+    ],
+)
+def test_schedules_by_hand(stage: Stage, step: int, expected: float) -> None:
+    assert rate_factor(stage, step, 100) == pytest.approx(expected)
