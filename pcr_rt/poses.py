@@ -23,14 +23,15 @@ FORMAT = "pcr-rt.poses/1"
 STREAM_FIELDS = ("source", "frame_index", "timestamp", "age_ms")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Poses:
     """What was found in one frame; immutable, its arrays are read-only.
 
     keypoints: (N, 17, 2) float32, frame pixels, x then y, in COCO's order. keypoint_scores:
     (N, 17) float32. boxes: (N, 4) float32 xyxy. scores: (N,) float32. ids: (N,) int64, or None
     where nobody is tracked. image_size: (width, height) of the frame. In a stream also source
-    (index), frame_index, timestamp (seconds) and age_ms; None on single images.
+    (index), frame_index, timestamp (seconds) and age_ms; None on single images. ValueError where
+    the shapes do not fit together.
     """
 
     keypoints: NDArray[np.float32]
@@ -94,7 +95,12 @@ class Poses:
         """JSON-safe: ``format``, ``image_size``, the stream's fields where set, and ``people``.
 
         Each of ``people`` has ``score``, ``box`` (xyxy), ``keypoints`` (17 of [x, y, score]) and,
-        where tracked, ``id``. Pixels are rounded to 0.01, scores to 0.0001.
+        where tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
+        0.0001. For example::
+
+            {"format": "pcr-rt.poses/1", "image_size": [1280, 720], "frame_index": 4,
+             "timestamp": 0.1333, "people": [{"id": 2, "score": 0.8731,
+             "box": [795.1, 380.0, 934.62, 674.9], "keypoints": [[833.4, 402.9, 0.92], ...]}]}
         """
         people = []
         for row in range(len(self)):
@@ -108,13 +114,19 @@ class Poses:
                 )
             ]
             people.append(person)
-        stream = {k: getattr(self, k) for k in STREAM_FIELDS if getattr(self, k) is not None}
+        rounded = {
+            "source": self.source,
+            "frame_index": self.frame_index,
+            "timestamp": None if self.timestamp is None else round(self.timestamp, 4),
+            "age_ms": None if self.age_ms is None else round(self.age_ms, 2),
+        }
+        stream = {name: value for name, value in rounded.items() if value is not None}
         size = None if self.image_size is None else list(self.image_size)
         return {"format": FORMAT, "image_size": size, **stream, "people": people}
 
     def to_json(self) -> str:
         """`to_dict` as one line of JSON."""
-        return json.dumps(self.to_dict(), separators=(",", ":"))
+        return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Poses:
@@ -125,7 +137,7 @@ class Poses:
             people, size = table["people"], table["image_size"]
             joints = np.array([p["keypoints"] for p in people], np.float32)
             joints = joints.reshape(len(people), NUM_KEYPOINTS, 3)
-            tracked = bool(people) and "id" in people[0]
+            tracked = any("id" in person for person in people)
             return cls(
                 keypoints=joints[..., :2],
                 keypoint_scores=joints[..., 2],
@@ -141,27 +153,32 @@ class Poses:
             raise InputError(f"This is no PCR-RT poses JSON: {error!r}.") from None
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO keypoint results; the third number of each keypoint is its score."""
+        """COCO keypoint results: one dict a person, boxes as xywh, nothing rounded.
+
+        The third number of each keypoint, which COCO's evaluation does not read, is its score.
+        """
+        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
         return [
             {
                 "image_id": image_id,
                 "category_id": 1,
-                "keypoints": np.column_stack(
-                    [self.keypoints[row], self.keypoint_scores[row]]
-                ).ravel().tolist(),
-                "score": float(self.scores[row]),
+                "keypoints": joints.ravel().tolist(),
+                "bbox": [*box[:2].tolist(), *size.tolist()],
+                "score": float(score),
             }
-            for row in range(len(self))
+            for joints, box, size, score in zip(
+                self._joints(), self.boxes, sizes, self.scores, strict=True
+            )
         ]
 
     def to_openpose(self) -> dict[str, Any]:
         """OpenPose's JSON (version 1.3), with the 17 keypoints in COCO's order.
 
-        Readers of OpenPose files (Pose2Sim, Sports2D) take it with their COCO_17 model.
+        That is 17 x (x, y, score), neither OpenPose's BODY_25 nor its 18-point COCO with a neck;
+        Pose2Sim and Sports2D read it with their COCO_17 model. person_id is the id, or -1.
         """
         people = []
-        for row in range(len(self)):
-            joints = np.column_stack([self.keypoints[row], self.keypoint_scores[row]])
+        for row, joints in enumerate(self._joints()):
             people.append(
                 {
                     "person_id": [-1 if self.ids is None else int(self.ids[row])],
@@ -173,21 +190,33 @@ class Poses:
             )
         return {"version": 1.3, "people": people}
 
+    def _joints(self) -> NDArray[np.float32]:
+        """(N, 17, 3) of x, y, score."""
+        return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
+
     def to_supervision(self) -> supervision.KeyPoints:
         """``supervision.KeyPoints`` with ids under ``data["tracker_id"]``.
 
-        Raises MissingDependencyError where supervision is not installed.
+        Person scores are carried over where that release has a field for them (0.29 and later).
+        Raises MissingDependencyError where supervision cannot be imported.
         """
         try:
-            import supervision
-        except ModuleNotFoundError:
+            from supervision import KeyPoints
+        except ImportError as error:
             raise MissingDependencyError(
-                "to_supervision needs the package supervision: pip install supervision."
+                f"to_supervision needs the package supervision ({error}):"
+                " run pip install supervision."
             ) from None
-        return supervision.KeyPoints(
+        if len(self) == 0:
+            return KeyPoints.empty()
+        known = {field.name for field in dataclasses.fields(KeyPoints)}
+        confidence = "keypoint_confidence" if "keypoint_confidence" in known else "confidence"
+        columns: dict[str, Any] = {confidence: self.keypoint_scores.copy()}
+        if "detection_confidence" in known:
+            columns["detection_confidence"] = self.scores.copy()
+        return KeyPoints(
             xy=self.keypoints.copy(),
-            keypoint_confidence=self.keypoint_scores.copy(),
-            detection_confidence=self.scores.copy(),
             class_id=np.zeros(len(self), dtype=int),
             data={} if self.ids is None else {"tracker_id": self.ids.copy()},
+            **columns,
         )

@@ -33,7 +33,7 @@ def estimator(request: pytest.FixtureRequest, tmp_path_factory: Any) -> PoseEsti
         brightness_model(path, big, stride=4, size=(192, 256))
     else:
         brightness_model(path, spec(transform=request.param))
-    return PoseEstimator(path, detector=None, score_threshold=0.1)
+    return PoseEstimator(path, detector=None, score_threshold=0.1, nms=None)
 
 
 def test_finds_the_blob_where_it_is(estimator: PoseEstimator) -> None:

@@ -90,7 +90,8 @@ class Trainer:
                 if self.step < first + length and not self._stop:
                     self._run_stage(stage, first, length, state, sum(lengths), progress)
                     state = None
-                    log.info("stage %d of %d done", index + 1, len(lengths))
+                    if not self._stop:
+                        log.info("stage %d of %d done", index + 1, len(lengths))
                 first += length
         return not self._stop
 

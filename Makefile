@@ -1,0 +1,44 @@
+# The interpreter that makes the virtual environment, 3.10 or newer: make test PYTHON=python3.12
+PYTHON ?= python3
+
+# Only the tests need torch. On Linux a plain "pip install torch" brings several GB of CUDA
+# libraries; a pinned version lets pip prefer the CPU wheel that its configuration may offer
+# (find-links, extra-index-url). TORCH takes any other requirement, or the path of a wheel.
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/runtime-installed
+DEVELOPMENT := $(VENV)/development-installed
+
+.PHONY: demo test lint clean
+
+# Runs the shipped models on the shipped picture and clip, on the CPU.
+demo: $(RUNTIME)
+	$(BIN)/pcr-rt demo --output demo-output
+
+test: lint
+	$(BIN)/pytest -q
+
+# cuda_kernels/ and export/ become subpackages when the package is installed. mypy sees folders
+# as they lie, so it gets links that lie as the package does.
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed && mkdir -p build/typed/pcr_rt
+	ln -s $(CURDIR)/pcr_rt/* $(CURDIR)/cuda_kernels $(CURDIR)/export build/typed/pcr_rt/
+	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p pcr_rt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	$(BIN)/python -m pip install "$(TORCH)"
+	$(BIN)/python -m pip install --editable ".[dev]"
+	touch $@

@@ -1,0 +1,37 @@
+"""``pcr-rt doctor``: what is installed, whether it works, and what to do where it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "error": "bold red"}
+
+
+def doctor(
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the installation. Exit code 1 where something that is needed does not work."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pcr_rt.doctor import diagnose
+
+    checks = diagnose()
+    if json_output:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    else:
+        table = Table("", "", "", box=box.SIMPLE, show_header=False)
+        for check in checks:
+            finding = Text(check.detail)
+            if check.remedy:
+                finding.append(f"\n{check.remedy}", style="cyan")
+            table.add_row(Text(check.status, style=STYLES[check.status]), check.name, finding)
+        Console().print(table)
+    if any(check.status == "error" for check in checks):
+        raise typer.Exit(1)

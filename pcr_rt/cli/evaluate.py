@@ -1,0 +1,75 @@
+"""``pcr-rt eval``: COCO keypoint AP of a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pcr_rt.cli.options import Device, FlipTest, Model, progress_bar
+
+EVAL_THRESHOLD = 0.02
+
+
+def evaluate(
+    annotations: Annotated[Path, typer.Argument(help="COCO person-keypoints JSON.")],
+    images: Annotated[Path, typer.Argument(help="Folder of its pictures.")],
+    model: Model = ["auto"],  # noqa: B006
+    boxes: Annotated[
+        Literal["ground-truth", "detector"], typer.Option(help="Where the people's boxes are from.")
+    ] = "ground-truth",
+    detector: Annotated[str, typer.Option(help="Used with --boxes detector.")] = "rtmdet-nano",
+    device: Device = "auto",
+    flip_test: FlipTest = False,
+    decode: Annotated[
+        Literal["none", "quarter", "dark"] | None,
+        typer.Option(help="Heatmap decoding; the model's own unless given."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Write the COCO results JSON to this file.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure COCO keypoint AP, with the boxes of the annotations or of a detector."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pcr_rt import evaluation
+    from pcr_rt.estimator import PoseEstimator
+
+    truth = boxes == "ground-truth"
+    with PoseEstimator(
+        [Path(m) if m.endswith(".onnx") else m for m in model],
+        detector=None if truth else detector,
+        device=device,
+        flip_test=flip_test,
+        decode=decode,
+        score_threshold=0.0 if truth else EVAL_THRESHOLD,
+        # Ground truth names every person once, so nobody is a duplicate of somebody else.
+        nms=None if truth else "hard",
+    ) as estimator:
+        with progress_bar("Evaluating") as progress:
+            ap, found = evaluation.evaluate(
+                estimator, annotations, images, boxes=boxes, progress=progress
+            )
+    if results is not None:
+        results.write_text(json.dumps(found))
+    if json_output:
+        typer.echo(json.dumps(ap.to_dict()))
+        return
+    table = Table(title=f"{', '.join(model)} on {annotations.name}, boxes: {boxes}")
+    columns = {
+        "AP": ap.ap,
+        "AP50": ap.ap50,
+        "AP75": ap.ap75,
+        "AP M": ap.ap_medium,
+        "AP L": ap.ap_large,
+        "AR": ap.ar,
+    }
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{value:.3f}" for value in columns.values()))
+    Console().print(table)
+    typer.echo(f"{ap.people} labelled people, {ap.results} results")

@@ -1,0 +1,63 @@
+"""Options that several verbs share, and the progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pcr_rt.estimator import PoseEstimator
+
+__all__ = ["Detect", "Device", "FlipTest", "Model", "Threshold", "make_estimator", "progress_bar"]
+
+Model = Annotated[
+    list[str],
+    typer.Option("--model", "-m", help="Shipped name or .onnx file; several make an ensemble."),
+]
+Detect = Annotated[
+    str, typer.Option("--detector", help="Shipped name, .onnx file, or 'none': the whole frame.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
+FlipTest = Annotated[
+    bool, typer.Option("--flip-test", help="Average with the mirrored crop: twice the work.")
+]
+Threshold = Annotated[
+    float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")
+]
+
+
+def make_estimator(
+    model: list[str], detector: str, device: str, threshold: float, flip_test: bool
+) -> PoseEstimator:
+    """The estimator that the shared options describe."""
+    from pcr_rt.estimator import PoseEstimator
+
+    return PoseEstimator(
+        [Path(m) if m.endswith(".onnx") else m for m in model],
+        detector=None if detector == "none" else detector,
+        device=device,
+        score_threshold=threshold,
+        flip_test=flip_test,
+    )
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr; the yielded function takes (done, total or None)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,67 @@
+"""``pcr-rt train``: run a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a .toml file.")],
+    data: Annotated[Path, typer.Option(help="Folder that the recipe's paths are relative to.")],
+    output: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it goes on.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<number>.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
+) -> None:
+    """Train a network from a recipe; resume the run that lies in the output folder."""
+    try:
+        from pcr_rt.training.recipe import load_recipe
+        from pcr_rt.training.trainer import Trainer
+        from pcr_rt.training.validation import validation
+    except ModuleNotFoundError as error:
+        raise missing_training(error) from None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    plan = load_recipe(recipe)
+    trainer = Trainer(
+        plan, data, output, device=device, threads=threads, validate=validation(plan, data)
+    )
+    console = Console(stderr=True)
+    console.print(
+        f"{plan.name}: {len(trainer.people)} people a pass, {sum(trainer.lengths())} steps of"
+        f" {plan.optimizer.batch}"
+    )
+    with Progress(
+        TextColumn("loss {task.fields[loss]:.2e}  best AP {task.fields[best]:.3f}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("train", total=sum(trainer.lengths()), loss=0.0, best=0.0)
+        finished = trainer.run(
+            lambda done, total, loss: bar.update(
+                task, completed=done, loss=loss, best=max(trainer.best, 0)
+            )
+        )
+    if finished:
+        typer.echo(f"done: pcr-rt export {output / 'best.pt'} {plan.name}.onnx")
+    else:
+        typer.echo(f"stopped at step {trainer.step}; the same command goes on from there")
+        raise typer.Exit(1)
+
+
+def missing_training(error: ModuleNotFoundError) -> Exception:
+    """The error that says how to install what training and export need."""
+    from pcr_rt.errors import MissingDependencyError
+
+    if error.name is None or error.name.startswith("pcr_rt"):
+        return error
+    return MissingDependencyError(
+        f'The package {error.name!r} is not installed: pip install "pcr-rt[train]".'
+    )

@@ -1,0 +1,51 @@
+"""The demo: the sample clip annotated, and a contact sheet of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.drawing import contact_sheet
+from pcr_rt.errors import InputError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.media import VideoReader
+from pcr_rt.poses import Poses
+from pcr_rt.processing import Progress, Summary, process_video
+
+__all__ = ["SAMPLE_CLIP", "run_demo"]
+
+SAMPLE_CLIP = Path(__file__).parent / "samples" / "walk.mp4"
+SHEET_COLUMNS = 3
+CELL = (480, 270)
+
+
+def run_demo(
+    estimator: PoseEstimator,
+    output: Path,
+    *,
+    progress: Progress = lambda done, total: None,
+    sheet_frames: int = 9,
+) -> Summary:
+    """Annotate the sample clip into ``output``: demo.mp4, demo.jsonl and demo.png."""
+    sheet: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    with VideoReader(SAMPLE_CLIP) as video:
+        every = max((video.frames or 1) // sheet_frames, 1)
+
+        def watch(index: int, frame: NDArray[np.uint8], poses: Poses) -> bool:
+            if index % every == every // 2 and len(sheet) < sheet_frames:
+                sheet.append(frame)
+                captions.append(f"frame {index}: {len(poses)} people")
+            return True
+
+        summary = process_video(
+            estimator, video, output, "demo", fps=video.fps, progress=progress, watch=watch
+        )
+    path = output / "demo.png"
+    if not cv2.imwrite(str(path), contact_sheet(sheet, SHEET_COLUMNS, CELL, captions)):
+        raise InputError(f"The picture {path} cannot be written.")
+    summary.outputs.append(path)
+    return summary

@@ -1,0 +1,179 @@
+"""Skeletons, boxes and labels on frames, and sheets of small pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.errors import InputError
+from pcr_rt.geometry import Size
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS, LIMBS, NUM_KEYPOINTS
+
+__all__ = ["contact_sheet", "draw_poses"]
+
+Frame = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Three hues of Okabe and Ito that stay apart under every common colour blindness, as BGR.
+COLOURS: dict[str, Colour] = {
+    "left": (0, 159, 230),
+    "right": (233, 180, 86),
+    "centre": (66, 228, 240),
+}
+DARK: Colour = (32, 32, 32)
+LIGHT: Colour = (240, 240, 240)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+SUBPIXEL_BITS = 4
+FARTHEST = 1e5
+"""Joints beyond it, in pixels, are pulled in: OpenCV counts sub-pixels in 32 bits."""
+
+
+def _side(*joints: int) -> str:
+    sides = {KEYPOINTS[joint].split("_")[0] for joint in joints} & {"left", "right"}
+    return sides.pop() if len(sides) == 1 else "centre"
+
+
+_LIMBS = np.array(LIMBS)
+_LIMBS_OF = {c: np.array([_side(*limb) == c for limb in LIMBS]) for c in COLOURS}
+_JOINTS_OF = {c: np.array([_side(j) == c for j in range(NUM_KEYPOINTS)]) for c in COLOURS}
+_FACE = np.arange(NUM_KEYPOINTS) < KEYPOINTS.index("left_shoulder")
+
+
+def draw_poses(
+    frame: Frame,
+    poses: Poses,
+    *,
+    keypoint_threshold: float = 0.3,
+    boxes: bool = True,
+    labels: bool = True,
+    inplace: bool = False,
+) -> Frame:
+    """The frame with its people drawn in: left limbs orange, right ones blue, the middle yellow.
+
+    frame: (H, W, 3) uint8 BGR; a copy is drawn on unless ``inplace``. Keypoints with a score below
+    ``keypoint_threshold`` and their limbs are left out. Labels are "#id score", or the score alone
+    where nobody is tracked. Raises InputError for another kind of array.
+    """
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise InputError(
+            f"A frame to draw on is (height, width, 3) uint8, not {frame.shape} {frame.dtype}."
+        )
+    if inplace and not (frame.flags.c_contiguous and frame.flags.writeable):
+        raise InputError("Drawing in place needs a contiguous, writable frame: pass a copy.")
+    canvas = frame if inplace else frame.copy(order="C")
+    # The best are drawn last, so that they lie on top.
+    order = np.argsort(poses.scores, kind="stable")
+    widths = [_line_width(poses.boxes[person], canvas) for person in order]
+    if boxes:
+        for person in order:
+            _draw_box(canvas, poses.boxes[person])
+    for person, width in zip(order, widths, strict=True):
+        seen = poses.keypoint_scores[person] >= keypoint_threshold
+        _draw_skeleton(canvas, poses.keypoints[person], seen, width)
+    if labels:
+        for person in order:
+            label = f"{poses.scores[person]:.2f}"
+            if poses.ids is not None:
+                label = f"#{poses.ids[person]} {label}"
+            _draw_label(canvas, poses.boxes[person], label)
+    return canvas
+
+
+def _frame_scale(canvas: Frame) -> float:
+    """1 at 720p, in proportion to the frame's diagonal."""
+    return float(np.hypot(*canvas.shape[:2])) / float(np.hypot(720, 1280))
+
+
+def _line_width(box: NDArray[np.float32], canvas: Frame) -> int:
+    """Limbs grow with the person, but not beyond what suits the frame."""
+    person = float(np.max(box[2:] - box[:2]))
+    return round(float(np.clip(person / 80, 1, max(2.0, 4 * _frame_scale(canvas)))))
+
+
+def _draw_skeleton(
+    canvas: Frame, keypoints: NDArray[np.float32], seen: NDArray[np.bool_], width: int
+) -> None:
+    seen = seen & np.isfinite(keypoints).all(axis=1)
+    inside = np.clip(np.where(seen[:, None], keypoints, 0), -FARTHEST, FARTHEST)
+    points = np.rint(inside * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    limbs = seen[_LIMBS].all(axis=1)
+    # A line without length is drawn as a dot, and one call draws many lines.
+    lines, dots = points[_LIMBS], np.stack([points, points], axis=1)
+    outline = 2 if width > 1 else 1
+    _polylines(canvas, lines[limbs], DARK, width + outline)
+    for name, colour in COLOURS.items():
+        _polylines(canvas, lines[limbs & _LIMBS_OF[name]], colour, width)
+    # The face's five joints lie close together: smaller dots keep them apart.
+    for part, dot in ((_FACE, width + 1), (~_FACE, 2 * width)):
+        _polylines(canvas, dots[seen & part], DARK, dot + outline)
+        for name, colour in COLOURS.items():
+            _polylines(canvas, dots[seen & part & _JOINTS_OF[name]], colour, dot)
+
+
+def _polylines(canvas: Frame, lines: NDArray[np.int32], colour: Colour, width: int) -> None:
+    if len(lines):
+        cv2.polylines(canvas, list(lines), False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_box(canvas: Frame, box: NDArray[np.float32]) -> None:
+    left, top, right, bottom = _corners(box)
+    width = max(1, round(_frame_scale(canvas)))
+    cv2.rectangle(canvas, (left + 1, top + 1), (right + 1, bottom + 1), DARK, width)
+    cv2.rectangle(canvas, (left, top), (right, bottom), LIGHT, width)
+
+
+def _draw_label(canvas: Frame, box: NDArray[np.float32], label: str) -> None:
+    """On the box's top edge, moved into the frame where it would be cut."""
+    scale = max(0.4, 0.5 * _frame_scale(canvas))
+    thickness = max(1, round(1.2 * scale))
+    (width, height), descent = cv2.getTextSize(label, FONT, scale, thickness)
+    pad = max(2, height // 4)
+    left, top, *_ = _corners(box)
+    left = max(0, min(left, canvas.shape[1] - width - 2 * pad))
+    bottom = min(max(top, height + descent + 2 * pad), canvas.shape[0])
+    corner = (left + width + 2 * pad, bottom - height - descent - 2 * pad)
+    cv2.rectangle(canvas, (left, bottom), corner, DARK, cv2.FILLED)
+    origin = (left + pad, bottom - descent - pad)
+    cv2.putText(canvas, label, origin, FONT, scale, LIGHT, thickness, cv2.LINE_AA)
+
+
+def _corners(box: NDArray[np.float32]) -> list[int]:
+    return [round(v) for v in np.clip(np.nan_to_num(box), -FARTHEST, FARTHEST).tolist()]
+
+
+def contact_sheet(
+    images: Sequence[Frame], columns: int, cell: Size, captions: Sequence[str] | None = None
+) -> Frame:
+    """Small pictures side by side, row by row, each whole and centred in its cell.
+
+    images: (H, W, 3) uint8 BGR, of any sizes; cell: (width, height) in pixels; captions: one for
+    each image, in a strip below it. Raises InputError where there are no images.
+    """
+    if not images:
+        raise InputError("A contact sheet needs at least one image.")
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"{len(captions)} captions for {len(images)} images")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    width, height = cell
+    strip = 0 if captions is None else 24
+    sheet = np.full((rows * (height + strip), columns * width, 3), DARK, np.uint8)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        x, y = column * width, row * (height + strip)
+        factor = min(width / image.shape[1], height / image.shape[0])
+        w, h = (max(1, round(side * factor)) for side in (image.shape[1], image.shape[0]))
+        interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        left, top = x + (width - w) // 2, y + (height - h) // 2
+        sheet[top : top + h, left : left + w] = cv2.resize(
+            image, (w, h), interpolation=interpolation
+        )
+        if captions is not None:
+            origin = (x + 8, y + height + strip - 8)
+            cv2.putText(sheet, captions[index], origin, FONT, 0.45, LIGHT, 1, cv2.LINE_AA)
+    return sheet

@@ -1,0 +1,172 @@
+"""Files in, annotated files out: pictures, folders, videos and cameras."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.drawing import draw_poses
+from pcr_rt.errors import InputError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.media import VideoReader, VideoWriter, read_image
+from pcr_rt.poses import Poses
+
+__all__ = ["Summary", "process_images", "process_video"]
+
+Frame = NDArray[np.uint8]
+Progress = Callable[[int, "int | None"], None]
+Watch = Callable[[int, Frame, Poses], bool]
+"""Sees (index, annotated frame, poses); False ends the work."""
+
+
+@dataclass
+class Summary:
+    """What was done: frames, people found, wall seconds and milliseconds of each stage in all."""
+
+    frames: int = 0
+    people: int = 0
+    seconds: float = 0.0
+    stages_ms: Counter[str] = field(default_factory=Counter)
+    outputs: list[Path] = field(default_factory=list)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the whole job, reading and writing included."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def stage_means_ms(self) -> dict[str, float]:
+        """Milliseconds a frame of each stage."""
+        return {name: total / max(self.frames, 1) for name, total in self.stages_ms.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-safe: frames, people, fps, ms a frame of each stage, files written."""
+        return {
+            "frames": self.frames,
+            "people": self.people,
+            "fps": round(self.fps, 2),
+            "ms_per_frame": {k: round(v, 2) for k, v in self.stage_means_ms().items()},
+            "outputs": [str(path) for path in self.outputs],
+        }
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        yield
+        self.stages_ms[name] += (time.perf_counter() - start) * 1e3
+
+
+def _go_on(index: int, frame: Frame, poses: Poses) -> bool:
+    return True
+
+
+def process_images(
+    estimator: PoseEstimator,
+    paths: Iterable[Path],
+    output: Path,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Summary:
+    """Annotate pictures into the folder ``output``: one picture each, and ``poses.jsonl``.
+
+    Raises InputError for a picture that cannot be read or a folder that cannot be written; what
+    was written before stays.
+    """
+    paths = list(paths)
+    summary, start = Summary(), time.perf_counter()
+    with _json_lines(output / "poses.jsonl", summary) as lines:
+        for index, path in enumerate(paths):
+            with summary.stage("read"):
+                frame = read_image(path)
+            poses = _estimate(estimator, frame, summary)
+            with summary.stage("draw"):
+                drawn = draw_poses(frame, poses)
+            with summary.stage("write"):
+                target = output / f"{path.stem}-poses{path.suffix or '.jpg'}"
+                if not cv2.imwrite(str(target), drawn):
+                    raise InputError(f"The picture {target} cannot be written.")
+                lines.write(json.dumps({"file": path.name, **poses.to_dict()}) + "\n")
+            summary.outputs.append(target)
+            progress(index + 1, len(paths))
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def process_video(
+    estimator: PoseEstimator,
+    source: Iterable[tuple[Frame, float]],
+    output: Path,
+    name: str,
+    *,
+    fps: float,
+    progress: Progress = lambda done, total: None,
+    watch: Watch = _go_on,
+) -> Summary:
+    """Annotate a video or a camera into ``output``/name.mp4 and name.jsonl, one line a frame.
+
+    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files.
+    """
+    total = source.frames if isinstance(source, VideoReader) else None
+    summary, start = Summary(), time.perf_counter()
+    frames = iter(source)
+    with ExitStack() as stack:
+        lines = stack.enter_context(_json_lines(output / f"{name}.jsonl", summary))
+        writer: VideoWriter | None = None
+        while True:
+            try:
+                with summary.stage("read"):
+                    frame, timestamp = next(frames)
+                poses = _estimate(estimator, frame, summary)
+                with summary.stage("draw"):
+                    drawn = draw_poses(frame, poses)
+                with summary.stage("write"):
+                    if writer is None:
+                        size = (frame.shape[1], frame.shape[0])
+                        path = output / f"{name}.mp4"
+                        writer = stack.enter_context(VideoWriter(path, size, fps))
+                        summary.outputs.append(path)
+                    writer.write(drawn)
+                    line = {
+                        **poses.to_dict(),
+                        "frame_index": summary.frames - 1,
+                        "timestamp": round(timestamp, 4),
+                    }
+                    lines.write(json.dumps(line) + "\n")
+                progress(summary.frames, total)
+                if not watch(summary.frames - 1, drawn, poses):
+                    break
+            except (StopIteration, KeyboardInterrupt):
+                break
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _estimate(estimator: PoseEstimator, frame: Frame, summary: Summary) -> Poses:
+    poses = estimator(frame)
+    summary.stages_ms.update(estimator.timings)
+    summary.frames += 1
+    summary.people += len(poses)
+    return poses
+
+
+@contextmanager
+def _json_lines(path: Path, summary: Summary) -> Iterator[IO[str]]:
+    """The opened JSON-lines file in a folder that is made if need be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise InputError(f"The output folder {path.parent} cannot be written: {error}.") from None
+    summary.outputs.append(path)
+    with file:
+        yield file
