@@ -30,7 +30,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 SUBPIXEL_BITS = 4
 FARTHEST = 1e5
-"""Joints beyond it, in pixels, are pulled in: OpenCV counts sub-pixels in 32 bits."""
+"""What lies beyond it, in pixels, is pulled in: OpenCV counts sub-pixels in 32 bits."""
 
 
 def _side(*joints: int) -> str:
@@ -68,19 +68,20 @@ def draw_poses(
     canvas = frame if inplace else frame.copy(order="C")
     # The best are drawn last, so that they lie on top.
     order = np.argsort(poses.scores, kind="stable")
-    widths = [_line_width(poses.boxes[person], canvas) for person in order]
+    corners = np.rint(np.clip(np.nan_to_num(poses.boxes), -FARTHEST, FARTHEST)).astype(int).tolist()
     if boxes:
         for person in order:
-            _draw_box(canvas, poses.boxes[person])
-    for person, width in zip(order, widths, strict=True):
+            _draw_box(canvas, corners[person])
+    for person in order:
         seen = poses.keypoint_scores[person] >= keypoint_threshold
+        width = _line_width(corners[person], canvas)
         _draw_skeleton(canvas, poses.keypoints[person], seen, width)
     if labels:
         for person in order:
             label = f"{poses.scores[person]:.2f}"
             if poses.ids is not None:
                 label = f"#{poses.ids[person]} {label}"
-            _draw_label(canvas, poses.boxes[person], label)
+            _draw_label(canvas, corners[person], label)
     return canvas
 
 
@@ -89,9 +90,9 @@ def _frame_scale(canvas: Frame) -> float:
     return float(np.hypot(*canvas.shape[:2])) / float(np.hypot(720, 1280))
 
 
-def _line_width(box: NDArray[np.float32], canvas: Frame) -> int:
+def _line_width(box: list[int], canvas: Frame) -> int:
     """Limbs grow with the person, but not beyond what suits the frame."""
-    person = float(np.max(box[2:] - box[:2]))
+    person = max(box[2] - box[0], box[3] - box[1])
     return round(float(np.clip(person / 80, 1, max(2.0, 4 * _frame_scale(canvas)))))
 
 
@@ -120,30 +121,26 @@ def _polylines(canvas: Frame, lines: NDArray[np.int32], colour: Colour, width: i
         cv2.polylines(canvas, list(lines), False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def _draw_box(canvas: Frame, box: NDArray[np.float32]) -> None:
-    left, top, right, bottom = _corners(box)
+def _draw_box(canvas: Frame, box: list[int]) -> None:
+    left, top, right, bottom = box
     width = max(1, round(_frame_scale(canvas)))
     cv2.rectangle(canvas, (left + 1, top + 1), (right + 1, bottom + 1), DARK, width)
     cv2.rectangle(canvas, (left, top), (right, bottom), LIGHT, width)
 
 
-def _draw_label(canvas: Frame, box: NDArray[np.float32], label: str) -> None:
+def _draw_label(canvas: Frame, box: list[int], label: str) -> None:
     """On the box's top edge, moved into the frame where it would be cut."""
     scale = max(0.4, 0.5 * _frame_scale(canvas))
     thickness = max(1, round(1.2 * scale))
     (width, height), descent = cv2.getTextSize(label, FONT, scale, thickness)
     pad = max(2, height // 4)
-    left, top, *_ = _corners(box)
+    left, top, *_ = box
     left = max(0, min(left, canvas.shape[1] - width - 2 * pad))
     bottom = min(max(top, height + descent + 2 * pad), canvas.shape[0])
     corner = (left + width + 2 * pad, bottom - height - descent - 2 * pad)
     cv2.rectangle(canvas, (left, bottom), corner, DARK, cv2.FILLED)
     origin = (left + pad, bottom - descent - pad)
     cv2.putText(canvas, label, origin, FONT, scale, LIGHT, thickness, cv2.LINE_AA)
-
-
-def _corners(box: NDArray[np.float32]) -> list[int]:
-    return [round(v) for v in np.clip(np.nan_to_num(box), -FARTHEST, FARTHEST).tolist()]
 
 
 def contact_sheet(

@@ -153,22 +153,20 @@ class Poses:
             raise InputError(f"This is no PCR-RT poses JSON: {error!r}.") from None
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO keypoint results: one dict a person, boxes as xywh, nothing rounded.
+        """COCO keypoint results: one dict a person, nothing rounded.
 
         The third number of each keypoint, which COCO's evaluation does not read, is its score.
+        There is no ``bbox``: with one, COCO's tools would take a result's size from it instead of
+        from the keypoints, and other APs for medium and large people would come out.
         """
-        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
         return [
             {
                 "image_id": image_id,
                 "category_id": 1,
                 "keypoints": joints.ravel().tolist(),
-                "bbox": [*box[:2].tolist(), *size.tolist()],
                 "score": float(score),
             }
-            for joints, box, size, score in zip(
-                self._joints(), self.boxes, sizes, self.scores, strict=True
-            )
+            for joints, score in zip(self._joints(), self.scores, strict=True)
         ]
 
     def to_openpose(self) -> dict[str, Any]:

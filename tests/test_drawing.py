@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.errors import InputError
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS
+
+# Okabe and Ito 2008, as BGR: orange, sky blue, yellow.
+LEFT, RIGHT, CENTRE = (0, 159, 230), (233, 180, 86), (66, 228, 240)
+
+# A person from the front, about 200 pixels high: (x, y) of the 17 joints.
+STANDING = np.array(
+    [
+        *[(160, 40), (168, 32), (152, 32), (178, 36), (142, 36)],
+        *[(195, 75), (125, 75), (215, 115), (105, 115), (225, 155), (95, 155)],
+        *[(180, 150), (140, 150), (184, 190), (136, 190), (188, 230), (132, 230)],
+    ],
+    dtype=np.float32,
+)
+BOX = np.array([85, 20, 235, 240], np.float32)
+GREY = 90
+
+
+def people(n: int = 1, *, step: float = 0.0, **changed: Any) -> Poses:
+    shift = np.arange(n)[:, None] * [step, 0.0]
+    fields = {
+        "keypoints": STANDING + shift[:, None],
+        "keypoint_scores": np.full((n, 17), 0.9),
+        "boxes": BOX + np.tile(shift, 2),
+        "scores": np.full(n, 0.8),
+        **changed,
+    }
+    return Poses(**fields)
+
+
+def canvas(height: int = 260, width: int = 320) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def skeleton_only(poses: Poses, frame: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    frame = canvas() if frame is None else frame
+    return draw_poses(frame, poses, boxes=False, labels=False)
+
+
+def test_joints_have_the_colour_of_their_side() -> None:
+    drawn = skeleton_only(people())
+    for name, (x, y) in zip(KEYPOINTS, STANDING.astype(int), strict=True):
+        side = name.split("_")[0]
+        wanted = {"left": LEFT, "right": RIGHT}.get(side, CENTRE)
+        np.testing.assert_allclose(drawn[y, x], wanted, atol=12, err_msg=name)
+
+
+def test_limbs_have_the_colour_of_their_side() -> None:
+    drawn = skeleton_only(people())
+    for y, x, wanted in [
+        (75, 160, CENTRE),  # between the shoulders
+        (135, 220, LEFT),  # left forearm
+        (135, 100, RIGHT),
+        (170, 182, LEFT),  # left thigh
+        (170, 138, RIGHT),
+    ]:
+        np.testing.assert_allclose(drawn[y, x], wanted, atol=12)
+
+
+def test_what_is_far_from_the_skeleton_stays() -> None:
+    drawn = skeleton_only(people())
+    changed = (drawn != GREY).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    assert rows.min() > 20
+    assert rows.max() < 245
+    assert columns.min() > 85
+    assert columns.max() < 235
+    assert 0.01 < changed.mean() < 0.2
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_copy_is_drawn_on_unless_asked(inplace: bool) -> None:
+    frame = canvas()
+    drawn = draw_poses(frame, people(), inplace=inplace)
+    assert (drawn is frame) == inplace
+    assert (frame != GREY).any() == inplace
+    assert (drawn.shape, drawn.dtype) == (frame.shape, np.uint8)
+
+
+def test_nobody_draws_nothing() -> None:
+    np.testing.assert_array_equal(draw_poses(canvas(), Poses.empty()), canvas())
+
+
+def test_uncertain_joints_and_their_limbs_are_left_out() -> None:
+    scores = np.full((1, 17), 0.9)
+    scores[0, KEYPOINTS.index("left_elbow")] = 0.29
+    drawn = skeleton_only(people(keypoint_scores=scores))
+    for y, x in [(115, 215), (95, 205), (135, 220)]:  # elbow, upper arm, forearm
+        np.testing.assert_array_equal(drawn[y, x], GREY)
+    np.testing.assert_allclose(drawn[155, 225], LEFT, atol=12)  # the wrist is sure
+    lower = draw_poses(
+        canvas(),
+        people(keypoint_scores=scores),
+        keypoint_threshold=0.2,
+        boxes=False,
+        labels=False,
+    )
+    np.testing.assert_allclose(lower[115, 215], LEFT, atol=12)
+
+
+def test_boxes_are_lines_along_the_border() -> None:
+    drawn = draw_poses(canvas(), people(keypoint_scores=np.zeros((1, 17))), labels=False)
+    assert (drawn[20, 85:236] > 200).all()
+    assert (drawn[20:241, 235] > 200).all()
+    np.testing.assert_array_equal(drawn[30:230, 95:225], GREY)
+
+
+def test_labels_name_the_id_and_the_score() -> None:
+    alone = draw_poses(canvas(), people(), boxes=False)
+    tracked = draw_poses(canvas(), people(ids=[12]), boxes=False)
+    widths = []
+    for drawn in (alone, tracked):
+        label = (drawn != skeleton_only(people())).any(axis=2)
+        rows, columns = np.nonzero(label)
+        assert rows.max() <= 26  # on the box's upper edge
+        assert columns.min() == 85
+        widths.append(np.ptp(columns))
+    assert widths[1] > widths[0] + 10
+
+
+@pytest.mark.parametrize("corner", [(-50, -50), (300, 250), (0, 0), (310, -20)])
+def test_labels_stay_inside_of_the_frame(corner: tuple[int, int]) -> None:
+    x, y = corner
+    moved = people(keypoint_scores=np.zeros((1, 17)), boxes=[[x, y, x + 80, y + 80]])
+    with_label = draw_poses(canvas(), moved)
+    without = draw_poses(canvas(), moved, labels=False)
+    rows, columns = np.nonzero((with_label != without).any(axis=2))
+    assert np.ptp(rows) >= 8
+    assert np.ptp(columns) >= 20
+
+
+def thickness(height: float, frame: NDArray[np.uint8]) -> int:
+    """Pixels across the thigh of a person of a height, the dark outline included."""
+    scale = height / 220
+    drawn = skeleton_only(people(keypoints=[STANDING * scale], boxes=[BOX * scale]), frame)
+    row = drawn[round(170 * scale), round(170 * scale) : round(200 * scale)]
+    return int((row != GREY).any(axis=1).sum())
+
+
+def test_lines_grow_with_the_person_and_the_frame() -> None:
+    large = canvas(1400, 1600)
+    assert thickness(80, large) < thickness(300, large) < thickness(1000, large)
+    assert thickness(300, large) == thickness(300, canvas(700, 1600))
+    # A person who fills a small frame does not hide behind the lines.
+    assert thickness(230, canvas()) < thickness(1000, large)
+
+
+def test_people_far_outside_or_unknown_do_no_harm() -> None:
+    wild = np.tile(STANDING, (3, 1, 1))
+    wild[0] += 1e9
+    wild[1, 3] = np.nan
+    wild[2, 5] = -np.inf
+    boxes = np.array([[-1e9, -1e9, 1e9, 1e9], [np.nan] * 4, [0, 0, 0, 0]])
+    drawn = draw_poses(canvas(), people(3, keypoints=wild, boxes=boxes))
+    np.testing.assert_allclose(drawn[155, 95], RIGHT, atol=12)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((20, 20), np.uint8),
+        np.zeros((20, 20, 4), np.uint8),
+        np.zeros((20, 20, 3), np.float32),
+    ],
+)
+def test_other_arrays_are_refused(frame: NDArray[Any]) -> None:
+    with pytest.raises(InputError, match="uint8"):
+        draw_poses(frame, people())
+
+
+def test_views_are_copied_but_not_drawn_on_in_place() -> None:
+    view = np.asfortranarray(canvas())
+    np.testing.assert_array_equal(draw_poses(view, people()), draw_poses(canvas(), people()))
+    with pytest.raises(InputError, match="copy"):
+        draw_poses(view, people(), inplace=True)
+    locked = canvas()
+    locked.flags.writeable = False
+    with pytest.raises(InputError, match="copy"):
+        draw_poses(locked, people(), inplace=True)
+
+
+def test_contact_sheet_shows_each_picture_whole() -> None:
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    sizes = [(50, 100), (400, 200), (30, 60)]
+    images = [np.full((*s, 3), c, np.uint8) for s, c in zip(sizes, colours, strict=True)]
+    sheet = contact_sheet(images, 2, (80, 40))
+    assert sheet.shape == (80, 160, 3)
+    np.testing.assert_array_equal(sheet[0:40, 0:80], np.full((40, 80, 3), colours[0]))
+    # 200x400 in a cell of 80x40 becomes 20x40 in its middle.
+    np.testing.assert_array_equal(sheet[0:40, 110:130], np.full((40, 20, 3), colours[1]))
+    assert not (sheet[0:40, 80:110] == colours[1]).all(axis=2).any()
+    np.testing.assert_array_equal(sheet[40:80, 0:80], np.full((40, 80, 3), colours[2]))
+    assert (sheet[40:80, 80:160] == sheet[79, 159]).all()
+
+
+def test_contact_sheet_with_captions(sample_image: Path) -> None:
+    image = cv2.imread(str(sample_image))
+    plain = contact_sheet([image], 4, (192, 144))
+    captioned = contact_sheet([image], 4, (192, 144), ["a street"])
+    assert plain.shape == (144, 192, 3)
+    np.testing.assert_array_equal(captioned[:144], plain)
+    strip = captioned[144:]
+    assert strip.shape[0] >= 10
+    assert strip.max() > 200
+
+
+def test_contact_sheet_needs_pictures_and_a_caption_each() -> None:
+    with pytest.raises(InputError, match="at least one"):
+        contact_sheet([], 2, (80, 40))
+    with pytest.raises(ValueError, match="captions"):
+        contact_sheet([canvas()], 2, (80, 40), ["a", "b"])
