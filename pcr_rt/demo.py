@@ -44,8 +44,9 @@ def run_demo(
         summary = process_video(
             estimator, video, output, "demo", fps=video.fps, progress=progress, watch=watch
         )
-    path = output / "demo.png"
-    if not cv2.imwrite(str(path), contact_sheet(sheet, SHEET_COLUMNS, CELL, captions)):
-        raise InputError(f"The picture {path} cannot be written.")
-    summary.outputs.append(path)
+    if sheet:  # Ctrl-C may have come before the first frame
+        path = output / "demo.png"
+        if not cv2.imwrite(str(path), contact_sheet(sheet, SHEET_COLUMNS, CELL, captions)):
+            raise InputError(f"The picture {path} cannot be written.")
+        summary.outputs.append(path)
     return summary

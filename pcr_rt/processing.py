@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Summary:
     frames: int = 0
     people: int = 0
     seconds: float = 0.0
-    stages_ms: Counter[str] = field(default_factory=Counter)
+    stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     outputs: list[Path] = field(default_factory=list)
 
     @property
@@ -66,10 +66,6 @@ class Summary:
         self.stages_ms[name] += (time.perf_counter() - start) * 1e3
 
 
-def _go_on(index: int, frame: Frame, poses: Poses) -> bool:
-    return True
-
-
 def process_images(
     estimator: PoseEstimator,
     paths: Iterable[Path],
@@ -92,7 +88,8 @@ def process_images(
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
-                target = output / f"{path.stem}-poses{path.suffix or '.jpg'}"
+                suffix = path.suffix if cv2.haveImageWriter(path.name) else ".jpg"
+                target = output / f"{path.stem}-poses{suffix}"
                 if not cv2.imwrite(str(target), drawn):
                     raise InputError(f"The picture {target} cannot be written.")
                 lines.write(json.dumps({"file": path.name, **poses.to_dict()}) + "\n")
@@ -110,7 +107,7 @@ def process_video(
     *,
     fps: float,
     progress: Progress = lambda done, total: None,
-    watch: Watch = _go_on,
+    watch: Watch | None = None,
 ) -> Summary:
     """Annotate a video or a camera into ``output``/name.mp4 and name.jsonl, one line a frame.
 
@@ -143,7 +140,7 @@ def process_video(
                     }
                     lines.write(json.dumps(line) + "\n")
                 progress(summary.frames, total)
-                if not watch(summary.frames - 1, drawn, poses):
+                if watch and not watch(summary.frames - 1, drawn, poses):
                     break
             except (StopIteration, KeyboardInterrupt):
                 break
@@ -153,7 +150,8 @@ def process_video(
 
 def _estimate(estimator: PoseEstimator, frame: Frame, summary: Summary) -> Poses:
     poses = estimator(frame)
-    summary.stages_ms.update(estimator.timings)
+    for name, milliseconds in estimator.timings.items():
+        summary.stages_ms[name] += milliseconds
     summary.frames += 1
     summary.people += len(poses)
     return poses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -57,6 +58,7 @@ def main() -> None:
         app()
     except PoseError as error:
         if _debug:
-            raise
-        sys.stderr.write(f"error: {error}\n")
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcr_rt.cli.options import Device, Model, progress_bar
+from pcr_rt.cli.options import Device, Model, make_estimator, progress_bar
 
 if TYPE_CHECKING:
     from pcr_rt.processing import Summary
@@ -25,13 +25,11 @@ def demo(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run on the sample clip: an annotated video, JSON lines and a contact sheet."""
-    from pcr_rt.cli.options import make_estimator
+    from pcr_rt.demo import run_demo
 
     with make_estimator(model, "rtmdet-nano", device, 0.2, False) as estimator:
         estimator.warmup()
         with progress_bar("Sample clip") as progress:
-            from pcr_rt.demo import run_demo
-
             summary = run_demo(estimator, output, progress=progress, sheet_frames=SHEET_FRAMES)
         name = estimator.spec.name
     if json_output:

@@ -37,25 +37,33 @@ def evaluate(
     from rich.table import Table
 
     from pcr_rt import evaluation
+    from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
 
+    if results is not None and (results.is_dir() or not results.parent.is_dir()):
+        raise InputError(f"{results} cannot be written: name a file in a folder that exists.")
     truth = boxes == "ground-truth"
-    with PoseEstimator(
-        [Path(m) if m.endswith(".onnx") else m for m in model],
-        detector=None if truth else detector,
-        device=device,
-        flip_test=flip_test,
-        decode=decode,
-        score_threshold=0.0 if truth else EVAL_THRESHOLD,
-        # Ground truth names every person once, so nobody is a duplicate of somebody else.
-        nms=None if truth else "hard",
-    ) as estimator:
-        with progress_bar("Evaluating") as progress:
-            ap, found = evaluation.evaluate(
-                estimator, annotations, images, boxes=boxes, progress=progress
-            )
+    with (
+        PoseEstimator(
+            model,
+            detector=None if truth else detector,
+            device=device,
+            flip_test=flip_test,
+            decode=decode,
+            score_threshold=0.0 if truth else EVAL_THRESHOLD,
+            # Ground truth names every person once, so nobody is a duplicate of somebody else.
+            nms=None if truth else "hard",
+        ) as estimator,
+        progress_bar("Evaluating") as progress,
+    ):
+        ap, found = evaluation.evaluate(
+            estimator, annotations, images, boxes=boxes, progress=progress
+        )
     if results is not None:
-        results.write_text(json.dumps(found))
+        try:
+            results.write_text(json.dumps(found))
+        except OSError as error:
+            raise InputError(f"{results} cannot be written: {error.strerror}.") from None
     if json_output:
         typer.echo(json.dumps(ap.to_dict()))
         return

@@ -30,15 +30,16 @@ def label(
         raise missing_training(error) from None
     from pcr_rt.estimator import PoseEstimator
 
-    with PoseEstimator(
-        [Path(m) if m.endswith(".onnx") else m for m in model],
-        detector=None,
-        device=device,
-        flip_test=flip_test,
-        score_threshold=0.0,
-        nms=None,
-    ) as estimator, progress_bar("Labelling") as progress:
-        count = label_people(
-            estimator, annotations, images, output, rule=rule, progress=progress
-        )
+    with (
+        PoseEstimator(
+            model,
+            detector=None,
+            device=device,
+            flip_test=flip_test,
+            score_threshold=0.0,
+            nms=None,
+        ) as estimator,
+        progress_bar("Labelling") as progress,
+    ):
+        count = label_people(estimator, annotations, images, output, rule=rule, progress=progress)
     typer.echo(f"{output}: {count} people")

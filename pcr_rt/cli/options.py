@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +36,7 @@ def make_estimator(
     from pcr_rt.estimator import PoseEstimator
 
     return PoseEstimator(
-        [Path(m) if m.endswith(".onnx") else m for m in model],
+        model,
         detector=None if detector == "none" else detector,
         device=device,
         score_threshold=threshold,

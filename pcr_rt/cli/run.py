@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcr_rt.cli.options import Detect, Device, FlipTest, Model, Threshold
-from pcr_rt.cli.options import make_estimator, progress_bar
+from pcr_rt.cli.options import (
+    Detect,
+    Device,
+    FlipTest,
+    Model,
+    Threshold,
+    make_estimator,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.processing import Summary, Watch
+    from pcr_rt.poses import Poses
+    from pcr_rt.processing import Summary
 
 
 def run(
@@ -58,7 +69,7 @@ def _process(estimator: PoseEstimator, source: str, output: Path, show: bool) ->
                     f"camera-{source}",
                     fps=camera.fps,
                     progress=progress,
-                    watch=_window() if show else _always,
+                    watch=_show if show else None,
                 )
         if not path.exists():
             raise InputError(
@@ -75,29 +86,22 @@ def _process(estimator: PoseEstimator, source: str, output: Path, show: bool) ->
                     f"{path.stem}-poses",
                     fps=video.fps,
                     progress=progress,
-                    watch=_window() if show else _always,
+                    watch=_show if show else None,
                 )
         return process_images(estimator, [path], output, progress=progress)
 
 
-def _always(index: int, frame: object, poses: object) -> bool:
-    return True
-
-
-def _window() -> Watch:
-    """Shows each frame; q or Escape ends. InputError where OpenCV has no windows."""
+def _show(index: int, frame: NDArray[np.uint8], poses: Poses) -> bool:
+    """Show a frame; q or Escape ends. InputError where OpenCV has no windows."""
     import cv2
 
     from pcr_rt.errors import InputError
 
-    def watch(index: int, frame: object, poses: object) -> bool:
-        try:
-            cv2.imshow("pcr-rt", frame)
-            return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
-        except cv2.error:
-            raise InputError(
-                "The installed OpenCV has no windows: for --show swap it with 'pip uninstall"
-                " opencv-python-headless' and 'pip install opencv-python'."
-            ) from None
-
-    return watch
+    try:
+        cv2.imshow("pcr-rt", frame)
+        return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
+    except cv2.error:
+        raise InputError(
+            "The installed OpenCV has no windows: for --show swap it with 'pip uninstall"
+            " opencv-python-headless' and 'pip install opencv-python'."
+        ) from None

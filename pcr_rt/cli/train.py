@@ -23,8 +23,14 @@ def train(
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     plan = load_recipe(recipe)
     trainer = Trainer(

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "heatmap_size"]
 
 
 class TorchEngine:
@@ -30,3 +31,11 @@ class TorchEngine:
 
     def close(self) -> None:
         """Nothing to give back: the network belongs to the caller."""
+
+
+def heatmap_size(network: nn.Module, size: Size) -> Size:
+    """(w, h) of the maps that a network in evaluation mode gives for an input of ``size`` (w, h)."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        maps = network(torch.zeros(1, 3, size[1], size[0], device=device)).levels[-1]
+    return maps.shape[-1], maps.shape[-2]

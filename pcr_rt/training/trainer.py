@@ -26,6 +26,7 @@ from pcr_rt.training.losses import pose_loss
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import DataSet, Recipe, Stage
 from pcr_rt.training.schedule import rate_factor
+from pcr_rt.training.torch_engine import heatmap_size
 
 __all__ = ["Progress", "Trainer"]
 
@@ -105,7 +106,7 @@ class Trainer:
         progress: Progress,
     ) -> None:
         recipe = self.recipe
-        heatmap = self.heatmap_size(stage)
+        heatmap = heatmap_size(self.average, stage.size)
         view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
         loader = Loader(
             self.people,
@@ -172,14 +173,6 @@ class Trainer:
                     mean.lerp_(now, 1 - decay)
             for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 mean.copy_(now)
-
-    def heatmap_size(self, stage: Stage) -> Size:
-        """(w, h) of the maps that the network gives for the stage's input."""
-        width, height = stage.size
-        with torch.no_grad():
-            probe = torch.zeros(1, 3, height, width, device=self.device)
-            maps = self.average(probe).levels[-1]
-        return maps.shape[-1], maps.shape[-2]
 
     def _freeze(self, stage: Stage) -> None:
         encoder = self.network.get_submodule("encoder")

@@ -13,7 +13,7 @@ from pcr_rt.evaluation import evaluate
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.recipe import Recipe, Stage
-from pcr_rt.training.torch_engine import TorchEngine
+from pcr_rt.training.torch_engine import TorchEngine, heatmap_size
 
 __all__ = ["validation"]
 
@@ -30,7 +30,6 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float
         ids = [i for i in ids if (i % 5 == 0) == (options.fold == "dev")]
 
     def measure(network: nn.Module, stage: Stage) -> float:
-        width, height = stage.size
         spec = ModelSpec(
             recipe.name,
             "heatmap",
@@ -38,7 +37,7 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float
             recipe.input.mean,
             recipe.input.std,
             transform=recipe.input.transform,
-            sigma=sigma_for((width // 4, height // 4)),
+            sigma=sigma_for(heatmap_size(network, stage.size)),
         )
         engine = TorchEngine(network, spec)
         estimator = PoseEstimator(engine, detector=None, score_threshold=0, nms=None)
