@@ -1,4 +1,4 @@
-"""People in a frame: a model file (RTMDet-nano is shipped, YOLOX and RTMDet load too) or a callable."""
+"""People in a frame: RTMDet-nano, which is shipped, other RTMDet or YOLOX files, or a callable."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
     try:
         rows = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError("boxes must be numbers of shape (N, 4) xyxy or (N, 5) with a score.") from None
+        raise InputError(
+            "boxes must be numbers of shape (N, 4) xyxy or (N, 5) with a score."
+        ) from None
     if rows.size == 0:
         rows = rows.reshape(0, 5)
     if rows.ndim != 2 or rows.shape[1] not in (4, 5):

@@ -18,7 +18,7 @@ from pcr_rt.detectors import Boxes, Detector, DetectorLike, as_boxes
 from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
-from pcr_rt.errors import InputError, ModelError
+from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform, mirrored_crop
 from pcr_rt.models import Decode, ModelSpec, PersonScore
 from pcr_rt.poses import Poses
@@ -83,7 +83,7 @@ class PoseEstimator:
         _check_option("precision", precision, ("auto", "fp32", "fp16", "int8"))
         if max_people is not None and max_people < 1:
             raise InputError(f"max_people is {max_people}; give a positive number or None.")
-        given = [model] if isinstance(model, (str, Path)) or isinstance(model, Engine) else model
+        given = [model] if isinstance(model, (str, Path, Engine)) else model
         if not given:
             raise InputError("model is an empty list: name at least one model.")
         self._networks = [PoseNetwork(_engine(m, device, precision)) for m in given]
@@ -295,8 +295,7 @@ def check_frame(frame: Any) -> None:
         )
     if frame.ndim == 3 and frame.shape[2] == 4:
         raise InputError(
-            "The frame has four channels: convert it with"
-            " cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)."
+            "The frame has four channels: convert it with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)."
         )
     if frame.ndim != 3 or frame.shape[2] != 3:
         raise InputError(f"A frame has shape (height, width, 3), not {frame.shape}.")
@@ -312,7 +311,9 @@ def _engine(model: ModelLike, device: str, precision: str) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
     if precision in ("fp16", "int8"):
-        raise InputError(f"precision={precision!r}: the shipped models are FP32 so far, use 'auto'.")
+        raise InputError(
+            f"precision={precision!r}: the shipped models are FP32 so far, use 'auto'."
+        )
     return OnnxRuntimeEngine(DEFAULT_MODEL if model == "auto" else model, device=device)
 
 

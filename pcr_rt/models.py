@@ -114,7 +114,7 @@ class ModelSpec:
             right = ranks == [4, 4, 4] and all(n == 5 or not _known(n) for n in last)
         else:
             right = ranks[:1] == [3] and (
-                not _known(last[0]) or last[0] == 5 or self.layout == "yolox" and last[0] > 5
+                not _known(last[0]) or last[0] == 5 or (self.layout == "yolox" and last[0] > 5)
             )
         if not right:
             raise ModelError(
@@ -151,9 +151,7 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
             name, "heatmap", size, transform="msra", sigma=sigma, person_score="mean>0.2"
         )
     if ranks == [3] and _known(outputs[0][2]) and outputs[0][2] >= 6:
-        return ModelSpec(
-            name, "boxes", size, (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox"
-        )
+        return ModelSpec(name, "boxes", size, (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox")
     if ranks == [3, 2] and (outputs[0][2] == 5 or not _known(outputs[0][2])):
         return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="dets")
     if ranks == [4, 4, 4] and all(shape[3] == 5 for shape in outputs):

@@ -40,9 +40,12 @@ def _mirror(name: str) -> str:
 FLIP: NDArray[np.intp] = np.array([KEYPOINTS.index(_mirror(n)) for n in KEYPOINTS])
 """(17,) index of each keypoint's mirror image: ``keypoints[FLIP]`` swaps left and right."""
 
-SIGMAS: NDArray[np.float64] = np.array(
-    [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], dtype=np.float64
-) / 1000
+SIGMAS: NDArray[np.float64] = (
+    np.array(
+        [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], dtype=np.float64
+    )
+    / 1000
+)
 """(17,) OKS standard deviation of each keypoint, as a fraction of the object's scale (COCO)."""
 
 UPPER_BODY: NDArray[np.bool_] = np.arange(NUM_KEYPOINTS) < KEYPOINTS.index("left_hip")
@@ -72,5 +75,5 @@ LIMBS: tuple[tuple[int, int], ...] = tuple(
 
 
 def slots_by_name(names: Sequence[str]) -> NDArray[np.intp]:
-    """Index of each of ``names`` among the COCO-17 keypoints; -1 for one that COCO does not have."""
+    """Index of each of ``names`` among the COCO-17 keypoints; -1 for what COCO does not have."""
     return np.array([KEYPOINTS.index(n) if n in KEYPOINTS else -1 for n in names], dtype=np.intp)

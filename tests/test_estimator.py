@@ -1,4 +1,4 @@
-"""The whole path on pictures whose answer is known: a red blob is found by a model that sees red."""
+"""The whole path where the answer is known: a model that sees red finds a red blob."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from toys import PLAIN, blob_frame, brightness_model, constant_model  # noqa: E402
-
-from pcr_rt.errors import InputError, ModelError  # noqa: E402
-from pcr_rt.estimator import PoseEstimator, person_scores  # noqa: E402
-from pcr_rt.models import ModelSpec  # noqa: E402
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.estimator import PoseEstimator, person_scores
+from pcr_rt.models import ModelSpec
+from toys import PLAIN, blob_frame, brightness_model, constant_model
 
 BOX = [60, 40, 120, 120]
 BLOB = (84.3, 77.6)
@@ -166,7 +165,9 @@ def test_simcc_models_are_read(tmp_path: Path) -> None:
     x, y = np.zeros((1, 17, 384)), np.zeros((1, 17, 512))
     x[0, :, 100], y[0, :, 300] = 0.9, 0.8
     path = constant_model(tmp_path / "simcc.onnx", None, (192, 256), [x, y])
-    poses = PoseEstimator(path, detector=None)(np.zeros((256, 192, 3), np.uint8), [[0, 0, 192, 256]])
+    poses = PoseEstimator(path, detector=None)(
+        np.zeros((256, 192, 3), np.uint8), [[0, 0, 192, 256]]
+    )
     # Input pixel (50, 150) of a crop padded by 1.25: x = 96 + (50 / 192 - 1/2) 240.
     expected = [96 + (50 / 192 - 0.5) * 240, 128 + (150 / 256 - 0.5) * 320]
     np.testing.assert_allclose(poses.keypoints[0], np.tile(expected, (17, 1)), atol=1e-3)

@@ -13,7 +13,7 @@ __all__ = ["Engine"]
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs one network. ``spec`` says how to feed and read it; safe to call from several threads."""
+    """Runs one network, also from several threads; ``spec`` says how to feed and read it."""
 
     spec: ModelSpec
 

@@ -81,9 +81,7 @@ def label_people(
     return len(labelled)
 
 
-def _labelled(
-    people: list[dict[str, Any]], poses: Poses, rule: Rule
-) -> list[dict[str, Any]]:
+def _labelled(people: list[dict[str, Any]], poses: Poses, rule: Rule) -> list[dict[str, Any]]:
     result = []
     for annotation, keypoints, scores in zip(
         people, poses.keypoints, poses.keypoint_scores, strict=True

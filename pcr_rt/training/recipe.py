@@ -157,7 +157,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 
 def _read_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list) or not value and args[-1] is not Ellipsis:
+    if not isinstance(value, list) or (not value and args[-1] is not Ellipsis):
         raise DataError(f"{where} must be a list, not {value!r}.")
     if args[-1] is not Ellipsis and len(args) != len(value):
         raise DataError(f"{where} must have {len(args)} values, not {len(value)}.")

@@ -34,7 +34,7 @@ class TorchEngine:
 
 
 def heatmap_size(network: nn.Module, size: Size) -> Size:
-    """(w, h) of the maps that a network in evaluation mode gives for an input of ``size`` (w, h)."""
+    """(w, h) of the maps that a network in evaluation mode gives for an input ``size`` (w, h)."""
     device = next(network.parameters()).device
     with torch.no_grad():
         maps = network(torch.zeros(1, 3, size[1], size[0], device=device)).levels[-1]

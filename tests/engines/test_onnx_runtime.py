@@ -8,12 +8,11 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from toys import PLAIN, brightness_model  # noqa: E402
-
-from pcr_rt.engines import Engine  # noqa: E402
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pcr_rt.errors import InputError, ModelError  # noqa: E402
-from pcr_rt.models import ModelSpec  # noqa: E402
+from pcr_rt.engines import Engine
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.models import ModelSpec
+from toys import PLAIN, brightness_model
 
 SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
 

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.training.networks.registry import build  # noqa: E402
-from pcr_rt.training.recipe import load_recipe  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.training.networks.registry import build
+from pcr_rt.training.recipe import load_recipe
 
 GOOD = """
 name = "x"

@@ -69,8 +69,10 @@ def test_frozen_encoder_stays_and_thawed_encoder_moves(drawn: Path, tmp_path: Pa
 
 
 def test_loss_falls_on_pictures_that_stay_the_same(drawn: Path, tmp_path: Path) -> None:
-    text = (drawn / "recipe.toml").read_text().replace(
-        "colour = 0.2", "flip = 0\nrotation = 0\nscale = 0\nhalf_body = 0"
+    text = (
+        (drawn / "recipe.toml")
+        .read_text()
+        .replace("colour = 0.2", "flip = 0\nrotation = 0\nscale = 0\nhalf_body = 0")
     )
     first, second = text.index("[[stage]]"), text.rindex("[[stage]]")
     stage = text[first:second].replace("epochs = 2", "epochs = 20")

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.skeleton import KEYPOINTS  # noqa: E402
-from pcr_rt.training.data.coco import read_people  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.training.data.coco import read_people
 
 
 def person(**change: Any) -> dict[str, Any]:
