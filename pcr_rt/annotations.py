@@ -18,6 +18,8 @@ __all__ = [
     "is_finite",
     "is_labelled",
     "load_annotations",
+    "person_category",
+    "picture_path",
     "select_images",
     "select_people",
 ]
@@ -33,11 +35,11 @@ _NOT_COCO = (
 )
 
 
-def load_annotations(path: str | Path) -> dict[str, Any]:
+def load_annotations(path: str | Path, *, need_keypoints: bool = True) -> dict[str, Any]:
     """The parsed COCO person-keypoints file.
 
-    Raises DataError when the file is missing, is not JSON, has no person keypoints, or is one
-    that ``check_annotations`` refuses.
+    Raises DataError when the file is missing, is not JSON, has no person keypoints (unless these
+    are not needed), or is one that ``check_annotations`` refuses.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -46,7 +48,7 @@ def load_annotations(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"The annotation file {path} cannot be read as JSON: {error}.") from None
     check_annotations(data, str(path))
-    if not any("keypoints" in annotation for annotation in data["annotations"]):
+    if need_keypoints and not any("keypoints" in annotation for annotation in data["annotations"]):
         raise DataError(f"{path} {_NOT_COCO}.")
     return dict(data)
 
@@ -96,6 +98,14 @@ def select_images(
     return {key: image for key, image in images.items() if key in wanted}
 
 
+def picture_path(folder: Path, image: Mapping[str, Any]) -> Path:
+    """Where the picture of an image record lies; DataError for a record that does not say."""
+    name = image.get("file_name")
+    if not isinstance(name, str):
+        raise DataError(f"The image with id {image.get('id')} has no 'file_name': add it.")
+    return folder / name
+
+
 def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> list[dict[str, Any]]:
     """The people of these images, as new records with every field that COCO's evaluation reads.
 
@@ -104,7 +114,7 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
     left out; a file without categories holds people only. Raises DataError for a malformed
     annotation, for keypoints that are not COCO's 17, and where no category is that of people.
     """
-    category = _person_category(annotations)
+    category = person_category(annotations)
     people: list[dict[str, Any]] = []
     estimated = 0
     for annotation in annotations["annotations"]:
@@ -161,8 +171,11 @@ def is_finite(values: Any, size: int) -> bool:
     return numbers.shape == (size,) and bool(np.isfinite(numbers).all())
 
 
-def _person_category(annotations: Mapping[str, Any]) -> Any:
-    """The id of the category of people; None where the file names no categories."""
+def person_category(annotations: Mapping[str, Any]) -> Any:
+    """The id of the category of people; None where the file names no categories.
+
+    Raises DataError where no category is that of people, or its keypoints are not COCO's 17.
+    """
     categories = annotations.get("categories") or []
     if not categories:
         return None

@@ -65,9 +65,9 @@ class Detector:
             input_size=spec.input_size,
             score_threshold=score_threshold,
         )
-        found = []
-        for boxes, scores in candidates:
-            boxes, scores = boxes.astype(np.float64), scores.astype(np.float64)
+        found: list[Boxes] = []
+        for raw_boxes, raw_scores in candidates:
+            boxes, scores = raw_boxes.astype(np.float64), raw_scores.astype(np.float64)
             keep = reference.box_nms(boxes, scores, IOU_THRESHOLD, MAX_BOXES)
             keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
             found.append((boxes[keep], scores[keep]))

@@ -66,7 +66,7 @@ def _grid(heatmaps: NDArray[Any]) -> Size:
 def _sample_to_frame(
     network: PoseNetwork, crops: NDArray[np.float64], grid: Size
 ) -> NDArray[np.float64]:
-    to_frame = crops.copy()
+    to_frame: NDArray[np.float64] = crops.copy()
     spec = network.spec
     to_frame[:, :, :2] *= heatmap_to_input(grid, spec.input_size, spec.transform)
     return to_frame
@@ -92,4 +92,5 @@ def _resample(
 def _interpolation(places: NDArray[np.float64], length: int) -> NDArray[np.float32]:
     """(len(places), length) weights of linear interpolation; places outside read the border."""
     places = places.clip(0, length - 1)
-    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(length))).astype(np.float32)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(length)))
+    return np.asarray(weights, dtype=np.float32)

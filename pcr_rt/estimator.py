@@ -277,12 +277,11 @@ def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[n
     squares.
     """
     scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)
-    if rule == "mean":
-        return scores.mean(1)
+    counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
     if rule == "mean_sq":
-        return np.square(scores).mean(1)
-    sure = scores > 0.2
-    return (scores * sure).sum(1) / sure.sum(1).clip(min=1)
+        scores = scores**2
+    result: NDArray[np.float64] = (scores * counted).sum(1) / counted.sum(1).clip(min=1)
+    return result
 
 
 def check_frame(frame: Any) -> None:

@@ -9,13 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.annotations import is_labelled, load_annotations, select_images, select_people
+from pcr_rt.annotations import (
+    is_labelled,
+    load_annotations,
+    picture_path,
+    select_images,
+    select_people,
+)
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.keypoint_matching import Matches, match, require_pycocotools, select_results
+from pcr_rt.media import read_image
 
 __all__ = ["KeypointAP", "bootstrap_difference", "evaluate", "keypoint_ap"]
 
@@ -166,10 +172,11 @@ def evaluate(
     todo = [i for i in images if boxes == "detector" or i in given]
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
-        path = Path(images_folder) / str(images[image_id].get("file_name"))
-        frame = cv2.imread(str(path)) if path.is_file() else None
-        if frame is None:
-            raise DataError(f"The image {path} is missing or cannot be read.")
+        path = picture_path(Path(images_folder), images[image_id])
+        try:
+            frame = read_image(path)
+        except InputError as error:
+            raise DataError(f"The image {path} is missing or cannot be read: {error}") from None
         people = None if boxes == "detector" else np.array(given[image_id], dtype=np.float64)
         found = estimator(frame, boxes=people).to_coco(image_id)
         if boxes == "detector":

@@ -102,7 +102,7 @@ class ModelSpec:
         """Raise ModelError when output shapes contradict the spec; unknown sizes are not ints."""
         ranks = [len(shape) for shape in shapes]
         joints = [shape[1] if len(shape) > 1 else None for shape in shapes]
-        last = [shape[-1] if shape else None for shape in shapes]
+        last: list[Any] = [shape[-1] if shape else None for shape in shapes]
         if self.kind == "heatmap":
             right = ranks[:1] == [4] and (joints[0] == 17 or not _known(joints[0]))
         elif self.kind == "simcc":
@@ -114,7 +114,7 @@ class ModelSpec:
             right = ranks == [4, 4, 4] and all(n == 5 or not _known(n) for n in last)
         else:
             right = ranks[:1] == [3] and (
-                not _known(last[0]) or last[0] == 5 or (self.layout == "yolox" and last[0] > 5)
+                last[0] == 5 or not _known(last[0]) or (self.layout == "yolox" and last[0] > 5)
             )
         if not right:
             raise ModelError(
@@ -134,9 +134,9 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
     ``msra``, DARK), YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. Sizes that the file
     leaves open become 640x640 for detectors; a pose model with an open size needs a ModelSpec.
     """
-    height, width = input_shape[2:4] if len(input_shape) == 4 else (None, None)
-    fixed = _known(height) and _known(width)
-    size = (width, height) if fixed else (640, 640)
+    fixed = len(input_shape) == 4 and all(_known(side) for side in input_shape[2:])
+    height, width = input_shape[2:] if fixed else (640, 640)
+    size: Size = (width, height)
     ranks = [len(shape) for shape in outputs]
     bgr_mean, bgr_std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
     if fixed and ranks == [3, 3] and [s[1] for s in outputs] == [17, 17]:

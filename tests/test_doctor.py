@@ -48,7 +48,7 @@ def test_shipped_models_load() -> None:
     checks = {check.name: check for check in diagnose()}
     for name in ("pcr-tiny", "pcr-lite", "rtmdet-nano"):
         assert checks[f"model {name}"].status == "ok"
-    assert checks["model rtmdet-nano"].detail == "boxes, input 320x320, fp32"
+    assert checks["model rtmdet-nano"].detail == "boxes, input 416x416, fp32"
 
 
 def test_broken_model_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,14 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint (``weights_only=True``). Raises DataError when it is broken."""
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"The checkpoint {path} does not exist.") from None
     except Exception as error:
-        raise DataError(f"The checkpoint {path} cannot be read: {error}") from error
+        # torch's own message goes on for a page and advises to load the file as code.
+        raise DataError(
+            f"The checkpoint {path} cannot be read: it is broken, or no checkpoint of PCR-RT."
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(f"The file {path} is no checkpoint of PCR-RT: give the best.pt of a run.")
     return content

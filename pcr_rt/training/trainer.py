@@ -59,7 +59,8 @@ class Trainer:
         self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
         self.validate = validate
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.network).to(device, memory_format=torch.channels_last)
+        self.network = build(recipe.network).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
         self.people = [p for source in recipe.data for p in _people(source, data)]
@@ -168,11 +169,13 @@ class Trainer:
         """Exponential moving average of weights; norm statistics and counters are copied."""
         decay = min(self.recipe.optimizer.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            weights = zip(self.average.parameters(), self.network.parameters(), strict=True)
+            for mean, now in weights:
                 if now.requires_grad:
                     mean.lerp_(now, 1 - decay)
-            for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
-                mean.copy_(now)
+            statistics = zip(self.average.buffers(), self.network.buffers(), strict=True)
+            for old, new in statistics:
+                old.copy_(new)
 
     def _freeze(self, stage: Stage) -> None:
         encoder = self.network.get_submodule("encoder")

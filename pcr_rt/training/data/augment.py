@@ -42,7 +42,8 @@ HALF_BODY_PADDING = 1.5
 def plain_view(person: Person, size: Size, transform: Transform) -> NDArray[np.float64]:
     """The crop transform (2, 3) of the person's box without any augmentation."""
     centre, region = box_to_region(person.box, size[0] / size[1])
-    return crop_transform(centre, region, size, transform)[0]
+    view: NDArray[np.float64] = crop_transform(centre, region, size, transform)[0]
+    return view
 
 
 def draw_view(

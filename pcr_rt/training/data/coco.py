@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.annotations import load_annotations
+from pcr_rt.annotations import is_finite, load_annotations, picture_path
 from pcr_rt.errors import DataError
 from pcr_rt.skeleton import NUM_KEYPOINTS, slots_by_name
 
@@ -61,7 +61,7 @@ def read_people(
     slots = _slots(data, annotations)
     common = slots >= 0
     records = {record["id"]: record for record in data["images"]}
-    missing = [r["id"] for r in records.values() if not _picture(images, r).is_file()]
+    missing = [r["id"] for r in records.values() if not picture_path(images, r).is_file()]
     if missing:
         raise DataError(
             f"{len(missing)} pictures of {annotations} are not in {images}, the first has id"
@@ -71,21 +71,24 @@ def read_people(
     for annotation in data["annotations"]:
         if annotation.get("iscrowd") or "keypoints" not in annotation:
             continue
-        label = np.asarray(annotation["keypoints"], dtype=np.float64)
+        scores = annotation.get("keypoint_scores", np.ones(len(slots)))
+        if not (
+            is_finite(annotation["keypoints"], 3 * len(slots))
+            and is_finite(annotation.get("bbox"), 4)
+            and is_finite(scores, len(slots))
+        ):
+            raise DataError(f"Annotation {annotation.get('id')} of {annotations} is malformed.")
+        label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
         box = np.asarray(annotation["bbox"], dtype=np.float64)
-        if label.size != 3 * len(slots) or box.size != 4 or not np.isfinite(label).all():
-            raise DataError(f"Annotation {annotation['id']} of {annotations} is malformed.")
-        label = label.reshape(-1, 3)
         if (label[common, 2] > 0).sum() < min_keypoints or min(box[2:]) <= 0:
             continue
-        scores = np.asarray(annotation.get("keypoint_scores", np.ones(len(slots))))
         keypoints, amplitudes, weights = np.zeros((17, 2)), np.zeros(17), np.zeros(17)
         keypoints[slots[common]] = label[common, :2]
-        amplitudes[slots[common]] = scores[common]
+        amplitudes[slots[common]] = np.asarray(scores)[common]
         weights[slots[common]] = (label[common, 2] > 0) * weight
         people.append(
             Person(
-                image=_picture(images, records[annotation["image_id"]]),
+                image=picture_path(images, records[annotation["image_id"]]),
                 image_id=int(annotation["image_id"]),
                 box=np.concatenate([box[:2], box[:2] + box[2:]]),
                 keypoints=keypoints,
@@ -95,7 +98,3 @@ def read_people(
         )
     log.info("%s: %d people", annotations, len(people))
     return people
-
-
-def _picture(images: Path, record: Mapping[str, Any]) -> Path:
-    return images / str(record["file_name"])

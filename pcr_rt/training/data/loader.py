@@ -99,7 +99,8 @@ class Loader:
         )
         points = apply_transform(invert_transform(matrix), person.keypoints)
         keypoints = np.column_stack([points, person.amplitudes, person.weights])
-        return crop[..., ::-1], keypoints[FLIP] if flipped else keypoints
+        image = np.asarray(crop[..., ::-1], dtype=np.uint8)
+        return image, keypoints[FLIP] if flipped else keypoints
 
     def _order(self, turn: int) -> NDArray[np.intp]:
         cached: tuple[int, NDArray[np.intp]] | None = getattr(self, "_cached_order", None)
