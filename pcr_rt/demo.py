@@ -38,7 +38,9 @@ def run_demo(
         def watch(index: int, frame: NDArray[np.uint8], poses: Poses) -> bool:
             if index % every == every // 2 and len(sheet) < sheet_frames:
                 sheet.append(frame)
-                captions.append(f"frame {index}: {len(poses)} people")
+                captions.append(
+                    f"frame {index}: {len(poses)} {'person' if len(poses) == 1 else 'people'}"
+                )
             return True
 
         summary = process_video(

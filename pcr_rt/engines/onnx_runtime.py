@@ -40,6 +40,8 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or _usable_cores()
+        # Workers that spin after a call take the cores from the other model's call.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers, wanted = _providers(device)
         try:
             session = ort.InferenceSession(str(path), options, providers=providers)
