@@ -14,6 +14,10 @@ def train(
     output: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it goes on.")],
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<number>.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
+    pictures_on_device: Annotated[
+        bool,
+        typer.Option("--pictures-on-device", help="Keep all pictures in the device's memory."),
+    ] = False,
 ) -> None:
     """Train a network from a recipe; resume the run that lies in the output folder."""
     try:
@@ -34,7 +38,13 @@ def train(
 
     plan = load_recipe(recipe)
     trainer = Trainer(
-        plan, data, output, device=device, threads=threads, validate=validation(plan, data)
+        plan,
+        data,
+        output,
+        device=device,
+        threads=threads,
+        pictures_on_device=pictures_on_device,
+        validate=validation(plan, data),
     )
     console = Console(stderr=True)
     console.print(

@@ -20,6 +20,7 @@ from pcr_rt.geometry import Size
 from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
 from pcr_rt.training.data.augment import photometric
 from pcr_rt.training.data.coco import Person, read_people
+from pcr_rt.training.data.device_pictures import PicturesOnDevice
 from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
 from pcr_rt.training.losses import pose_loss
@@ -42,8 +43,9 @@ Validate = Callable[[nn.Module, Stage], float]
 class Trainer:
     """One run of a recipe in a folder: ``last.pt`` to resume from, ``best.pt`` to export.
 
-    data: the folder that the recipe's paths are relative to. validate: AP of the averaged network,
-    by which ``best.pt`` is chosen; without it the last weights are the best.
+    data: the folder that the recipe's paths are relative to. pictures_on_device: keep all pictures
+    decoded in the device's memory and cut the crops there. validate: AP of the averaged network, by
+    which ``best.pt`` is chosen; without it the last weights are the best.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Trainer:
         *,
         device: str = "cpu",
         threads: int = 1,
+        pictures_on_device: bool = False,
         validate: Validate | None = None,
     ) -> None:
         self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
@@ -64,6 +67,11 @@ class Trainer:
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
         self.people = [p for source in recipe.data for p in _people(source, data)]
+        self.pictures = (
+            PicturesOnDevice((person.image for person in self.people), device, threads)
+            if pictures_on_device
+            else None
+        )
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0
@@ -115,6 +123,7 @@ class Trainer:
             batch=recipe.optimizer.batch,
             seed=recipe.seed,
             threads=self.threads,
+            pictures=self.pictures,
         )
         self._freeze(stage)
         optimizer = self._optimizer(stage)

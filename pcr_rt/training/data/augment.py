@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirr
 from pcr_rt.skeleton import UPPER_BODY
 from pcr_rt.training.data.coco import Person
 
-__all__ = ["Augmentation", "draw_view", "photometric", "plain_view"]
+__all__ = ["Augmentation", "draw_views", "photometric", "plain_view"]
 
 
 @dataclass(frozen=True)
@@ -46,42 +47,40 @@ def plain_view(person: Person, size: Size, transform: Transform) -> NDArray[np.f
     return view
 
 
-def draw_view(
-    person: Person,
+def draw_views(
+    people: Sequence[Person],
     size: Size,
     heatmap: Size,
     transform: Transform,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], bool]:
-    """A random crop transform (2, 3) from input pixels to the picture, and whether it mirrors."""
-    aspect = size[0] / size[1]
-    centre, region = box_to_region(person.box, aspect)
-    if rng.random() < augmentation.half_body:
-        half = _half_body(person, aspect, rng)
-        if half is not None:
-            centre, region = half
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Random crop transforms (N, 2, 3) from input pixels to pictures, and which (N,) mirror."""
+    n, aspect = len(people), size[0] / size[1]
+    centre, region = box_to_region(np.stack([person.box for person in people]), aspect)
     # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
-    scale, rotation = np.clip(rng.standard_normal(2), -2, 2)
-    turn, mirror = rng.random(2)
+    scale, rotation = np.clip(rng.standard_normal((2, n)), -2, 2)
+    turn, mirror, halve, upper = rng.random((4, n))
+    for i in np.flatnonzero(halve < augmentation.half_body).tolist():
+        half = _half_body(people[i], aspect, bool(upper[i] < 0.5))
+        if half is not None:
+            centre[i], region[i] = half[0][0], half[1][0]
     degrees = augmentation.rotation * rotation * (turn < augmentation.rotation_probability)
-    region = region * (1 + augmentation.scale * scale).clip(0.3)
-    matrix = crop_transform(centre, region, size, transform, np.deg2rad(degrees))
-    flipped = bool(mirror < augmentation.flip)
-    if flipped:
-        matrix = mirrored_crop(matrix, size, heatmap, transform)
-    return matrix[0], flipped
+    region = region * (1 + augmentation.scale * scale).clip(0.3)[:, None]
+    matrices = crop_transform(centre, region, size, transform, np.deg2rad(degrees))
+    flipped = mirror < augmentation.flip
+    matrices[flipped] = mirrored_crop(matrices[flipped], size, heatmap, transform)
+    return matrices, flipped
 
 
 def _half_body(
-    person: Person, aspect: float, rng: np.random.Generator
+    person: Person, aspect: float, upper: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """The region of the upper or the lower half's keypoints, or None when too few are labelled."""
     labelled = (person.weights > 0) & (person.amplitudes > 0.3)
     if labelled.sum() < HALF_BODY_MIN_LABELLED:
         return None
-    halves = [labelled & UPPER_BODY, labelled & ~UPPER_BODY]
-    chosen = halves[int(rng.random() > 0.5)]
+    chosen = labelled & (UPPER_BODY if upper else ~UPPER_BODY)
     if chosen.sum() < HALF_BODY_MIN_CHOSEN:
         return None
     points = person.keypoints[chosen]

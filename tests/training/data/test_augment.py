@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from pcr_rt.geometry import apply_transform, invert_transform  # noqa: E402
 from pcr_rt.training.data.augment import (  # noqa: E402
     Augmentation,
-    draw_view,
+    draw_views,
     photometric,
     plain_view,
 )
@@ -27,6 +27,12 @@ def person() -> Person:
     return Person(Path("none.jpg"), 1, np.array([30.0, 10, 90, 190]), points, ones, ones)
 
 
+def draw_view(person: Person, how: Augmentation, seed: int = 0) -> tuple[np.ndarray, bool]:
+    rng = np.random.default_rng(seed)
+    matrices, flipped = draw_views([person], SIZE, HEATMAP, "udp", how, rng)
+    return matrices[0], bool(flipped[0])
+
+
 def scale_and_angle(matrix: np.ndarray) -> tuple[float, float]:
     """Frame pixels per input row, and the turn of the crop's vertical axis in degrees."""
     down = matrix[:, 1]
@@ -34,7 +40,7 @@ def scale_and_angle(matrix: np.ndarray) -> tuple[float, float]:
 
 
 def test_everything_off_is_the_plain_crop(person: Person) -> None:
-    matrix, flipped = draw_view(person, SIZE, HEATMAP, "udp", OFF, np.random.default_rng(0))
+    matrix, flipped = draw_view(person, OFF)
     assert not flipped
     np.testing.assert_allclose(matrix, plain_view(person, SIZE, "udp"))
     # The box is 60x180: the crop is 180 x 1.25 high, so a row is 225 / 255 frame pixels.
@@ -44,7 +50,7 @@ def test_everything_off_is_the_plain_crop(person: Person) -> None:
 def test_draws_keep_to_two_sigma_and_to_the_probability(person: Person) -> None:
     wide = Augmentation(flip=0, rotation=40, rotation_probability=0.6, scale=0.3, half_body=0)
     rng = np.random.default_rng(0)
-    views = [draw_view(person, SIZE, HEATMAP, "udp", wide, rng)[0] for _ in range(2000)]
+    views, _ = draw_views([person] * 2000, SIZE, HEATMAP, "udp", wide, rng)
     scales, angles = np.array([scale_and_angle(v) for v in views]).T
     scales = scales / (225 / 255)
     assert scales.min() == pytest.approx(0.4, abs=1e-6)
@@ -56,7 +62,7 @@ def test_draws_keep_to_two_sigma_and_to_the_probability(person: Person) -> None:
 
 def test_flip_mirrors_the_picture(person: Person) -> None:
     always = Augmentation(flip=1, rotation=0, scale=0, half_body=0)
-    matrix, flipped = draw_view(person, SIZE, HEATMAP, "udp", always, np.random.default_rng(0))
+    matrix, flipped = draw_view(person, always)
     assert flipped
     plain = apply_transform(invert_transform(plain_view(person, SIZE, "udp")), person.keypoints)
     mirrored = apply_transform(invert_transform(matrix), person.keypoints)
@@ -68,7 +74,7 @@ def test_half_body_looks_at_one_half(person: Person) -> None:
     half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
     upper, lower = 0, 0
     for seed in range(40):
-        matrix, _ = draw_view(person, SIZE, HEATMAP, "udp", half, np.random.default_rng(seed))
+        matrix, _ = draw_view(person, half, seed)
         points = apply_transform(invert_transform(matrix), person.keypoints)
         inside = ((points >= 0) & (points <= [191, 255])).all(1)
         upper += bool(inside[:11].all() and not inside[16])
@@ -82,7 +88,7 @@ def test_half_body_needs_enough_labels(person: Person) -> None:
         person.image, 1, person.box, person.keypoints, person.amplitudes, (np.arange(17) < 7) * 1.0
     )
     half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
-    matrix, _ = draw_view(few, SIZE, HEATMAP, "udp", half, np.random.default_rng(0))
+    matrix, _ = draw_view(few, half)
     np.testing.assert_allclose(matrix, plain_view(few, SIZE, "udp"))
 
 

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pcr_rt.errors import DataError  # noqa: E402
+from pcr_rt.geometry import crop_transform, mirrored_crop  # noqa: E402
+from pcr_rt.training.data.augment import Augmentation  # noqa: E402
+from pcr_rt.training.data.coco import read_people  # noqa: E402
+from pcr_rt.training.data.device_pictures import PicturesOnDevice  # noqa: E402
+from pcr_rt.training.data.loader import Loader, View  # noqa: E402
+
+SIZE = (48, 64)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Three smooth pictures of different sizes: on these OpenCV's coarse grid does not matter."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for i, shape in enumerate([(90, 120, 3), (140, 70, 3), (33, 51, 3)]):
+        noise = rng.integers(0, 256, shape, dtype=np.uint8)
+        paths.append(tmp_path / f"{i}.png")
+        cv2.imwrite(str(paths[-1]), cv2.GaussianBlur(noise, (0, 0), 4))
+    return paths
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
+    # Inside, turned, over the border, enlarged and mirrored; one picture twice.
+    matrices = crop_transform(
+        [[60, 45], [20, 100], [25, 16], [60, 45]],
+        [[60, 80], [90, 120], [80, 100], [12, 16]],
+        SIZE,
+        "udp",
+        [0.0, 0.7, -0.3, 2.0],
+    )
+    matrices[3] = mirrored_crop(matrices[3:], SIZE, (12, 16), "udp")[0]
+    order = [pictures[i] for i in (0, 1, 2, 0)]
+    crops = PicturesOnDevice(pictures, device).crop(order, matrices, SIZE).cpu().numpy()
+    assert crops.dtype == np.uint8
+    for crop, path, matrix in zip(crops, order, matrices, strict=True):
+        expected = cv2.warpAffine(
+            cv2.imread(str(path)), matrix, SIZE, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        difference = np.abs(crop[..., ::-1].astype(int) - expected)
+        # A border between picture and black is steep, so the coarse grid may show there.
+        assert np.percentile(difference, 95) <= 1
+        assert difference.mean() < 0.5
+    assert (crops[2] == 0).all(-1).mean() > 0.2
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        PicturesOnDevice([tmp_path / "broken.jpg"], "cpu")
+
+
+def test_batches_equal_those_from_files(drawn: Path) -> None:
+    people = read_people(drawn / "labels.json", drawn / "images")
+    view = View((48, 64), (12, 16), "udp", Augmentation())
+    files = Loader(people, view, batch=5, seed=1)
+    pictures = PicturesOnDevice([person.image for person in people], "cpu")
+    memory = Loader(people, view, batch=5, seed=1, pictures=pictures)
+    for one, other in zip(files.batches(2, 4), memory.batches(2, 4), strict=True):
+        torch.testing.assert_close(one[1:], other[1:])
+        assert (one.images.int() - other.images.int()).abs().float().mean() < 1
