@@ -22,6 +22,7 @@ from pcr_rt.training.data.augment import photometric
 from pcr_rt.training.data.coco import Person, read_people
 from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
+from pcr_rt.training.devices import check_device
 from pcr_rt.training.losses import pose_loss
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import DataSet, Recipe, Stage
@@ -59,7 +60,7 @@ class Trainer:
         self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
         self.validate = validate
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.network).to(device)
+        self.network = build(recipe.network).to(check_device(device))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 RECIPE = """
 name = "drawn"
@@ -41,10 +40,8 @@ every = 3
 """
 
 
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with 8 pictures of one stick figure each, and recipe.toml."""
-    folder = tmp_path_factory.mktemp("drawn")
+def draw_people(folder: Path) -> Path:
+    """Fill ``folder`` with 8 pictures of one figure of 17 dots each, labels.json, recipe.toml."""
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
