@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -123,7 +123,8 @@ def process_video(
             try:
                 with summary.stage("read"):
                     frame, timestamp = next(frames)
-                poses = _estimate(estimator, frame, summary)
+                found = _estimate(estimator, frame, summary)
+                poses = replace(found, frame_index=summary.frames - 1, timestamp=timestamp)
                 with summary.stage("draw"):
                     drawn = draw_poses(frame, poses)
                 with summary.stage("write"):
@@ -133,12 +134,7 @@ def process_video(
                         writer = stack.enter_context(VideoWriter(path, size, fps))
                         summary.outputs.append(path)
                     writer.write(drawn)
-                    line = {
-                        **poses.to_dict(),
-                        "frame_index": summary.frames - 1,
-                        "timestamp": round(timestamp, 4),
-                    }
-                    lines.write(json.dumps(line) + "\n")
+                    lines.write(poses.to_json() + "\n")
                 progress(summary.frames, total)
                 if watch and not watch(summary.frames - 1, drawn, poses):
                     break
