@@ -24,6 +24,7 @@ from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
 from pcr_rt.training.devices import check_device
 from pcr_rt.training.losses import pose_loss
+from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import DataSet, Recipe, Stage
 from pcr_rt.training.schedule import rate_factor
@@ -62,6 +63,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.network).to(check_device(device))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for stage in recipe.stage:
+            check_input_size(self.network, stage.size)
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
         self.people = [p for source in recipe.data for p in _people(source, data)]

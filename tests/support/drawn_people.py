@@ -25,7 +25,7 @@ clip = 1.0
 annotations = "labels.json"
 images = "images"
 [[stage]]
-size = [48, 64]
+size = [64, 64]
 epochs = 2
 rate = 2e-3
 encoder_rate = 0

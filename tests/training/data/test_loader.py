@@ -29,7 +29,8 @@ def person(path: Path, image_id: int = 1) -> Person:
     keypoints = np.tile(WRISTS[0], (17, 1))
     keypoints[RIGHT] = WRISTS[1]
     amplitudes = np.arange(1, 18) / 17
-    return Person(path, image_id, np.array([60.0, 60, 120, 160]), keypoints, amplitudes, np.ones(17))
+    box = np.array([60.0, 60, 120, 160])
+    return Person(path, image_id, box, keypoints, amplitudes, np.ones(17))
 
 
 @pytest.fixture
@@ -126,9 +127,7 @@ def test_flip_swaps_amplitudes_and_weights(wrists: Person) -> None:
     plain = load([someone], VIEW)
     mirrored = load([someone], replace(VIEW, augmentation=replace(OFF, flip=1)))
     swapped = [
-        KEYPOINTS.index(
-            name.replace("left", "x").replace("right", "left").replace("x", "right")
-        )
+        KEYPOINTS.index(name.replace("left", "x").replace("right", "left").replace("x", "right"))
         for name in KEYPOINTS
     ]
     assert plain.weights[0, LEFT] == mirrored.weights[0, RIGHT] == 0
