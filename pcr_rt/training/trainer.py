@@ -58,10 +58,11 @@ class Trainer:
         threads: int = 1,
         validate: Validate | None = None,
     ) -> None:
-        self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
+        self.recipe, self.folder, self.threads = recipe, folder, threads
+        self.device = str(check_device(device))
         self.validate = validate
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.network).to(check_device(device))
+        self.network = build(recipe.network).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stage:
             check_input_size(self.network, stage.size)

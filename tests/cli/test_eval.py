@@ -115,6 +115,16 @@ def test_detector_boxes(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> 
     assert figures(answer.json) == pytest.approx(official(labelled, results), abs=1e-6)
 
 
+def test_the_whole_frame_as_the_box(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    options = ("--boxes", "detector", "--detector", "none", "--results", file)
+    assert cli("eval", labelled, tmp_path, "-m", toy, *options).code == 0
+    with PoseEstimator(toy, detector=None, score_threshold=0.02) as estimator:
+        expected = estimator(cv2.imread(str(tmp_path / "1.png"))).to_coco(1)
+    assert [r for r in json.loads(file.read_text()) if r["image_id"] == 1] == expected
+    assert len(expected) == 1
+
+
 def test_options_change_the_result(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> None:
     def keypoints(*options: str) -> Any:
         file = tmp_path / "results.json"

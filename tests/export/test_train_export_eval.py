@@ -39,7 +39,8 @@ def test_a_trained_model_is_exported_and_scores_as_in_training(drawn: Path, tmp_
     (data / "labels.json").write_text(json.dumps(labels))
 
     runs, model = tmp_path / "runs", tmp_path / "drawn.onnx"
-    done = run("train", data / "recipe.toml", "--data", data, "--output", runs)
+    options = ("--data", data, "--output", runs, "--device", "cpu")
+    done = run("train", data / "recipe.toml", *options)
     assert done.startswith(f"done: pcr-rt export {runs / 'best.pt'}")
     best = load_checkpoint(runs / "best.pt")
     assert best["step"] > 0
