@@ -111,18 +111,24 @@ def process_video(
 ) -> Summary:
     """Annotate a video or a camera into ``output``/name.mp4 and name.jsonl, one line a frame.
 
-    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files.
+    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files, and so
+    does a source that fails; its InputError is raised when both are whole.
     """
     total = source.frames if isinstance(source, VideoReader) else None
     summary, start = Summary(), time.perf_counter()
+    fault: InputError | None = None
     frames = iter(source)
     with ExitStack() as stack:
         lines = stack.enter_context(_json_lines(output / f"{name}.jsonl", summary))
         writer: VideoWriter | None = None
         while True:
             try:
-                with summary.stage("read"):
-                    frame, timestamp = next(frames)
+                try:
+                    with summary.stage("read"):
+                        frame, timestamp = next(frames)
+                except InputError as error:
+                    fault = error
+                    break
                 found = _estimate(estimator, frame, summary)
                 poses = replace(found, frame_index=summary.frames - 1, timestamp=timestamp)
                 with summary.stage("draw"):
@@ -140,6 +146,8 @@ def process_video(
                     break
             except (StopIteration, KeyboardInterrupt):
                 break
+    if fault is not None:
+        raise fault
     summary.seconds = time.perf_counter() - start
     return summary
 

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from pcr_rt.media import VideoReader
 from pcr_rt.models import ModelSpec
 from toys import PLAIN, blob_frame, brightness_model, save
 
@@ -109,6 +110,21 @@ def test_a_video_cut_before_its_first_frame(
 ) -> None:
     path = write(tmp_path / "cut.mp4", sample_clip.read_bytes()[:600])
     assert "cut.mp4" in told("run", path, "-m", toy, "-o", tmp_path / "out")
+
+
+def test_a_video_cut_short_leaves_what_could_be_read(
+    told: Any, toy: Path, tmp_path: Path, sample_clip: Path
+) -> None:
+    data = sample_clip.read_bytes()
+    path = write(tmp_path / "cut.mp4", data[: len(data) // 4])
+    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out")
+    sentence = told("run", path, *options)
+    assert "cut.mp4 is damaged or cut short" in sentence
+    count = len((tmp_path / "out" / "cut-poses.jsonl").read_text().splitlines())
+    assert 0 < count < 90  # of 180
+    assert f"{count} frames" in sentence
+    with VideoReader(tmp_path / "out" / "cut-poses.mp4") as written:
+        assert sum(1 for _ in written) == count
 
 
 def test_a_folder_without_pictures(told: Any, toy: Path, tmp_path: Path) -> None:
