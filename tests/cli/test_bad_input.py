@@ -266,7 +266,9 @@ def test_annotations_and_results_in_places_that_are_not_there(
         assert f"{output} cannot be written" in told(*arguments(labels, output))
 
 
-@pytest.mark.parametrize("fault", ["missing", "broken", "key", "data", "folder", "device", "gpu"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "broken", "key", "size", "data", "folder", "device", "gpu"]
+)
 def test_training_that_cannot_start(
     told: Any, drawn: Path, picture: Path, tmp_path: Path, fault: str
 ) -> None:
@@ -279,6 +281,8 @@ def test_training_that_cannot_start(
         text, words = text.replace("[[", "[", 1), "not valid TOML"
     elif fault == "key":
         text, words = text.replace("rate =", "rat =", 1), "'rat'"
+    elif fault == "size":
+        text, words = text.replace("[64, 64]", "[48, 64]"), "48x64 (w x h) does not suit"
     elif fault == "data":
         data, words = tmp_path / "nowhere", "does not exist"
     elif fault == "folder":
