@@ -14,13 +14,19 @@ from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.checkpoints import load_checkpoint
 from pcr_rt.training.data.targets import sigma_for
+from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
+from pcr_rt.training.torch_engine import heatmap_size
 
 __all__ = ["export_checkpoint", "network_and_spec"]
 
 
 def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Module, ModelSpec]:
-    """The network of a ``best.pt`` in evaluation mode, and the spec that its recipe implies."""
+    """The network of a ``best.pt`` in evaluation mode, and the spec that its recipe implies.
+
+    Raises DataError for a file that is no such checkpoint and for a size that does not suit the
+    network.
+    """
     content = load_checkpoint(checkpoint)
     if not {"network", "recipe", "size", "score", "step"} <= content.keys():
         raise DataError(f"{checkpoint} is no finished checkpoint: give the best.pt of a run.")
@@ -28,7 +34,7 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
     network = build(recipe["network"]).eval()
     network.load_state_dict(content["network"])
     width, height = size or content["size"]
-    stride = 4
+    check_input_size(network, (width, height))
     spec = ModelSpec(
         recipe["name"],
         "heatmap",
@@ -36,7 +42,7 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
         tuple(recipe["input"]["mean"]),
         tuple(recipe["input"]["std"]),
         transform=recipe["input"]["transform"],
-        sigma=sigma_for((width // stride, height // stride)),
+        sigma=sigma_for(heatmap_size(network, (width, height))),
         provenance={
             "recipe": recipe,
             "steps": content["step"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,26 +53,31 @@ def export_onnx(
         crops = np.random.default_rng(0).standard_normal((2, 3, height, width)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         raw = Path(folder) / "raw.onnx"
-        torch.onnx.export(
-            module,
-            (torch.from_numpy(crops[:2]),),
-            str(raw),
-            input_names=["images"],
-            output_names=["heatmaps"],
-            dynamic_axes={"images": {0: "batch"}, "heatmaps": {0: "batch"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        with warnings.catch_warnings():
+            # That the exporter is the older one, and constants that onnxsim folds afterwards.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (torch.from_numpy(crops[:2]),),
+                str(raw),
+                input_names=["images"],
+                output_names=["heatmaps"],
+                dynamic_axes={"images": {0: "batch"}, "heatmaps": {0: "batch"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
         model = onnx.load(raw)
         expected = module(torch.from_numpy(crops)).numpy()
-    write_model(model, spec, path)
-    difference = float(np.abs(_run(path, crops) - expected).max())
-    if difference > TOLERANCE:
-        path.unlink()
-        raise ModelError(
-            f"The exported {spec.name!r} differs from torch by {difference:.2g}, more than"
-            f" {TOLERANCE}: it was not written."
-        )
+        exported = Path(folder) / "exported.onnx"
+        write_model(model, spec, exported)
+        difference = float(np.abs(_run(exported, crops) - expected).max())
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"The exported {spec.name!r} differs from torch by {difference:.2g}, more than"
+                f" {TOLERANCE}: it was not written."
+            )
+        _place(exported.read_bytes(), path)
+    log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     return difference
 
 
@@ -105,14 +112,19 @@ def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
     simplified.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     simplified.doc_string = ""
     onnx.checker.check_model(simplified)
+    _place(simplified.SerializeToString(deterministic=True), path)
+
+
+def _place(content: bytes, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(simplified.SerializeToString(deterministic=True))
+        part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}.") from None
-    log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def _run(path: Path, crops: NDArray[np.float32]) -> NDArray[np.float32]:

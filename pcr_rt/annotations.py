@@ -14,6 +14,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
 
 __all__ = [
+    "BOX_FILL",
     "check_annotations",
     "is_finite",
     "is_labelled",

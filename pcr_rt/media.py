@@ -104,7 +104,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     Frames are turned upright as the file says. size: (width, height) of the upright frames; fps:
     on average; frames: how many there should be, or None. Raises InputError where the file is
-    missing or holds no frame. A damaged file gives what can be decoded and logs a warning.
+    missing or holds no frame. A file that is damaged or cut short gives what can be decoded, and
+    then raises InputError.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -152,8 +153,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 yield np.asarray(upright, dtype=np.uint8), seconds - start
                 count += 1
         # Files may rightly leave out a few frames before the first key frame.
-        if self._damaged or count < 0.95 * self._stream.frames:
-            log.warning("The video %s is damaged or cut short after %d frames.", self.path, count)
+        if count and (self._damaged or count < 0.95 * self._stream.frames):
+            raise InputError(
+                f"The video {self.path} is damaged or cut short, and {count} frames of it could be"
+                " read: copy or convert it again."
+            )
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         try:

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -111,19 +111,26 @@ def process_video(
 ) -> Summary:
     """Annotate a video or a camera into ``output``/name.mp4 and name.jsonl, one line a frame.
 
-    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files.
+    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files, and so
+    does a source that fails; its InputError is raised when both are whole.
     """
     total = source.frames if isinstance(source, VideoReader) else None
     summary, start = Summary(), time.perf_counter()
+    fault: InputError | None = None
     frames = iter(source)
     with ExitStack() as stack:
         lines = stack.enter_context(_json_lines(output / f"{name}.jsonl", summary))
         writer: VideoWriter | None = None
         while True:
             try:
-                with summary.stage("read"):
-                    frame, timestamp = next(frames)
-                poses = _estimate(estimator, frame, summary)
+                try:
+                    with summary.stage("read"):
+                        frame, timestamp = next(frames)
+                except InputError as error:
+                    fault = error
+                    break
+                found = _estimate(estimator, frame, summary)
+                poses = replace(found, frame_index=summary.frames - 1, timestamp=timestamp)
                 with summary.stage("draw"):
                     drawn = draw_poses(frame, poses)
                 with summary.stage("write"):
@@ -133,17 +140,14 @@ def process_video(
                         writer = stack.enter_context(VideoWriter(path, size, fps))
                         summary.outputs.append(path)
                     writer.write(drawn)
-                    line = {
-                        **poses.to_dict(),
-                        "frame_index": summary.frames - 1,
-                        "timestamp": round(timestamp, 4),
-                    }
-                    lines.write(json.dumps(line) + "\n")
+                    lines.write(poses.to_json() + "\n")
                 progress(summary.frames, total)
                 if watch and not watch(summary.frames - 1, drawn, poses):
                     break
             except (StopIteration, KeyboardInterrupt):
                 break
+    if fault is not None:
+        raise fault
     summary.seconds = time.perf_counter() - start
     return summary
 

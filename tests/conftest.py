@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pcr_rt
+from drawn_people import draw_people
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(pcr_rt.__file__).parent / "samples"
@@ -34,6 +35,12 @@ def sample_image() -> Path:
 def sample_clip() -> Path:
     """The shipped video of people walking."""
     return SAMPLES / "walk.mp4"
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of 8 drawn people: images, labels.json and a recipe.toml of seconds."""
+    return draw_people(tmp_path_factory.mktemp("drawn"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from pcr_rt.detectors import Detector, as_boxes
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
 
 
@@ -82,3 +88,33 @@ def test_detectors_find_people(shared: Path, name: str) -> None:
                 people += 1
     assert people > 15
     assert hit / people > 0.75
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize(("side", "expected"), [(320, 0.425), (416, 0.464)])
+def test_rtmdet_nano_has_its_ap(shared: Path, side: int, expected: float) -> None:
+    """Box AP; expected is that of the published export with its NMS inside, run by other code."""
+    engine = OnnxRuntimeEngine("rtmdet-nano")
+    engine.spec = replace(engine.spec, input_size=(side, side))
+    detector = Detector(engine)
+    results = []
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(shared / "data" / "coco_val.json"))
+        for image in truth.dataset["images"]:
+            frame = cv2.imread(str(shared / "data" / "coco_val" / image["file_name"]))
+            ((boxes, scores),) = detector([frame], 0.01)
+            for (x1, y1, x2, y2), score in zip(boxes.tolist(), scores.tolist(), strict=True):
+                box = [x1, y1, x2 - x1, y2 - y1]
+                results.append(
+                    {"image_id": image["id"], "category_id": 1, "bbox": box, "score": score}
+                )
+        run = COCOeval(truth, truth.loadRes(results), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    assert run.stats[0] == pytest.approx(expected, abs=0.005)
+
+
+def test_rtmdet_nano_runs_at_416() -> None:
+    assert Detector().spec.input_size == (416, 416)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -72,6 +73,36 @@ def test_runtime_modules_import_neither_torch_nor_a_gpu_library() -> None:
     # The walk has reached all corners.
     for name in ("estimator", "engines.onnx_runtime", "cli.train", "cuda_kernels.reference"):
         assert f"pcr_rt.{name}" in result["seen"]
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "refused"),
+    [
+        ("pcr_rt/estimator.py", "import torch", True),
+        ("pcr_rt/engines/other.py", "from torch import nn", True),
+        ("pcr_rt/cli/train.py", "def train():\n    import torch.nn", True),
+        ("cuda_kernels/reference.py", "import torch", True),
+        ("cuda_kernels/reference.py", "import cupy", True),
+        ("pcr_rt/estimator.py", "import numpy", False),
+        ("pcr_rt/training/losses.py", "import torch", False),
+        ("pcr_rt/training/networks/other.py", "from torch import nn", False),
+        ("export/onnx_export.py", "import torch", False),
+    ],
+)
+def test_lint_keeps_torch_and_cupy_in_their_places(place: str, code: str, refused: bool) -> None:
+    if importlib.util.find_spec("ruff") is None:
+        pytest.skip("ruff is not installed")
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise"]
+    done = subprocess.run(
+        [*command, "--stdin-filename", place, "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    # Other rules, such as the one against unused imports, speak up too.
+    assert done.returncode == 1, done.stderr
+    assert ("TID251" in done.stdout) == refused, done.stdout
 
 
 @pytest.fixture(scope="module")

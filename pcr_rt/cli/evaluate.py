@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pcr_rt.cli.options import Device, FlipTest, Model, progress_bar
+from pcr_rt.cli.options import (
+    Detect,
+    Device,
+    FlipTest,
+    Model,
+    detector_or_none,
+    progress_bar,
+)
 
 EVAL_THRESHOLD = 0.02
 
@@ -18,9 +25,10 @@ def evaluate(
     images: Annotated[Path, typer.Argument(help="Folder of its pictures.")],
     model: Model = ["auto"],  # noqa: B006
     boxes: Annotated[
-        Literal["ground-truth", "detector"], typer.Option(help="Where the people's boxes are from.")
+        Literal["ground-truth", "detector"],
+        typer.Option(help="Whose boxes: those of the annotations, or those of --detector."),
     ] = "ground-truth",
-    detector: Annotated[str, typer.Option(help="Used with --boxes detector.")] = "rtmdet-nano",
+    detector: Detect = "rtmdet-nano",
     device: Device = "auto",
     flip_test: FlipTest = False,
     decode: Annotated[
@@ -46,7 +54,7 @@ def evaluate(
     with (
         PoseEstimator(
             model,
-            detector=None if truth else detector,
+            detector=None if truth else detector_or_none(detector),
             device=device,
             flip_test=flip_test,
             decode=decode,

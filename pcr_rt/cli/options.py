@@ -11,7 +11,16 @@ import typer
 if TYPE_CHECKING:
     from pcr_rt.estimator import PoseEstimator
 
-__all__ = ["Detect", "Device", "FlipTest", "Model", "Threshold", "make_estimator", "progress_bar"]
+__all__ = [
+    "Detect",
+    "Device",
+    "FlipTest",
+    "Model",
+    "Threshold",
+    "detector_or_none",
+    "make_estimator",
+    "progress_bar",
+]
 
 Model = Annotated[
     list[str],
@@ -22,11 +31,19 @@ Detect = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
 FlipTest = Annotated[
-    bool, typer.Option("--flip-test", help="Average with the mirrored crop: twice the work.")
+    bool,
+    typer.Option(
+        "--flip-test/--no-flip-test", help="Average with the mirrored crop: twice the work."
+    ),
 ]
 Threshold = Annotated[
     float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")
 ]
+
+
+def detector_or_none(name: str) -> str | None:
+    """What ``--detector`` means to PoseEstimator."""
+    return None if name == "none" else name
 
 
 def make_estimator(
@@ -37,7 +54,7 @@ def make_estimator(
 
     return PoseEstimator(
         model,
-        detector=None if detector == "none" else detector,
+        detector=detector_or_none(detector),
         device=device,
         score_threshold=threshold,
         flip_test=flip_test,
@@ -57,6 +74,9 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
     )
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Into a file or a pipe even a bar that is gone at the end writes an empty line.
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

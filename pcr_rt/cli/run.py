@@ -47,7 +47,9 @@ def run(
         typer.echo(json.dumps(summary.to_dict()))
         return
     typer.echo(
-        f"{summary.frames} frames, {summary.people} people, {summary.fps:.1f} frames a second"
+        f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'},"
+        f" {summary.people} {'person' if summary.people == 1 else 'people'},"
+        f" {summary.fps:.1f} frames a second"
     )
     for path in summary.outputs:
         typer.echo(path)

@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from pcr_rt.cli.options import Device
+
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a .toml file.")],
     data: Annotated[Path, typer.Option(help="Folder that the recipe's paths are relative to.")],
-    output: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it goes on.")],
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<number>.")] = "cpu",
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Run folder; an unfinished run in it goes on."),
+    ],
+    device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
     pictures_on_device: Annotated[
         bool,

@@ -15,11 +15,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.annotations import (
+    BOX_FILL,
+    is_finite,
+    load_annotations,
+    person_category,
+    picture_path,
+)
 from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import KEYPOINTS, SIGMAS
+from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, SIGMAS
 
 __all__ = ["Rule", "label_people", "merge"]
 
@@ -49,19 +56,16 @@ def label_people(
     ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
     amplitude of each training target. With the rule ``teacher`` people with fewer than five
     keypoints of score 0.5 are left out. The estimator must keep all people (threshold 0, no NMS).
+    Raises DataError for annotations that cannot be used and for an output that cannot be written.
     """
-    try:
-        data: dict[str, Any] = json.loads(annotations.read_text())
-        records = {record["id"]: record for record in data["images"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{annotations} is no COCO JSON with images: {error!r}.") from None
-    by_image: dict[Any, list[dict[str, Any]]] = {}
-    for annotation in data["annotations"]:
-        if not annotation.get("iscrowd") and min(annotation["bbox"][2:]) > 0:
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    data = load_annotations(annotations, need_keypoints=False)
+    if output.is_dir() or not output.parent.is_dir():
+        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
+    records = {record["id"]: record for record in data["images"]}
+    by_image = _people_by_image(data, rule)
     labelled = []
     for done, (image_id, people) in enumerate(by_image.items()):
-        frame = read_image(images / records[image_id]["file_name"])
+        frame = read_image(picture_path(images, records[image_id]))
         boxes = np.array([a["bbox"] for a in people], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         poses = estimator(frame, boxes=boxes)
@@ -79,6 +83,30 @@ def label_people(
         raise DataError(f"{output} cannot be written: {error}.") from None
     log.info("%s: %d people", output, len(labelled))
     return len(labelled)
+
+
+def _people_by_image(data: Mapping[str, Any], rule: Rule) -> dict[Any, list[dict[str, Any]]]:
+    """The annotations of people with a box, by image. DataError for a malformed one."""
+    category = person_category(data)
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in data["annotations"]:
+        other = category is not None and annotation.get("category_id", category) != category
+        if other or annotation.get("iscrowd"):
+            continue
+        box, keypoints = annotation.get("bbox"), annotation.get("keypoints")
+        if not is_finite(box, 4):
+            raise DataError(
+                f"Annotation {annotation.get('id')} is malformed: it needs a 'bbox' of 4 finite"
+                " numbers."
+            )
+        if rule != "teacher" and keypoints and not is_finite(keypoints, 3 * NUM_KEYPOINTS):
+            raise DataError(
+                f"Annotation {annotation.get('id')} is malformed: the rule {rule!r} needs"
+                f" 'keypoints' of {3 * NUM_KEYPOINTS} finite numbers."
+            )
+        if min(box[2:]) > 0:
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    return by_image
 
 
 def _labelled(people: list[dict[str, Any]], poses: Poses, rule: Rule) -> list[dict[str, Any]]:
@@ -116,14 +144,15 @@ def merge(
     """
     merged = np.column_stack([keypoints, np.ones(len(keypoints))]).astype(np.float64)
     amplitudes = np.clip(np.asarray(scores, dtype=np.float64), 0, 1)
-    if rule == "teacher" or "keypoints" not in annotation:
+    if rule == "teacher" or not annotation.get("keypoints"):
         return merged, amplitudes
     label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
     labelled = label[:, 2] > 0
     use = labelled.copy()
     if rule == "agreement":
         distance = np.square(label[:, :2] - keypoints).sum(1)
-        similarity = np.exp(-distance / (2 * annotation["area"] * np.square(2 * SIGMAS)))
+        area = annotation.get("area") or BOX_FILL * np.prod(annotation["bbox"][2:])
+        similarity = np.exp(-distance / (2 * area * np.square(2 * SIGMAS)))
         agreed = labelled & (similarity > AGREE_OKS)
         merged[labelled & ~agreed, 2] = 0
         if agreed.sum() < TRUSTED_SHARE * labelled.sum():

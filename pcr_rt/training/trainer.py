@@ -23,7 +23,9 @@ from pcr_rt.training.data.coco import Person, read_people
 from pcr_rt.training.data.device_pictures import PicturesOnDevice
 from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
+from pcr_rt.training.devices import check_device
 from pcr_rt.training.losses import pose_loss
+from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import DataSet, Recipe, Stage
 from pcr_rt.training.schedule import rate_factor
@@ -59,11 +61,14 @@ class Trainer:
         pictures_on_device: bool = False,
         validate: Validate | None = None,
     ) -> None:
-        self.recipe, self.folder, self.device, self.threads = recipe, folder, device, threads
+        self.recipe, self.folder, self.threads = recipe, folder, threads
+        self.device = str(check_device(device))
         self.validate = validate
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.network).to(device)
+        self.network = build(recipe.network).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for stage in recipe.stage:
+            check_input_size(self.network, stage.size)
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
         self.people = [p for source in recipe.data for p in _people(source, data)]

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 from pcr_rt.errors import DataError
+from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import load_recipe
 
@@ -44,7 +45,9 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
 def test_shipped_recipes_are_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
-    build(recipe.network)
+    network = build(recipe.network)
+    for stage in recipe.stage:
+        check_input_size(network, stage.size)
 
 
 @pytest.mark.parametrize(

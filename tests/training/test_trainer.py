@@ -112,13 +112,11 @@ def test_failed_write_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
 
 def test_checkpoints_run_no_code(tmp_path: Path) -> None:
-    import pickle
-
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:
             return (exec, ("raise SystemExit",))
 
-    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    torch.save(Bomb(), tmp_path / "bomb.pt")
     with pytest.raises(DataError, match="cannot be read"):
         load_checkpoint(tmp_path / "bomb.pt")
 

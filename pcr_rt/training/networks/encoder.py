@@ -1,14 +1,33 @@
-"""What every encoder says of its features."""
+"""What every encoder says of its features, and which input sizes suit it."""
 
 from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["Encoder"]
+from pcr_rt.errors import DataError
+from pcr_rt.geometry import Size
+
+__all__ = ["Encoder", "check_input_size"]
 
 
 class Encoder(nn.Module):
-    """Pictures (N, 3, H, W) -> features (N, channels, H / stride, W / stride)."""
+    """Pictures (N, 3, H, W) -> features (N, channels, H / stride, W / stride).
+
+    H and W are multiples of ``divisor``, the stride of the coarsest features inside, which may be
+    larger than that of the result. Other sizes fail, or shift the features against the picture.
+    """
 
     channels: int
     stride: int
+    divisor: int = 32
+
+
+def check_input_size(network: nn.Module, size: Size) -> None:
+    """Raise DataError unless the encoder of ``network`` takes pictures of ``size`` = (w, h)."""
+    divisor: int = network.get_submodule("encoder").divisor  # type: ignore[assignment]
+    if min(size) < divisor or any(side % divisor for side in size):
+        width, height = (max(round(side / divisor), 1) * divisor for side in size)
+        raise DataError(
+            f"The input size {size[0]}x{size[1]} (w x h) does not suit the network: both sides must"
+            f" be multiples of {divisor}, for example {width}x{height}."
+        )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 RECIPE = """
 name = "drawn"
@@ -26,7 +25,7 @@ clip = 1.0
 annotations = "labels.json"
 images = "images"
 [[stage]]
-size = [48, 64]
+size = [64, 64]
 epochs = 2
 rate = 2e-3
 encoder_rate = 0
@@ -41,10 +40,8 @@ every = 3
 """
 
 
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with 8 pictures of one stick figure each, and recipe.toml."""
-    folder = tmp_path_factory.mktemp("drawn")
+def draw_people(folder: Path) -> Path:
+    """Fill ``folder`` with 8 pictures of one figure of 17 dots each, labels.json, recipe.toml."""
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []

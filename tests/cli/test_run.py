@@ -1,0 +1,215 @@
+"""`pcr-rt run`: what is written is what PoseEstimator says of the same frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from pcr_rt import PoseEstimator
+from pcr_rt.models import ModelSpec
+from pcr_rt.poses import Poses
+from toys import PLAIN, blob_frame, brightness_model, save
+
+FRAMES = [blob_frame((90, 120), (25.0 + 4 * i, 70.0), sigma=9) for i in range(5)]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Five frames at 10 a second, coded without loss."""
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 10)
+        stream.width, stream.height, stream.pix_fmt = 90, 120, "bgr0"
+        for frame in FRAMES:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def without(line: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key not in keys}
+
+
+def test_a_picture_with_the_shipped_models(cli: Any, sample_image: Path, tmp_path: Path) -> None:
+    answer = cli("run", sample_image, "--output", tmp_path / "out", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    with PoseEstimator() as estimator:
+        expected = estimator(cv2.imread(str(sample_image)))
+    assert len(expected) >= 3
+    (line,) = lines(tmp_path / "out" / "poses.jsonl")
+    assert line == {"file": "street.jpg", **expected.to_dict()}
+    summary = answer.json
+    assert (summary["frames"], summary["people"]) == (1, len(expected))
+    assert summary["fps"] > 0
+    assert {"read", "detect", "infer", "write"} <= set(summary["ms_per_frame"])
+    picture = tmp_path / "out" / "street-poses.jpg"
+    assert summary["outputs"] == [str(tmp_path / "out" / "poses.jsonl"), str(picture)]
+    drawn, plain = cv2.imread(str(picture)), cv2.imread(str(sample_image))
+    assert drawn.shape == plain.shape
+    # Something is drawn at the sure keypoints, and JPEG alone changes far less.
+    sure = expected.keypoint_scores > 0.5
+    x, y = expected.keypoints[sure].round().astype(int).T
+    change = np.abs(drawn.astype(int) - plain).max(2)
+    assert np.median(change[y, x]) > 40
+    assert np.median(change) < 10
+
+
+def test_text_says_what_was_found_and_written(cli: Any, toy: Path, tmp_path: Path) -> None:
+    picture = save(tmp_path / "picture.png", FRAMES[0])
+    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out")
+    answer = cli("run", picture, *options)
+    first, *paths = answer.out.splitlines()
+    assert first.startswith("1 frame, 1 person, ")
+    assert paths == [str(tmp_path / "out" / name) for name in ("poses.jsonl", "picture-poses.png")]
+    assert all(Path(path).is_file() for path in paths)
+
+
+def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, frame in zip(("b.png", "c.bmp", "a.webp"), FRAMES, strict=False):
+        save(folder / name, frame)
+    (folder / "notes.txt").write_text("no picture")
+    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    answer = cli("run", folder, *options)
+    assert answer.json["frames"] == 3
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"poses.jsonl", "a-poses.webp", "b-poses.png", "c-poses.bmp"}
+    found = lines(tmp_path / "out" / "poses.jsonl")
+    assert [line["file"] for line in found] == ["a.webp", "b.png", "c.bmp"]
+    with PoseEstimator(toy, detector=None) as estimator:
+        for line in found:
+            frame = cv2.imread(str(folder / line["file"]))
+            assert without(line, "file") == estimator(frame).to_dict()
+            assert len(line["people"]) == 1
+
+
+def test_a_broken_picture_in_a_folder_keeps_those_before(
+    cli: Any, toy: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save(folder / "a.png", FRAMES[0])
+    (folder / "b.png").write_bytes(b"no picture")
+    answer = cli("run", folder, "-m", toy, "-o", tmp_path / "out")
+    assert answer.code == 2
+    assert "b.png" in answer.err
+    assert [line["file"] for line in lines(tmp_path / "out" / "poses.jsonl")] == ["a.png"]
+    assert (tmp_path / "out" / "a-poses.png").is_file()
+
+
+def test_a_video(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:
+    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    answer = cli("run", clip, *options)
+    assert answer.code == 0
+    video, text = tmp_path / "out" / "clip-poses.mp4", tmp_path / "out" / "clip-poses.jsonl"
+    assert answer.json["outputs"] == [str(text), str(video)]
+    assert set((tmp_path / "out").iterdir()) == {text, video}
+    found = lines(text)
+    assert [line["frame_index"] for line in found] == [0, 1, 2, 3, 4]
+    assert [line["timestamp"] for line in found] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    with PoseEstimator(toy, detector=None) as estimator:
+        for line, frame in zip(found, FRAMES, strict=True):
+            assert without(line, "frame_index", "timestamp") == estimator(frame).to_dict()
+    assert [Poses.from_dict(line).frame_index for line in found] == [0, 1, 2, 3, 4]
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.average_rate) == ("h264", 10)
+        assert sum(1 for _ in container.decode(stream)) == 5
+
+
+def test_options_reach_the_estimator(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:
+    """Each option's effect, by what the estimator itself does with it."""
+    picture = save(tmp_path / "picture.png", FRAMES[2])
+    for options, arguments in (
+        (("--flip-test",), {"flip_test": True}),
+        (("--score-threshold", "0.9"), {"score_threshold": 0.9}),
+        (("--model", toy), {"model": [toy, toy]}),
+    ):
+        given = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", *options)
+        assert cli("run", picture, *given).code == 0
+        (line,) = lines(tmp_path / "out" / "poses.jsonl")
+        with PoseEstimator(**{"model": toy, "detector": None, **arguments}) as estimator:
+            assert without(line, "file") == estimator(FRAMES[2]).to_dict()
+    with PoseEstimator(toy, detector=None) as plain:
+        assert len(plain(FRAMES[2])) == 1  # which the threshold of 0.9 has to leave out
+
+
+def test_a_detector_is_used(cli: Any, toy: Path, tmp_path: Path) -> None:
+    """RTMDet-nano sees nobody in a blob, so there is no whole-frame phantom either."""
+    picture = save(tmp_path / "picture.png", FRAMES[0])
+    assert cli("run", picture, "-m", toy, "-o", tmp_path / "out", "--json").json["people"] == 0
+    (line,) = lines(tmp_path / "out" / "poses.jsonl")
+    assert line["people"] == []
+
+
+def test_a_camera_is_numbered(
+    cli: Any, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Capture:
+        def __init__(self, index: int) -> None:
+            assert index == 3
+            self.left = iter(FRAMES)
+
+        def read(self) -> tuple[bool, Any]:
+            frame = next(self.left, None)
+            return frame is not None, frame
+
+        def get(self, key: int) -> float:
+            return 25.0
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--json")
+    answer = cli("run", "3", *options)
+    assert answer.code == 0
+    # The first frame only tells the camera's size.
+    found = lines(tmp_path / "out" / "camera-3.jsonl")
+    assert [line["frame_index"] for line in found] == [0, 1, 2, 3]
+    times = [line["timestamp"] for line in found]
+    assert times == sorted(times)
+    assert (tmp_path / "out" / "camera-3.mp4").is_file()
+
+
+def test_show_without_windows_says_how_to_get_them(
+    cli: Any, toy: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imshow(*arguments: Any) -> None:
+        raise cv2.error("The function is not implemented.")
+
+    monkeypatch.setattr(cv2, "imshow", imshow)
+    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show")
+    answer = cli("run", clip, *options)
+    assert answer.code == 2
+    assert answer.err.startswith("error: The installed OpenCV has no windows")
+    assert "pip install opencv-python" in answer.err
+
+
+def test_show_ends_with_q(
+    cli: Any, toy: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(cv2, "imshow", lambda title, frame: shown.append(frame.shape))
+    monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 2 else -1)
+    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show", "--json")
+    assert cli("run", clip, *options).json["frames"] == 2
+    assert shown == [(120, 90, 3)] * 2
