@@ -273,15 +273,16 @@ class PoseEstimator:
 def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:
     """The factor (N,) on the box score, from keypoint scores (N, 17).
 
-    ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``mean_sq``: mean of the
-    squares.
+    ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``rms``: root of the mean
+    square.
     """
     scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)
-    counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
-    if rule == "mean_sq":
-        scores = scores**2
-    result: NDArray[np.float64] = (scores * counted).sum(1) / counted.sum(1).clip(min=1)
-    return result
+    if rule == "rms":
+        factor = np.sqrt(np.square(scores).mean(1))
+    else:
+        counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
+        factor = (scores * counted).sum(1) / counted.sum(1).clip(min=1)
+    return np.asarray(factor, dtype=np.float64)
 
 
 def check_frame(frame: Any) -> None:

@@ -20,7 +20,7 @@ FORMAT = 1
 
 Kind = Literal["heatmap", "simcc", "boxes"]
 Layout = Literal["rtmdet", "yolox", "dets"]
-PersonScore = Literal["mean>0.2", "mean", "mean_sq"]
+PersonScore = Literal["mean>0.2", "mean", "rms"]
 Decode = Literal["none", "quarter", "dark"]
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -50,7 +50,7 @@ class ModelSpec:
     padding: float = 1.25
     decode: Decode = "dark"
     sigma: float = 2.0
-    person_score: PersonScore = "mean"
+    person_score: PersonScore = "rms"
     split: float = 2.0
     layout: Layout = "rtmdet"
     fill: float = 114.0
