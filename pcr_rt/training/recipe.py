@@ -89,7 +89,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run."""
+    """A whole training run.
+
+    start: a checkpoint or run folder whose weights the network starts from, absolute or relative
+    to the data folder; the schedule starts anew. encoder_weights: what the encoder alone starts
+    from.
+    """
 
     name: str
     network: dict[str, Any]
@@ -100,6 +105,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: Optimizer = field(default_factory=Optimizer)
     encoder_weights: str = ""
+    start: str = ""
     seed: int = 0
 
 

@@ -27,6 +27,7 @@ from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import DataSet, Recipe, Stage
 from pcr_rt.training.schedule import rate_factor
 from pcr_rt.training.torch_engine import heatmap_size
+from pcr_rt.training.weights import load_start
 
 __all__ = ["Progress", "Trainer"]
 
@@ -63,6 +64,8 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
+        if recipe.start:
+            load_start(self.network, data / recipe.start)
         self.people = [p for source in recipe.data for p in _people(source, data)]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
