@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.person import Broken
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,11 +36,14 @@ class DataSet:
     """One source of labelled people; paths are relative to the data folder.
 
     weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
-    pictures with id % 5 == 0, "dev" keeps only these (DESIGN of the split: docs/training.md).
+    pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
+    score at which a keypoint of a pseudo-label counts.
     """
 
     annotations: str
     images: str
+    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo"] = "coco"
+    min_score: float = 0.9
     weight: float = 1.0
     repeat: int = 1
     min_keypoints: int = 1
@@ -91,6 +95,7 @@ class Validation:
 class Recipe:
     """A whole training run.
 
+    broken: whether a broken picture or annotation ends the run or is left out with a warning.
     start: a checkpoint or run folder whose weights the network starts from, absolute or relative
     to the data folder; the schedule starts anew. encoder_weights: what the encoder alone starts
     from.
@@ -106,6 +111,7 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     encoder_weights: str = ""
     start: str = ""
+    broken: Broken = "refuse"
     seed: int = 0
 
 

@@ -19,12 +19,12 @@ from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
 from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
 from pcr_rt.training.data.augment import photometric
-from pcr_rt.training.data.coco import Person, read_people
 from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
+from pcr_rt.training.data.sources import people_from
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
 from pcr_rt.training.losses import pose_loss
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import DataSet, Recipe, Stage
+from pcr_rt.training.recipe import Recipe, Stage
 from pcr_rt.training.schedule import rate_factor
 from pcr_rt.training.torch_engine import heatmap_size
 from pcr_rt.training.weights import load_start
@@ -66,7 +66,7 @@ class Trainer:
             load_encoder(self.network, recipe.encoder_weights, data)
         if recipe.start:
             load_start(self.network, data / recipe.start)
-        self.people = [p for source in recipe.data for p in _people(source, data)]
+        self.people = [p for s in recipe.data for p in people_from(s, data, recipe.broken)]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0
@@ -118,6 +118,7 @@ class Trainer:
             batch=recipe.optimizer.batch,
             seed=recipe.seed,
             threads=self.threads,
+            broken=recipe.broken,
         )
         self._freeze(stage)
         optimizer = self._optimizer(stage)
@@ -272,20 +273,3 @@ def load_encoder(network: nn.Module, source: str, data: Path) -> None:
         from pcr_rt.training.networks.lite_hrnet import load_tinypose
 
         load_tinypose(encoder, data / source)
-
-
-def _people(source: DataSet, data: Path) -> list[Person]:
-    people = read_people(
-        data / source.annotations,
-        data / source.images,
-        weight=source.weight,
-        min_keypoints=source.min_keypoints,
-    )
-    return in_fold(people, source.fold) * source.repeat
-
-
-def in_fold(people: list[Person], fold: str) -> list[Person]:
-    """The people of a fold: "dev" is the pictures with id % 5 == 0, "train" the others."""
-    if fold == "all":
-        return people
-    return [p for p in people if (p.image_id % 5 == 0) == (fold == "dev")]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirrored_crop
 from pcr_rt.skeleton import UPPER_BODY
-from pcr_rt.training.data.coco import Person
+from pcr_rt.training.data.person import Person
 
 __all__ = ["Augmentation", "draw_view", "photometric", "plain_view"]
 

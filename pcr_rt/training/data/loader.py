@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import (
     Size,
     Transform,
@@ -21,9 +22,10 @@ from pcr_rt.geometry import (
     heatmap_to_input,
     invert_transform,
 )
+from pcr_rt.media import read_image
 from pcr_rt.skeleton import FLIP
 from pcr_rt.training.data.augment import Augmentation, draw_view
-from pcr_rt.training.data.coco import Person
+from pcr_rt.training.data.person import Broken, Person, report_broken
 
 __all__ = ["Batch", "Loader", "View", "to_heatmap"]
 
@@ -50,22 +52,26 @@ class Batch(NamedTuple):
 class Loader:
     """Batch ``i`` of an endless, shuffled pass over ``people``; the same for the same seed.
 
+    broken: an unreadable picture ends the run with its id, or the next person takes its place.
     Each pass is a new permutation, and sample ``k`` of the whole run has a random generator of its
     own, so a run that resumes at step ``i`` sees what an uninterrupted one would have seen.
     """
 
     def __init__(
-        self, people: Sequence[Person], view: View, *, batch: int, seed: int, threads: int = 1
+        self,
+        people: Sequence[Person],
+        view: View,
+        *,
+        batch: int,
+        seed: int,
+        threads: int = 1,
+        broken: Broken = "refuse",
     ) -> None:
         if not people:
             raise DataError("There is nobody to train on: the data sets hold no labelled person.")
-        self.people, self.view, self.batch, self.seed, self.threads = (
-            people,
-            view,
-            batch,
-            seed,
-            threads,
-        )
+        self.people, self.view, self.batch, self.seed = people, view, batch, seed
+        self.threads, self.broken = threads, broken
+        self._unreadable: set[Path] = set()
 
     def __len__(self) -> int:
         """Batches in one pass."""
@@ -84,16 +90,12 @@ class Loader:
 
     def _sample(self, k: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Crop (H, W, 3) RGB and its keypoints (17, 4): x, y, amplitude, weight."""
-        turn, place = divmod(k, len(self.people))
-        person = self.people[int(self._order(turn)[place])]
+        person, frame = self._readable(k)
         rng = np.random.default_rng((self.seed, 1, k))
         view = self.view
         matrix, flipped = draw_view(
             person, view.size, view.heatmap, view.transform, view.augmentation, rng
         )
-        frame = cv2.imread(str(person.image))
-        if frame is None:
-            raise DataError(f"The picture {person.image} cannot be read.")
         crop = cv2.warpAffine(
             frame, matrix, view.size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
@@ -101,6 +103,21 @@ class Loader:
         keypoints = np.column_stack([points, person.amplitudes, person.weights])
         image = np.asarray(crop[..., ::-1], dtype=np.uint8)
         return image, keypoints[FLIP] if flipped else keypoints
+
+    def _readable(self, k: int) -> tuple[Person, NDArray[np.uint8]]:
+        """Person ``k`` of the endless pass and the picture; the next one where it is broken."""
+        for place in range(k, k + len(self.people)):
+            turn, index = divmod(place, len(self.people))
+            person = self.people[int(self._order(turn)[index])]
+            if person.image in self._unreadable:
+                continue
+            try:
+                return person, read_image(person.image)
+            except InputError as error:
+                problem = str(error).rstrip(".")
+                report_broken(f"Image {person.image_id} is broken ({problem})", self.broken)
+                self._unreadable.add(person.image)
+        raise DataError("None of the pictures can be read: check the data folder.")
 
     def _order(self, turn: int) -> NDArray[np.intp]:
         cached: tuple[int, NDArray[np.intp]] | None = getattr(self, "_cached_order", None)
