@@ -38,7 +38,7 @@ def train(
     )
     console = Console(stderr=True)
     console.print(
-        f"{plan.name}: {len(trainer.people)} people a pass, {sum(trainer.lengths())} steps of"
+        f"{plan.name}: {trainer.count_people()} people, {sum(trainer.lengths())} steps of"
         f" {plan.optimizer.batch}"
     )
     with Progress(

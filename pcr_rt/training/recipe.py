@@ -19,7 +19,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["DataSet", "Input", "Optimizer", "Recipe", "Stage", "Validation", "load_recipe"]
+__all__ = [
+    "DataSet",
+    "Input",
+    "Optimizer",
+    "Recipe",
+    "Stage",
+    "Validation",
+    "load_recipe",
+    "sources_of",
+]
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,20 @@ class DataSet:
 
     weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
     pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
-    score at which a keypoint of a pseudo-label counts.
+    score at which a keypoint of a pseudo-label, or a detection, counts. detections: COCO results of
+    a detector, for hard negatives. name: what stages call the set. share: the part of every batch
+    that comes from this set alone; at 0 its people are shuffled among those of the other sets.
     """
 
     annotations: str
     images: str
-    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo"] = "coco"
+    name: str = ""
+    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo", "hard_negatives"] = (
+        "coco"
+    )
     min_score: float = 0.9
+    detections: str = ""
+    share: float = 0.0
     weight: float = 1.0
     repeat: int = 1
     min_keypoints: int = 1
@@ -54,7 +70,8 @@ class DataSet:
 class Stage:
     """A part of the schedule with its own input size (w, h) and rates.
 
-    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it.
+    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it. data: names of the data sets of
+    this stage; all of them unless given. An epoch is a pass over those without a share.
     """
 
     size: tuple[int, int]
@@ -65,6 +82,7 @@ class Stage:
     warmup_steps: int = 0
     steps: tuple[float, ...] = ()
     final_rate: float = 0.01
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +149,41 @@ def load_recipe(path: Path | str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
     recipe: Recipe = _read(Recipe, table, file.name)
+    _check_data(recipe, file.name)
     return recipe
+
+
+def _check_data(recipe: Recipe, where: str) -> None:
+    """DataError where stages and data sets do not fit together."""
+    names = [source.name for source in recipe.data if source.name]
+    if len(set(names)) < len(names):
+        raise DataError(f"{where}: data: two sets have the same name; allowed are unique names.")
+    for i, source in enumerate(recipe.data):
+        here = f"{where}: data[{i}]"
+        if source.format == "hard_negatives" and not source.detections:
+            raise DataError(f"{here} needs the key 'detections' with format 'hard_negatives'.")
+        if source.format == "hard_negatives" and not source.share:
+            raise DataError(f"{here}: share is 0; hard negatives need a share above 0, below 1.")
+        if source.share >= 1:
+            raise DataError(f"{here}: share is {source.share}; allowed are parts of 1, from 0 on.")
+    for i, stage in enumerate(recipe.stage):
+        for name in stage.data:
+            if name not in names:
+                raise DataError(
+                    f"{where}: stage[{i}]: data has {name!r}; allowed are"
+                    f" {', '.join(map(repr, names)) or 'names of data sets, which have none here'}."
+                )
+        used = sources_of(recipe, stage)
+        if sum(source.share for source in used) >= 1 or all(source.share for source in used):
+            raise DataError(
+                f"{where}: stage[{i}]: the shares of its data sets leave no room; it needs a set"
+                " without a share, and shares that add up to less than 1."
+            )
+
+
+def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
+    """The data sets of a stage."""
+    return [s for s in recipe.data if not stage.data or s.name in stage.data]
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

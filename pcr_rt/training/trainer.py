@@ -20,11 +20,12 @@ from pcr_rt.geometry import Size
 from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
 from pcr_rt.training.data.augment import photometric
 from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
+from pcr_rt.training.data.person import Person
 from pcr_rt.training.data.sources import people_from
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
 from pcr_rt.training.losses import pose_loss
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import Recipe, Stage
+from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.schedule import rate_factor
 from pcr_rt.training.torch_engine import heatmap_size
 from pcr_rt.training.weights import load_start
@@ -66,7 +67,7 @@ class Trainer:
             load_encoder(self.network, recipe.encoder_weights, data)
         if recipe.start:
             load_start(self.network, data / recipe.start)
-        self.people = [p for s in recipe.data for p in people_from(s, data, recipe.broken)]
+        self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0
@@ -76,10 +77,26 @@ class Trainer:
         except OSError as error:
             raise DataError(f"The run folder {folder} cannot be made: {error}.") from None
 
+    def count_people(self) -> int:
+        """How many people the data sets hold, repeats and hard negatives included."""
+        return sum(map(len, self._people.values()))
+
     def lengths(self) -> list[int]:
         """Steps of each stage."""
-        per_epoch = max(len(self.people) // self.recipe.optimizer.batch, 1)
-        return [max(round(stage.epochs * per_epoch), 1) for stage in self.recipe.stage]
+        steps = []
+        for stage in self.recipe.stage:
+            people, shares = self._pools(stage)
+            rest = self.recipe.optimizer.batch - sum(count for _, count in shares)
+            per_epoch = max(len(people) // max(rest, 1), 1)
+            steps.append(max(round(stage.epochs * per_epoch), 1))
+        return steps
+
+    def _pools(self, stage: Stage) -> tuple[list[Person], list[tuple[list[Person], int]]]:
+        """The people of a stage's passes, and those with a fixed number in every batch."""
+        sources = sources_of(self.recipe, stage)
+        batch = self.recipe.optimizer.batch
+        shares = [(self._people[s], round(s.share * batch)) for s in sources if s.share]
+        return [p for s in sources if not s.share for p in self._people[s]], shares
 
     def run(self, progress: Progress = lambda done, total, loss: None) -> bool:
         """Train from where the folder's last checkpoint stands.
@@ -112,13 +129,15 @@ class Trainer:
         recipe = self.recipe
         heatmap = heatmap_size(self.average, stage.size)
         view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
+        people, shares = self._pools(stage)
         loader = Loader(
-            self.people,
+            people,
             view,
             batch=recipe.optimizer.batch,
             seed=recipe.seed,
             threads=self.threads,
             broken=recipe.broken,
+            shares=shares,
         )
         self._freeze(stage)
         optimizer = self._optimizer(stage)

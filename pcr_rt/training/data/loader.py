@@ -52,6 +52,9 @@ class Batch(NamedTuple):
 class Loader:
     """Batch ``i`` of an endless, shuffled pass over ``people``; the same for the same seed.
 
+    shares: people of whom every batch holds a fixed number, shuffled for themselves. Batches are
+    always full: a pass ends within a batch, and the next one fills it up. part: (rank, processes)
+    of several processes that share each batch; each gets every ``processes``-th sample.
     broken: an unreadable picture ends the run with its id, or the next person takes its place.
     Each pass is a new permutation, and sample ``k`` of the whole run has a random generator of its
     own, so a run that resumes at step ``i`` sees what an uninterrupted one would have seen.
@@ -66,16 +69,25 @@ class Loader:
         seed: int,
         threads: int = 1,
         broken: Broken = "refuse",
+        shares: Sequence[tuple[Sequence[Person], int]] = (),
+        part: tuple[int, int] = (0, 1),
     ) -> None:
-        if not people:
-            raise DataError("There is nobody to train on: the data sets hold no labelled person.")
+        rest = batch - sum(count for _, count in shares)
+        self._pools = [(people, rest), *shares]
+        if not all(pool and count > 0 for pool, count in self._pools):
+            raise DataError(
+                "There is nobody to train on: a data set holds no labelled person, or its share of"
+                f" a batch of {batch} is less than one."
+            )
+        self.part = part
         self.people, self.view, self.batch, self.seed = people, view, batch, seed
         self.threads, self.broken = threads, broken
         self._unreadable: set[Path] = set()
+        self._orders: dict[int, tuple[int, NDArray[np.intp]]] = {}
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return max(len(self.people) // self.batch, 1)
+        return max(len(self.people) // self._pools[0][1], 1)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Batches ``first`` to ``last - 1``, read ahead by threads."""
@@ -83,7 +95,8 @@ class Loader:
             ahead: list[list[Future[tuple[NDArray[np.uint8], NDArray[np.float64]]]]] = []
             for step in range(first, last + 2):
                 if step < last:
-                    samples = range(step * self.batch, (step + 1) * self.batch)
+                    start, end = step * self.batch, (step + 1) * self.batch
+                    samples = range(start + self.part[0], end, self.part[1])
                     ahead.append([pool.submit(self._sample, k) for k in samples])
                 if step >= first + 2 and ahead:
                     yield self._collate([future.result() for future in ahead.pop(0)])
@@ -105,10 +118,17 @@ class Loader:
         return image, keypoints[FLIP] if flipped else keypoints
 
     def _readable(self, k: int) -> tuple[Person, NDArray[np.uint8]]:
-        """Person ``k`` of the endless pass and the picture; the next one where it is broken."""
-        for place in range(k, k + len(self.people)):
-            turn, index = divmod(place, len(self.people))
-            person = self.people[int(self._order(turn)[index])]
+        """Person of sample ``k`` of the run, and the picture; the next one where it is broken."""
+        step, slot = divmod(k, self.batch)
+        pool = 0
+        while slot >= self._pools[pool][1]:
+            slot -= self._pools[pool][1]
+            pool += 1
+        people, count = self._pools[pool]
+        first = step * count + slot
+        for place in range(first, first + len(people)):
+            turn, index = divmod(place, len(people))
+            person = people[int(self._order(pool, turn)[index])]
             if person.image in self._unreadable:
                 continue
             try:
@@ -119,11 +139,12 @@ class Loader:
                 self._unreadable.add(person.image)
         raise DataError("None of the pictures can be read: check the data folder.")
 
-    def _order(self, turn: int) -> NDArray[np.intp]:
-        cached: tuple[int, NDArray[np.intp]] | None = getattr(self, "_cached_order", None)
+    def _order(self, pool: int, turn: int) -> NDArray[np.intp]:
+        cached = self._orders.get(pool)
         if cached is None or cached[0] != turn:
-            order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.people))
-            cached = self._cached_order = (turn, order)
+            seed = (self.seed, 0, turn, pool) if pool else (self.seed, 0, turn)
+            order = np.random.default_rng(seed).permutation(len(self._pools[pool][0]))
+            cached = self._orders[pool] = (turn, order)
         return cached[1]
 
     def _collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.float64]]]) -> Batch:

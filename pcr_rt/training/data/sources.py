@@ -9,6 +9,7 @@ from pathlib import Path
 from pcr_rt.errors import DataError
 from pcr_rt.training.data.ai_challenger import read_ai_challenger
 from pcr_rt.training.data.coco import CROWDPOSE_KEYPOINTS, read_people
+from pcr_rt.training.data.hard_negatives import read_hard_negatives
 from pcr_rt.training.data.lsp import read_lsp
 from pcr_rt.training.data.person import Broken, Person
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
@@ -30,16 +31,22 @@ def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
 
     Raises DataError for files that cannot be used, and for broken records unless they are skipped.
     """
-    read = _READERS[source.format]
-    if source.format == "pseudo":
-        read = partial(read, min_score=source.min_score)
-    people = read(
-        data / source.annotations,
-        data / source.images,
-        weight=source.weight,
-        min_keypoints=source.min_keypoints,
-        broken=broken,
-    )
+    files = data / source.annotations, data / source.images
+    if source.format == "hard_negatives":
+        people = read_hard_negatives(
+            *files,
+            detections=data / source.detections,
+            min_score=source.min_score,
+            weight=source.weight,
+            broken=broken,
+        )
+    else:
+        read = _READERS[source.format]
+        if source.format == "pseudo":
+            read = partial(read, min_score=source.min_score)
+        people = read(
+            *files, weight=source.weight, min_keypoints=source.min_keypoints, broken=broken
+        )
     return in_fold(people, source.fold) * source.repeat
 
 
