@@ -22,6 +22,7 @@ else:
 __all__ = [
     "DataSet",
     "Input",
+    "Loss",
     "Optimizer",
     "Recipe",
     "Stage",
@@ -87,16 +88,32 @@ class Stage:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW (Adam at weight_decay 0). frozen_norms: batch norms of the encoder keep their
+    """AdamW (Adam at weight_decay 0). frozen_norms: whose batch norms keep their
     statistics. clip: largest gradient norm, 0 for none. ema: decay of the averaged weights."""
 
     batch: int = 128
     weight_decay: float = 0.0
     clip: float = 0.0
     ema: float = 0.999
-    auxiliary_weight: float = 1.0
-    frozen_norms: bool = False
+    frozen_norms: Literal["none", "encoder", "all"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the terms of the loss weigh.
+
+    level_weights: one a level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
+    hard_keypoints: how many keypoints of a person the last level learns from, the worst ones; 0 for
+    all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: an .onnx file,
+    a checkpoint or a run folder, absolute or relative to the data folder.
+    """
+
+    level_weights: tuple[float, ...] = ()
+    auxiliary_weight: float = 1.0
+    hard_keypoints: int = 0
+    teacher: str = ""
+    teacher_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ class Recipe:
     input: Input = field(default_factory=Input)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: Loss = field(default_factory=Loss)
     encoder_weights: str = ""
     start: str = ""
     broken: Broken = "refuse"
@@ -150,6 +168,12 @@ def load_recipe(path: Path | str) -> Recipe:
         raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
     recipe: Recipe = _read(Recipe, table, file.name)
     _check_data(recipe, file.name)
+    levels = recipe.network.get("levels", 1)
+    if recipe.loss.level_weights and len(recipe.loss.level_weights) != levels:
+        raise DataError(
+            f"{file.name}: loss: level_weights has {len(recipe.loss.level_weights)} values; the"
+            f" network has levels = {levels}, give one a level."
+        )
     return recipe
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.checkpoints import load_checkpoint
 
-__all__ = ["fill", "load_start"]
+__all__ = ["fill", "load_encoder", "load_start"]
 
 NAMED = 5
 """How many keys of a kind an error message lists."""
@@ -51,6 +52,19 @@ def load_start(network: nn.Module, path: Path) -> None:
     if not isinstance(tensors, dict):
         raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
     fill(network, tensors, str(file))
+
+
+def load_encoder(network: nn.Module, source: str, data: Path) -> None:
+    """Start the encoder from ``source``: "imagenet", or a PP-TinyPose ONNX file in ``data``."""
+    encoder: Any = network.get_submodule("encoder")
+    if source == "imagenet":
+        from pcr_rt.training.networks.efficientnet import load_imagenet
+
+        load_imagenet(encoder)
+    else:
+        from pcr_rt.training.networks.lite_hrnet import load_tinypose
+
+        load_tinypose(encoder, data / source)
 
 
 def _some(keys: list[str]) -> str:
