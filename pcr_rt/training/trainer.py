@@ -28,10 +28,10 @@ from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer, update_average
 from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.schedule import rate_factor
+from pcr_rt.training.start import load_encoder, load_start
 from pcr_rt.training.step import StepLoss
 from pcr_rt.training.teacher import load_teacher
 from pcr_rt.training.torch_engine import heatmap_size
-from pcr_rt.training.weights import load_encoder, load_start
 
 __all__ = ["Progress", "Trainer"]
 

@@ -1,17 +1,14 @@
-"""Weights that a network starts from: another run's, all of them or none."""
+"""Named tensors into a network: all of them or none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints import load_checkpoint
 
-__all__ = ["fill", "load_encoder", "load_start"]
+__all__ = ["fill"]
 
 NAMED = 5
 """How many keys of a kind an error message lists."""
@@ -39,32 +36,6 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None
             f" {'; '.join(problems)}; give a file of the same architecture."
         )
     network.load_state_dict(tensors)
-
-
-def load_start(network: nn.Module, path: Path) -> None:
-    """Fill the network from a run: its ``best.pt``, or the folder that holds one.
-
-    Raises DataError when the file cannot be read or is of another network.
-    """
-    file = path / "best.pt" if path.is_dir() else path
-    content = load_checkpoint(file)
-    tensors = content.get("average", content.get("network"))
-    if not isinstance(tensors, dict):
-        raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
-    fill(network, tensors, str(file))
-
-
-def load_encoder(network: nn.Module, source: str, data: Path) -> None:
-    """Start the encoder from ``source``: "imagenet", or a PP-TinyPose ONNX file in ``data``."""
-    encoder: Any = network.get_submodule("encoder")
-    if source == "imagenet":
-        from pcr_rt.training.networks.efficientnet import load_imagenet
-
-        load_imagenet(encoder)
-    else:
-        from pcr_rt.training.networks.lite_hrnet import load_tinypose
-
-        load_tinypose(encoder, data / source)
 
 
 def _some(keys: list[str]) -> str:
