@@ -2,44 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pcr_rt.cli.options import Device, FlipTest, Model, progress_bar
+from pcr_rt.cli.options import Detect, Device, FlipTest, Model, progress_bar
 from pcr_rt.cli.train import missing_training
 
 
 def label(
-    annotations: Annotated[Path, typer.Argument(help="COCO JSON with people's boxes.")],
-    images: Annotated[Path, typer.Argument(help="Folder of its pictures.")],
-    output: Annotated[Path, typer.Argument(help="The JSON to write.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE OUTPUT | ANNOTATIONS IMAGES OUTPUT",
+            help="A folder of pictures or a video, and the JSON to write; or a COCO JSON with"
+            " people's boxes, the folder of its pictures, and the JSON to write.",
+        ),
+    ],
     model: Model = ["auto"],  # noqa: B006
+    min_score: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="SOURCE: keypoints with a lower score are left out."),
+    ] = 0.9,
+    every: Annotated[int, typer.Option(min=1, help="SOURCE: every n-th frame of a video.")] = 1,
+    detector: Detect = "rtmdet-nano",
     rule: Annotated[
         Literal["teacher", "labels-first", "agreement"],
-        typer.Option(help="What counts where people are labelled by hand already."),
+        typer.Option(help="ANNOTATIONS: what counts where people are labelled by hand already."),
     ] = "teacher",
     device: Device = "auto",
     flip_test: FlipTest = True,
 ) -> None:
-    """Label people with a teacher model's keypoints, for training."""
+    """Label people with a teacher model's keypoints, for training.
+
+    A killed labelling of a SOURCE goes on where it stopped when the same command is given again.
+    """
     try:
+        from pcr_rt.training.frame_labels import label_frames
         from pcr_rt.training.labelling import label_people
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
+    from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
 
-    with (
-        PoseEstimator(
-            model,
-            detector=None,
-            device=device,
-            flip_test=flip_test,
-            score_threshold=0.0,
-            nms=None,
-        ) as estimator,
-        progress_bar("Labelling") as progress,
-    ):
-        count = label_people(estimator, annotations, images, output, rule=rule, progress=progress)
-    typer.echo(f"{output}: {count} people")
+    if len(paths) not in (2, 3):
+        raise InputError("Give SOURCE and OUTPUT, or ANNOTATIONS, IMAGES and OUTPUT.")
+    source, output = paths[0], paths[-1]
+    has_boxes = len(paths) == 3
+    options: dict[str, Any] = {"device": device, "flip_test": flip_test, "score_threshold": 0.0}
+    if has_boxes:
+        options |= {"detector": None, "nms": None}
+    else:
+        options |= {"detector": None if detector == "none" else detector, "score_threshold": 0.2}
+    with PoseEstimator(model, **options) as estimator, progress_bar("Labelling") as progress:
+        if has_boxes:
+            count = label_people(estimator, source, paths[1], output, rule=rule, progress=progress)
+            broken = 0
+        else:
+            count, broken = label_frames(
+                estimator,
+                source,
+                output,
+                min_score=min_score,
+                every=every,
+                provenance=_provenance(model, detector, flip_test),
+                progress=progress,
+            )
+    left_out = f", {broken} broken pictures left out" if broken else ""
+    typer.echo(f"{output}: {count} people{left_out}")
+
+
+def _provenance(model: list[str], detector: str, flip_test: bool) -> dict[str, Any]:
+    """What the labels were made with."""
+    import pcr_rt
+    from pcr_rt.estimator import DEFAULT_MODEL
+    from pcr_rt.models import model_path
+
+    files = [model_path(DEFAULT_MODEL if m == "auto" else m) for m in model]
+    return {
+        "models": [
+            {"name": file.stem, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+            for file in files
+        ],
+        "detector": Path(detector).stem,
+        "flip_test": flip_test,
+        "pcr_rt": pcr_rt.__version__,
+    }

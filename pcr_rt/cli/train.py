@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,11 @@ def train(
 ) -> None:
     """Train a network from a recipe; resume the run that lies in the output folder."""
     try:
+        from pcr_rt.training.devices import check_device
+        from pcr_rt.training.distributed import processes
         from pcr_rt.training.recipe import load_recipe
         from pcr_rt.training.trainer import Trainer
-        from pcr_rt.training.validation import validation
+        from pcr_rt.training.validation import preview, validation
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     from rich.console import Console
@@ -42,39 +45,46 @@ def train(
     )
 
     plan = load_recipe(recipe)
-    trainer = Trainer(
-        plan,
-        data,
-        output,
-        device=device,
-        threads=threads,
-        pictures_on_device=pictures_on_device,
-        validate=validation(plan, data),
-    )
-    console = Console(stderr=True)
-    console.print(
-        f"{plan.name}: {len(trainer.people)} people a pass, {sum(trainer.lengths())} steps of"
-        f" {plan.optimizer.batch}"
-    )
-    with Progress(
-        TextColumn("loss {task.fields[loss]:.2e}  best AP {task.fields[best]:.3f}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("train", total=sum(trainer.lengths()), loss=0.0, best=0.0)
-        finished = trainer.run(
-            lambda done, total, loss: bar.update(
-                task, completed=done, loss=loss, best=max(trainer.best, 0)
-            )
+    device = str(check_device(device))
+    with processes(device) as part:
+        if part[1] > 1 and device == "cuda":
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+        trainer = Trainer(
+            plan,
+            data,
+            output,
+            device=device,
+            threads=threads,
+            pictures_on_device=pictures_on_device,
+            validate=validation(plan, data),
+            preview=preview(plan, data),
+            part=part,
         )
-    if finished:
-        typer.echo(f"done: pcr-rt export {output / 'best.pt'} {plan.name}.onnx")
-    else:
-        typer.echo(f"stopped at step {trainer.step}; the same command goes on from there")
+        # Of several processes the first one speaks.
+        console = Console(stderr=True, quiet=part[0] > 0)
+        console.print(
+            f"{plan.name}: {trainer.count_people()} people, {sum(trainer.lengths())} steps of"
+            f" {plan.optimizer.batch}"
+        )
+        with Progress(
+            TextColumn("loss {task.fields[loss]:.2e}  best AP {task.fields[best]:.3f}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bar:
+            task = bar.add_task("train", total=sum(trainer.lengths()), loss=0.0, best=0.0)
+            finished = trainer.run(
+                lambda done, total, loss: bar.update(
+                    task, completed=done, loss=loss, best=max(trainer.best, 0)
+                )
+            )
+    if not finished:
+        console.print(f"stopped at step {trainer.step}; the same command goes on from there")
         raise typer.Exit(1)
+    if part[0] == 0:
+        typer.echo(f"done: pcr-rt export {output / 'best.pt'} {plan.name}.onnx")
 
 
 def missing_training(error: ModuleNotFoundError) -> Exception:

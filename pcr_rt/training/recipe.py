@@ -12,13 +12,24 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.person import Broken
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["DataSet", "Input", "Optimizer", "Recipe", "Stage", "Validation", "load_recipe"]
+__all__ = [
+    "DataSet",
+    "Input",
+    "Loss",
+    "Optimizer",
+    "Recipe",
+    "Stage",
+    "Validation",
+    "load_recipe",
+    "sources_of",
+]
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,21 @@ class DataSet:
     """One source of labelled people; paths are relative to the data folder.
 
     weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
-    pictures with id % 5 == 0, "dev" keeps only these (DESIGN of the split: docs/training.md).
+    pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
+    score at which a keypoint of a pseudo-label, or a detection, counts. detections: COCO results of
+    a detector, for hard negatives. name: what stages call the set. share: the part of every batch
+    that comes from this set alone; at 0 its people are shuffled among those of the other sets.
     """
 
     annotations: str
     images: str
+    name: str = ""
+    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo", "hard_negatives"] = (
+        "coco"
+    )
+    min_score: float = 0.9
+    detections: str = ""
+    share: float = 0.0
     weight: float = 1.0
     repeat: int = 1
     min_keypoints: int = 1
@@ -50,7 +71,8 @@ class DataSet:
 class Stage:
     """A part of the schedule with its own input size (w, h) and rates.
 
-    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it.
+    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it. data: names of the data sets of
+    this stage; all of them unless given. An epoch is a pass over those without a share.
     """
 
     size: tuple[int, int]
@@ -61,20 +83,37 @@ class Stage:
     warmup_steps: int = 0
     steps: tuple[float, ...] = ()
     final_rate: float = 0.01
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW (Adam at weight_decay 0). frozen_norms: batch norms of the encoder keep their
+    """AdamW (Adam at weight_decay 0). frozen_norms: whose batch norms keep their
     statistics. clip: largest gradient norm, 0 for none. ema: decay of the averaged weights."""
 
     batch: int = 128
     weight_decay: float = 0.0
     clip: float = 0.0
     ema: float = 0.999
-    auxiliary_weight: float = 1.0
-    frozen_norms: bool = False
+    frozen_norms: Literal["none", "encoder", "all"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the terms of the loss weigh.
+
+    level_weights: one a level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
+    hard_keypoints: how many keypoints of a person the last level learns from, the worst ones; 0 for
+    all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: an .onnx file,
+    a checkpoint or a run folder, absolute or relative to the data folder.
+    """
+
+    level_weights: tuple[float, ...] = ()
+    auxiliary_weight: float = 1.0
+    hard_keypoints: int = 0
+    teacher: str = ""
+    teacher_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +128,13 @@ class Validation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run."""
+    """A whole training run.
+
+    broken: whether a broken picture or annotation ends the run or is left out with a warning.
+    start: a checkpoint or run folder whose weights the network starts from, absolute or relative
+    to the data folder; the schedule starts anew. encoder_weights: what the encoder alone starts
+    from.
+    """
 
     name: str
     network: dict[str, Any]
@@ -99,7 +144,10 @@ class Recipe:
     input: Input = field(default_factory=Input)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: Loss = field(default_factory=Loss)
     encoder_weights: str = ""
+    start: str = ""
+    broken: Broken = "refuse"
     seed: int = 0
 
 
@@ -119,7 +167,47 @@ def load_recipe(path: Path | str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
     recipe: Recipe = _read(Recipe, table, file.name)
+    _check_data(recipe, file.name)
+    levels = recipe.network.get("levels", 1)
+    if recipe.loss.level_weights and len(recipe.loss.level_weights) != levels:
+        raise DataError(
+            f"{file.name}: loss: level_weights has {len(recipe.loss.level_weights)} values; the"
+            f" network has levels = {levels}, give one a level."
+        )
     return recipe
+
+
+def _check_data(recipe: Recipe, where: str) -> None:
+    """DataError where stages and data sets do not fit together."""
+    names = [source.name for source in recipe.data if source.name]
+    if len(set(names)) < len(names):
+        raise DataError(f"{where}: data: two sets have the same name; allowed are unique names.")
+    for i, source in enumerate(recipe.data):
+        here = f"{where}: data[{i}]"
+        if source.format == "hard_negatives" and not source.detections:
+            raise DataError(f"{here} needs the key 'detections' with format 'hard_negatives'.")
+        if source.format == "hard_negatives" and not source.share:
+            raise DataError(f"{here}: share is 0; hard negatives need a share above 0, below 1.")
+        if source.share >= 1:
+            raise DataError(f"{here}: share is {source.share}; allowed are parts of 1, from 0 on.")
+    for i, stage in enumerate(recipe.stage):
+        for name in stage.data:
+            if name not in names:
+                raise DataError(
+                    f"{where}: stage[{i}]: data has {name!r}; allowed are"
+                    f" {', '.join(map(repr, names)) or 'names of data sets, which have none here'}."
+                )
+        used = sources_of(recipe, stage)
+        if sum(source.share for source in used) >= 1 or all(source.share for source in used):
+            raise DataError(
+                f"{where}: stage[{i}]: the shares of its data sets leave no room; it needs a set"
+                " without a share, and shares that add up to less than 1."
+            )
+
+
+def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
+    """The data sets of a stage."""
+    return [s for s in recipe.data if not stage.data or s.name in stage.data]
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -7,28 +7,33 @@ import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from pcr_rt.errors import DataError
-from pcr_rt.geometry import Size
 from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
-from pcr_rt.training.data.augment import photometric
-from pcr_rt.training.data.coco import Person, read_people
 from pcr_rt.training.data.device_pictures import PicturesOnDevice
-from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
-from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
+from pcr_rt.training.data.loader import Batch, Loader, View
+from pcr_rt.training.data.person import Person
+from pcr_rt.training.data.sources import people_from
 from pcr_rt.training.devices import check_device
-from pcr_rt.training.losses import pose_loss
+from pcr_rt.training.distributed import anywhere, mean_over, part_of_batch, wrap
+from pcr_rt.training.monitor import Monitor
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import DataSet, Recipe, Stage
+from pcr_rt.training.optimisation import freeze, make_optimizer, update_average
+from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.schedule import rate_factor
+from pcr_rt.training.start import load_encoder, load_start
+from pcr_rt.training.step import StepLoss
+from pcr_rt.training.teacher import load_teacher
 from pcr_rt.training.torch_engine import heatmap_size
 
 __all__ = ["Progress", "Trainer"]
@@ -41,13 +46,18 @@ Progress = Callable[[int, int, float], None]
 Validate = Callable[[nn.Module, Stage], float]
 """Gives the AP of a network on the validation fold."""
 
+Preview = Callable[[nn.Module, Stage], NDArray[np.uint8]]
+"""Gives a BGR picture of a network's sample predictions."""
+
 
 class Trainer:
     """One run of a recipe in a folder: ``last.pt`` to resume from, ``best.pt`` to export.
 
     data: the folder that the recipe's paths are relative to. pictures_on_device: keep all pictures
     decoded in the device's memory and cut the crops there. validate: AP of the averaged network, by
-    which ``best.pt`` is chosen; without it the last weights are the best.
+    which ``best.pt`` is chosen; without it the last weights are the best. preview: a picture for
+    TensorBoard. part: (rank, processes), where several processes train together; the first one
+    validates and writes.
     """
 
     def __init__(
@@ -60,10 +70,13 @@ class Trainer:
         threads: int = 1,
         pictures_on_device: bool = False,
         validate: Validate | None = None,
+        preview: Preview | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.recipe, self.folder, self.threads = recipe, folder, threads
         self.device = str(check_device(device))
-        self.validate = validate
+        self.validate, self.preview, self.part = validate, preview, part
+        part_of_batch(recipe.optimizer.batch, part)
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.network).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -71,25 +84,45 @@ class Trainer:
             check_input_size(self.network, stage.size)
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
-        self.people = [p for source in recipe.data for p in _people(source, data)]
-        self.pictures = (
-            PicturesOnDevice((person.image for person in self.people), device, threads)
-            if pictures_on_device
-            else None
+        if recipe.start:
+            load_start(self.network, data / recipe.start)
+        self._teacher = (
+            load_teacher(data / recipe.loss.teacher, self.device) if recipe.loss.teacher else None
         )
+        self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
+        self._pictures: PicturesOnDevice | None = None
+        if pictures_on_device:
+            paths = {person.image for people in self._people.values() for person in people}
+            self._pictures = PicturesOnDevice(paths, self.device, threads, recipe.broken)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0
-        self._stop = False
+        self._stop = self._asked_to_stop = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"The run folder {folder} cannot be made: {error}.") from None
 
+    def count_people(self) -> int:
+        """How many people the data sets hold, repeats and hard negatives included."""
+        return sum(map(len, self._people.values()))
+
     def lengths(self) -> list[int]:
         """Steps of each stage."""
-        per_epoch = max(len(self.people) // self.recipe.optimizer.batch, 1)
-        return [max(round(stage.epochs * per_epoch), 1) for stage in self.recipe.stage]
+        steps = []
+        for stage in self.recipe.stage:
+            people, shares = self._pools(stage)
+            rest = self.recipe.optimizer.batch - sum(count for _, count in shares)
+            per_epoch = max(len(people) // max(rest, 1), 1)
+            steps.append(max(round(stage.epochs * per_epoch), 1))
+        return steps
+
+    def _pools(self, stage: Stage) -> tuple[list[Person], list[tuple[list[Person], int]]]:
+        """The people of a stage's passes, and those with a fixed number in every batch."""
+        sources = sources_of(self.recipe, stage)
+        batch = self.recipe.optimizer.batch
+        shares = [(self._people[s], round(s.share * batch)) for s in sources if s.share]
+        return [p for s in sources if not s.share for p in self._people[s]], shares
 
     def run(self, progress: Progress = lambda done, total, loss: None) -> bool:
         """Train from where the folder's last checkpoint stands.
@@ -99,11 +132,11 @@ class Trainer:
         """
         state = self._resume()
         lengths = self.lengths()
-        with self._signals():
+        with self._signals(), closing(Monitor(self.folder, self.part[0] == 0)) as monitor:
             first = 0
             for index, (stage, length) in enumerate(zip(self.recipe.stage, lengths, strict=True)):
                 if self.step < first + length and not self._stop:
-                    self._run_stage(stage, first, length, state, sum(lengths), progress)
+                    self._run_stage(stage, first, length, state, sum(lengths), progress, monitor)
                     state = None
                     if not self._stop:
                         log.info("stage %d of %d done", index + 1, len(lengths))
@@ -118,102 +151,72 @@ class Trainer:
         state: dict[str, Any] | None,
         total: int,
         progress: Progress,
+        monitor: Monitor,
     ) -> None:
         recipe = self.recipe
         heatmap = heatmap_size(self.average, stage.size)
         view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
+        people, shares = self._pools(stage)
         loader = Loader(
-            self.people,
+            people,
             view,
             batch=recipe.optimizer.batch,
             seed=recipe.seed,
             threads=self.threads,
-            pictures=self.pictures,
+            broken=recipe.broken,
+            shares=shares,
+            part=self.part,
+            pictures=self._pictures,
         )
-        self._freeze(stage)
-        optimizer = self._optimizer(stage)
+        freeze(self.network, stage, recipe.optimizer)
+        optimizer = make_optimizer(self.network, stage, recipe.optimizer)
         if state is not None:
             optimizer.load_state_dict(state["optimizer"])
+        parallel = wrap(self.network, self.part)
+        step_loss = StepLoss(recipe, view, self._teacher, self.part)
         for batch in loader.batches(self.step, first + length):
             factor = rate_factor(stage, self.step - first, length)
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * factor
-            loss = self._train_step(batch, view, optimizer)
+            loss = self._train_step(batch, parallel, step_loss, optimizer)
             self.step += 1
             progress(self.step, total, loss)
+            self._stop = anywhere(self._asked_to_stop, self.part, self.device)
+            monitor.step(self.step, loss=loss, rate=stage.rate * factor)
             last = self.step == first + length
-            if self.step % recipe.validation.every == 0 or last:
-                self._keep_best(stage)
-            if self._stop or last or self.step % recipe.validation.every == 0:
+            due = last or self.step % recipe.validation.every == 0
+            if due and self.part[0] == 0:
+                self._keep_best(stage, monitor)
+            if (due or self._stop) and self.part[0] == 0:
                 self._save(optimizer)
             if self._stop:
                 return
 
-    def _train_step(self, batch: Batch, view: View, optimizer: torch.optim.Optimizer) -> float:
+    def _train_step(
+        self,
+        batch: Batch,
+        network: nn.Module,
+        step_loss: StepLoss,
+        optimizer: torch.optim.Optimizer,
+    ) -> float:
         options = self.recipe.optimizer
         batch = Batch(*(t.to(self.device, non_blocking=True) for t in batch))
-        images = normalise(
-            photometric(
-                batch.images.permute(0, 3, 1, 2).float(),
-                view.augmentation,
-                torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step),
-            ),
-            self.recipe,
-        )
-
-        def targets(size: Size) -> tuple[Tensor, Tensor]:
-            points = to_heatmap(batch.points, view.size, size, view.transform)
-            sigma = sigma_for(view.heatmap) * size[1] / view.heatmap[1]
-            maps = draw_heatmaps(points, batch.amplitudes, size, sigma)
-            return maps, weights_inside(points, batch.weights, size, sigma)
-
-        bf16 = options.precision == "bf16"
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=bf16):
-            output = self.network(images)
-        loss: Tensor = pose_loss(output, targets, auxiliary_weight=options.auxiliary_weight)
+        loss = step_loss(network, batch, self.step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
         optimizer.step()
-        self._update_average()
-        return float(loss.detach())
+        update_average(self.average, self.network, options.ema, self.step)
+        return mean_over(loss.detach(), self.part)
 
-    def _update_average(self) -> None:
-        """Exponential moving average of weights; norm statistics and counters are copied."""
-        decay = min(self.recipe.optimizer.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            weights = zip(self.average.parameters(), self.network.parameters(), strict=True)
-            for mean, now in weights:
-                if now.requires_grad:
-                    mean.lerp_(now, 1 - decay)
-            statistics = zip(self.average.buffers(), self.network.buffers(), strict=True)
-            for old, new in statistics:
-                old.copy_(new)
-
-    def _freeze(self, stage: Stage) -> None:
-        encoder = self.network.get_submodule("encoder")
-        frozen = stage.encoder_rate == 0
-        self.network.train()
-        encoder.requires_grad_(not frozen)
-        if frozen or self.recipe.optimizer.frozen_norms:
-            encoder.eval()
-
-    def _optimizer(self, stage: Stage) -> torch.optim.Optimizer:
-        encoder = list(self.network.get_submodule("encoder").parameters())
-        ids = {id(p) for p in encoder}
-        rest = [p for p in self.network.parameters() if id(p) not in ids]
-        groups = [{"params": rest, "base": stage.rate}]
-        if stage.encoder_rate:
-            groups.append({"params": encoder, "base": stage.rate * stage.encoder_rate})
-        return torch.optim.AdamW(
-            groups, lr=stage.rate, weight_decay=self.recipe.optimizer.weight_decay
-        )
-
-    def _keep_best(self, stage: Stage) -> None:
-        score = self.validate(self.average, stage) if self.validate else float(self.step)
+    def _keep_best(self, stage: Stage, monitor: Monitor) -> None:
+        score = float(self.step)
         if self.validate:
+            score = self.validate(self.average, stage)
             log.info("step %d: AP %.3f on the validation fold", self.step, score)
+            picture = self.preview(self.average, stage) if self.preview else None
+            monitor.validation(self.step, score, picture)
         if score > self.best:
             self.best = score
             content = {
@@ -255,7 +258,7 @@ class Trainer:
         """SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint."""
 
         def stop(number: int, frame: FrameType | None) -> None:
-            self._stop = True
+            self._asked_to_stop = True
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -263,40 +266,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def normalise(images: Tensor, recipe: Recipe) -> Tensor:
-    """Pictures (N, 3, H, W) RGB 0..255 as the network's input."""
-    mean = torch.tensor(recipe.input.mean, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(recipe.input.std, device=images.device).view(1, 3, 1, 1)
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def load_encoder(network: nn.Module, source: str, data: Path) -> None:
-    """Start the encoder from ``source``: "imagenet", or a PP-TinyPose ONNX file in ``data``."""
-    encoder: Any = network.get_submodule("encoder")
-    if source == "imagenet":
-        from pcr_rt.training.networks.efficientnet import load_imagenet
-
-        load_imagenet(encoder)
-    else:
-        from pcr_rt.training.networks.lite_hrnet import load_tinypose
-
-        load_tinypose(encoder, data / source)
-
-
-def _people(source: DataSet, data: Path) -> list[Person]:
-    people = read_people(
-        data / source.annotations,
-        data / source.images,
-        weight=source.weight,
-        min_keypoints=source.min_keypoints,
-    )
-    return in_fold(people, source.fold) * source.repeat
-
-
-def in_fold(people: list[Person], fold: str) -> list[Person]:
-    """The people of a fold: "dev" is the pictures with id % 5 == 0, "train" the others."""
-    if fold == "all":
-        return people
-    return [p for p in people if (p.image_id % 5 == 0) == (fold == "dev")]

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
-from pcr_rt.annotations import load_annotations
+from pcr_rt.annotations import (
+    is_labelled,
+    load_annotations,
+    picture_path,
+    select_images,
+    select_people,
+)
+from pcr_rt.drawing import contact_sheet, draw_poses
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.evaluation import evaluate
+from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.recipe import Recipe, Stage
 from pcr_rt.training.torch_engine import TorchEngine, heatmap_size
 
-__all__ = ["validation"]
+__all__ = ["preview", "validation"]
+
+PREVIEWS = 6
 
 
 def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float]:
@@ -23,24 +36,60 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float
 
     Raises DataError when the annotations cannot be used.
     """
-    options = recipe.validation
-    annotations, images = data / options.annotations, data / options.images
-    ids = [image["id"] for image in load_annotations(annotations)["images"]]
-    if options.fold != "all":
-        ids = [i for i in ids if (i % 5 == 0) == (options.fold == "dev")]
+    annotations, images, ids = _fold(recipe, data)
 
     def measure(network: nn.Module, stage: Stage) -> float:
-        spec = ModelSpec(
-            recipe.name,
-            "heatmap",
-            stage.size,
-            recipe.input.mean,
-            recipe.input.std,
-            transform=recipe.input.transform,
-            sigma=sigma_for(heatmap_size(network, stage.size)),
-        )
-        engine = TorchEngine(network, spec)
-        estimator = PoseEstimator(engine, detector=None, score_threshold=0, nms=None)
+        estimator = _estimator(recipe, network, stage)
         return evaluate(estimator, annotations, images, image_ids=ids)[0].ap
 
     return measure
+
+
+def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[np.uint8]]:
+    """A function that draws a network's poses on the first pictures of the fold with people.
+
+    The result is one BGR picture. Raises DataError when the annotations cannot be used.
+    """
+    annotations, images, ids = _fold(recipe, data)
+    parsed = load_annotations(annotations)
+    records = select_images(parsed, ids)
+    boxes: dict[Any, list[list[float]]] = {}
+    for person in filter(is_labelled, select_people(parsed, records)):
+        x, y, width, height = person["bbox"]
+        boxes.setdefault(person["image_id"], []).append([x, y, x + width, y + height])
+    chosen = list(boxes)[:PREVIEWS]
+
+    def draw(network: nn.Module, stage: Stage) -> NDArray[np.uint8]:
+        estimator = _estimator(recipe, network, stage)
+        drawn = []
+        for image_id in chosen:
+            frame = read_image(picture_path(images, records[image_id]))
+            poses = estimator(frame, boxes=np.array(boxes[image_id]))
+            drawn.append(draw_poses(frame, poses, keypoint_threshold=0.2, labels=False))
+        return contact_sheet(drawn, 3, (320, 240))
+
+    return draw
+
+
+def _fold(recipe: Recipe, data: Path) -> tuple[Path, Path, list[Any]]:
+    """Annotations, pictures and the ids of the validation fold."""
+    options = recipe.validation
+    annotations = data / options.annotations
+    ids = [image["id"] for image in load_annotations(annotations)["images"]]
+    if options.fold != "all":
+        ids = [i for i in ids if (i % 5 == 0) == (options.fold == "dev")]
+    return annotations, data / options.images, ids
+
+
+def _estimator(recipe: Recipe, network: nn.Module, stage: Stage) -> PoseEstimator:
+    spec = ModelSpec(
+        recipe.name,
+        "heatmap",
+        stage.size,
+        recipe.input.mean,
+        recipe.input.std,
+        transform=recipe.input.transform,
+        sigma=sigma_for(heatmap_size(network, stage.size)),
+    )
+    engine = TorchEngine(network, spec)
+    return PoseEstimator(engine, detector=None, score_threshold=0, nms=None)

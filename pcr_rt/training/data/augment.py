@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirrored_crop
 from pcr_rt.skeleton import UPPER_BODY
-from pcr_rt.training.data.coco import Person
+from pcr_rt.training.data.person import Person
 
 __all__ = ["Augmentation", "draw_views", "photometric", "plain_view"]
 
@@ -90,19 +90,22 @@ def _half_body(
     return box_to_region(box, aspect, HALF_BODY_PADDING)
 
 
-def photometric(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def photometric(
+    images: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    part: tuple[int, int] = (0, 1),
+) -> Tensor:
     """Random colour and one erased rectangle for each picture of a batch, on its device.
 
-    images: (N, 3, H, W) float in 0..255; the generator lives on the CPU. Returns the same shape.
+    images: (N, 3, H, W) float in 0..255; the generator lives on the CPU. part: (rank, processes),
+    whose pictures these are of a batch that several processes share. Returns the same shape.
     """
     n, _, height, width = images.shape
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator).to(images.device)
-
-    draws = uniform(n, 5, 1, 1) * 2 - 1
-    erased = uniform(n, 1, 1, 1) < augmentation.erase
-    spans = uniform(n, 4, 1, 1)
+    uniform = torch.rand(n * part[1], 10, 1, 1, generator=generator)[part[0] :: part[1]]
+    uniform = uniform.to(images.device)
+    draws, spans = uniform[:, :5] * 2 - 1, uniform[:, 6:]
+    erased = uniform[:, 5:6] < augmentation.erase
     if augmentation.colour:
         images = images * (1 + augmentation.colour / 2 * draws[:, 2:])
         mean = images.mean((1, 2, 3), keepdim=True)

@@ -1,10 +1,9 @@
-"""People from COCO person-keypoints JSON, labelled by hand or by a teacher."""
+"""People from COCO person-keypoints JSON, with any skeleton: keypoints are joined by name."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,88 +12,128 @@ from numpy.typing import NDArray
 
 from pcr_rt.annotations import is_finite, load_annotations, picture_path
 from pcr_rt.errors import DataError
-from pcr_rt.skeleton import NUM_KEYPOINTS, slots_by_name
+from pcr_rt.skeleton import KEYPOINTS, slots_by_name
+from pcr_rt.training.data.person import Broken, Person, report_broken
 
-__all__ = ["Person", "read_people"]
+__all__ = ["CROWDPOSE_KEYPOINTS", "Person", "people_of", "read_people"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Person:
-    """One person to learn from, in pixels of its picture.
-
-    box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak height of each target, 1 for a label
-    made by hand, the teacher's score for a pseudo-label; weights: (17,) 0 where unlabelled.
-    """
-
-    image: Path
-    image_id: int
-    box: NDArray[np.float64]
-    keypoints: NDArray[np.float64]
-    amplitudes: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-
-def _slots(data: Mapping[str, Any], path: Path) -> NDArray[np.intp]:
-    """Which COCO slot each keypoint of the file belongs to, joined by name."""
-    named = [c["keypoints"] for c in data.get("categories", []) if "keypoints" in c]
-    if not named:
-        return np.arange(NUM_KEYPOINTS)
-    slots = slots_by_name(named[0])
-    if (slots < 0).all():
-        raise DataError(f"{path} names no keypoint that COCO has; its names are {named[0]}.")
-    return slots
+CROWDPOSE_KEYPOINTS = (
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+    *("head", "neck"),
+)
+"""CrowdPose's 14 in their order (Li et al. 2019), for files that do not name them."""
 
 
 def read_people(
-    annotations: Path, images: Path, *, weight: float = 1.0, min_keypoints: int = 1
+    annotations: Path,
+    images: Path,
+    *,
+    weight: float = 1.0,
+    min_keypoints: int = 1,
+    names: Sequence[str] = KEYPOINTS,
+    broken: Broken = "refuse",
 ) -> list[Person]:
     """All people of a COCO keypoint file who have at least ``min_keypoints`` labelled keypoints.
 
-    annotations: COCO JSON. An annotation may carry ``keypoint_scores`` (17), which become the
-    amplitudes of its targets. images: the folder of the pictures. weight: multiplies the loss of
-    these people. Crowds are left out. A picture that is not there, or a box or keypoint list that
-    cannot be right, is an error that names its id.
+    annotations: COCO JSON. names: its keypoints in their order, where its categories do not name
+    them. The other arguments and errors are those of ``people_of``.
     """
-    data = load_annotations(annotations)
-    slots = _slots(data, annotations)
-    common = slots >= 0
+    return people_of(
+        load_annotations(annotations),
+        annotations,
+        images,
+        weight=weight,
+        min_keypoints=min_keypoints,
+        names=names,
+        broken=broken,
+    )
+
+
+def people_of(
+    data: Mapping[str, Any],
+    source: Path,
+    images: Path,
+    *,
+    weight: float = 1.0,
+    min_keypoints: int = 1,
+    names: Sequence[str] = KEYPOINTS,
+    broken: Broken = "refuse",
+) -> list[Person]:
+    """The people of a parsed COCO keypoint file ``source``; keypoints unknown to COCO are left out.
+
+    An annotation may carry ``keypoint_scores``, one a keypoint, which become the amplitudes of its
+    targets. images: the folder of the pictures. weight: multiplies the loss of these people. Crowds
+    are left out. A picture that is not there, or a box or keypoint list that cannot be right, is
+    reported with its id and refused (DataError), or skipped.
+    """
+    slots = _slots(data, source, names)
     records = {record["id"]: record for record in data["images"]}
-    missing = [r["id"] for r in records.values() if not picture_path(images, r).is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} pictures of {annotations} are not in {images}, the first has id"
-            f" {missing[0]}: point to the folder that holds them."
-        )
+    missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
+    _report_missing(missing, source, images, broken)
     people = []
     for annotation in data["annotations"]:
         if annotation.get("iscrowd") or "keypoints" not in annotation:
             continue
-        scores = annotation.get("keypoint_scores", np.ones(len(slots)))
-        if not (
-            is_finite(annotation["keypoints"], 3 * len(slots))
-            and is_finite(annotation.get("bbox"), 4)
-            and is_finite(scores, len(slots))
-        ):
-            raise DataError(f"Annotation {annotation.get('id')} of {annotations} is malformed.")
-        label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-        box = np.asarray(annotation["bbox"], dtype=np.float64)
-        if (label[common, 2] > 0).sum() < min_keypoints or min(box[2:]) <= 0:
+        image_id = annotation["image_id"]
+        if image_id in missing:
             continue
-        keypoints, amplitudes, weights = np.zeros((17, 2)), np.zeros(17), np.zeros(17)
-        keypoints[slots[common]] = label[common, :2]
-        amplitudes[slots[common]] = np.asarray(scores)[common]
-        weights[slots[common]] = (label[common, 2] > 0) * weight
-        people.append(
-            Person(
-                image=picture_path(images, records[annotation["image_id"]]),
-                image_id=int(annotation["image_id"]),
-                box=np.concatenate([box[:2], box[:2] + box[2:]]),
-                keypoints=keypoints,
-                amplitudes=amplitudes,
-                weights=weights,
+        if not _is_sound(annotation, len(slots)):
+            report_broken(
+                f"Annotation {annotation.get('id')} (image {image_id}) of {source} is malformed, it"
+                f" needs a bbox of 4 and keypoints of {3 * len(slots)} finite numbers",
+                broken,
             )
-        )
-    log.info("%s: %d people", annotations, len(people))
+            continue
+        picture = picture_path(images, records[image_id])
+        person = _person(annotation, picture, slots, weight)
+        if (person.weights > 0).sum() >= min_keypoints and min(annotation["bbox"][2:]) > 0:
+            people.append(person)
+    log.info("%s: %d people", source, len(people))
     return people
+
+
+def _person(
+    annotation: Mapping[str, Any], picture: Path, slots: NDArray[np.intp], weight: float
+) -> Person:
+    common = slots >= 0
+    label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+    scores = np.asarray(annotation.get("keypoint_scores", np.ones(len(slots))), dtype=np.float64)
+    keypoints, amplitudes, weights = np.zeros((17, 2)), np.zeros(17), np.zeros(17)
+    keypoints[slots[common]] = label[common, :2]
+    amplitudes[slots[common]] = scores[common]
+    weights[slots[common]] = (label[common, 2] > 0) * weight
+    x, y, width, height = map(float, annotation["bbox"])
+    box = np.array([x, y, x + width, y + height])
+    return Person(picture, annotation["image_id"], box, keypoints, amplitudes, weights)
+
+
+def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
+    return (
+        is_finite(annotation["keypoints"], 3 * count)
+        and is_finite(annotation.get("bbox"), 4)
+        and is_finite(annotation.get("keypoint_scores", np.ones(count)), count)
+    )
+
+
+def _slots(data: Mapping[str, Any], source: Path, names: Sequence[str]) -> NDArray[np.intp]:
+    """Which COCO slot each keypoint of the file belongs to, joined by name."""
+    named = [c["keypoints"] for c in data.get("categories", []) if "keypoints" in c]
+    names = named[0] if named else names
+    slots = slots_by_name(names)
+    if (slots < 0).all():
+        raise DataError(f"{source} names no keypoint that COCO has; its names are {names}.")
+    return slots
+
+
+def _report_missing(missing: set[Any], source: Path, images: Path, broken: Broken) -> None:
+    if missing and broken == "refuse":
+        raise DataError(
+            f"{len(missing)} pictures of {source} are not in {images}, the first has id"
+            f" {min(missing, key=str)}: point to the folder that holds them, or put"
+            ' broken = "skip" into the recipe.'
+        )
+    for image_id in missing:
+        report_broken(f"The picture with id {image_id} of {source} is not in {images}", broken)

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcr_rt.errors import DataError
+from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
+from pcr_rt.media import read_image
+from pcr_rt.training.data.person import Broken, report_broken
 
 __all__ = ["PicturesOnDevice"]
 
@@ -21,23 +22,34 @@ __all__ = ["PicturesOnDevice"]
 class PicturesOnDevice:
     """Every picture decoded once, as one run of uint8 in the device's memory.
 
-    Reading and decoding JPEG files feeds a few hundred crops a second and core; from memory a GPU
-    cuts them faster than any network here takes them. Raises DataError for a picture that cannot
-    be read.
+    Reading and decoding JPEG files feeds some hundred crops a second and core; from memory a GPU
+    cuts them faster than any network here takes them. broken: a picture that cannot be read is an
+    error, or is left out with a warning and listed in ``unreadable``.
     """
 
-    def __init__(self, paths: Iterable[Path], device: str, threads: int = 1) -> None:
+    def __init__(
+        self, paths: Iterable[Path], device: str, threads: int = 1, broken: Broken = "refuse"
+    ) -> None:
         unique = sorted(set(paths))
-        self._place = {path: i for i, path in enumerate(unique)}
         with ThreadPoolExecutor(threads) as pool:
-            frames = list(pool.map(_read, unique))
+            read = list(pool.map(_read, unique))
+        self.unreadable: set[Path] = set()
+        frames = []
+        for path, frame in zip(unique, read, strict=True):
+            if isinstance(frame, InputError):
+                report_broken(str(frame).rstrip("."), broken)
+                self.unreadable.add(path)
+            else:
+                frames.append(frame)
+        sound = [path for path in unique if path not in self.unreadable]
+        self._place = {path: i for i, path in enumerate(sound)}
         sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
-        starts = np.cumsum([0, *(frame.size // 3 for frame in frames[:-1])])
+        ends = np.cumsum([frame.size // 3 for frame in frames])
         self._pixels = torch.from_numpy(
             np.concatenate([frame.reshape(-1, 3) for frame in frames])
         ).to(device)
         self._sizes = torch.from_numpy(sizes).to(device)
-        self._starts = torch.from_numpy(starts).to(device)
+        self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]])).to(device)
 
     def crop(self, paths: Sequence[Path], matrices: NDArray[np.float64], size: Size) -> Tensor:
         """Crops (N, H, W, 3) uint8 RGB by bilinear interpolation, zero outside the pictures.
@@ -64,8 +76,8 @@ class PicturesOnDevice:
         return total.round_().to(torch.uint8)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    frame = cv2.imread(str(path))
-    if frame is None:
-        raise DataError(f"The picture {path} cannot be read.")
-    return np.ascontiguousarray(frame[..., ::-1])
+def _read(path: Path) -> NDArray[np.uint8] | InputError:
+    try:
+        return np.ascontiguousarray(read_image(path)[..., ::-1])
+    except InputError as error:
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import (
     Size,
     Transform,
@@ -23,14 +23,16 @@ from pcr_rt.geometry import (
     heatmap_to_input,
     invert_transform,
 )
+from pcr_rt.media import read_image
 from pcr_rt.skeleton import FLIP
 from pcr_rt.training.data.augment import Augmentation, draw_views
-from pcr_rt.training.data.coco import Person
 from pcr_rt.training.data.device_pictures import PicturesOnDevice
+from pcr_rt.training.data.person import Broken, Person, report_broken
 
-__all__ = ["Batch", "Loader", "View", "read_crop", "to_heatmap"]
+__all__ = ["Batch", "Loader", "View", "to_heatmap"]
 
 AHEAD = 2
+"""Batches that are being read while one is trained on."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,26 @@ class Batch(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Who is in a batch and how each is looked at."""
+    """Who is in this process's part of a batch and how each is looked at."""
 
     people: list[Person]
     matrices: NDArray[np.float64]
     flipped: NDArray[np.bool_]
 
 
+Crops = list[Future[NDArray[np.uint8]]]
+
+
 class Loader:
     """Batch ``i`` of an endless, shuffled pass over ``people``; the same for the same seed.
 
+    shares: people of whom every batch holds a fixed number, shuffled for themselves. Batches are
+    always full: a pass ends within a batch, and the next one fills it up. part: (rank, processes)
+    of several processes that share each batch; each gets every ``processes``-th sample.
+    broken: an unreadable picture ends the run with its id, or the next person takes its place.
+    pictures: cuts the crops on the device; without it ``threads`` read them from the files.
     Each pass is a new permutation, and each batch has a random generator of its own, so a run that
-    resumes at step ``i`` sees what an uninterrupted one would have seen. pictures: cuts the crops
-    on the device; without it ``threads`` read them from the files, two batches ahead.
+    resumes at step ``i`` sees what an uninterrupted one would have seen.
     """
 
     def __init__(
@@ -76,73 +85,120 @@ class Loader:
         batch: int,
         seed: int,
         threads: int = 1,
+        broken: Broken = "refuse",
+        shares: Sequence[tuple[Sequence[Person], int]] = (),
+        part: tuple[int, int] = (0, 1),
         pictures: PicturesOnDevice | None = None,
     ) -> None:
-        if not people:
-            raise DataError("There is nobody to train on: the data sets hold no labelled person.")
+        rest = batch - sum(count for _, count in shares)
+        self._pools = [(people, rest), *shares]
+        if not all(pool and count > 0 for pool, count in self._pools):
+            raise DataError(
+                "There is nobody to train on: a data set holds no labelled person, or its share of"
+                f" a batch of {batch} is less than one."
+            )
         self.people, self.view, self.batch, self.seed = people, view, batch, seed
-        self.threads, self.pictures = threads, pictures
-        self._order: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, dtype=np.intp))
+        self.threads, self.broken, self.part, self.pictures = threads, broken, part, pictures
+        self._unreadable: set[Path] = set() if pictures is None else set(pictures.unreadable)
+        self._orders: dict[int, tuple[int, NDArray[np.intp]]] = {}
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return max(len(self.people) // self.batch, 1)
+        return max(len(self.people) // self._pools[0][1], 1)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches ``first`` to ``last - 1``."""
+        """Batches ``first`` to ``last - 1``, read ahead by threads."""
         with ThreadPoolExecutor(self.threads) as pool:
-            ahead: deque[tuple[_Plan, list[Future[NDArray[np.uint8]]]]] = deque()
+            ahead: deque[tuple[int, _Plan, Crops]] = deque()
             for step in range(first, last + AHEAD):
                 if step < last:
-                    plan = self._plan(step)
-                    crops = []
-                    if self.pictures is None:
-                        crops = [
-                            pool.submit(read_crop, person.image, matrix, self.view.size)
-                            for person, matrix in zip(plan.people, plan.matrices, strict=True)
-                        ]
-                    ahead.append((plan, crops))
+                    ahead.append((step, *self._start(step, pool)))
                 if step >= first + AHEAD and ahead:
-                    plan, crops = ahead.popleft()
-                    yield self._collate(plan, [crop.result() for crop in crops])
+                    yield self._finish(*ahead.popleft(), pool)
+
+    def _start(self, step: int, pool: ThreadPoolExecutor) -> tuple[_Plan, Crops]:
+        plan = self._plan(step)
+        if self.pictures is not None:
+            return plan, []
+        size = self.view.size
+        looks = zip(plan.people, plan.matrices, strict=True)
+        return plan, [pool.submit(_read_crop, person, matrix, size) for person, matrix in looks]
+
+    def _finish(self, step: int, plan: _Plan, crops: Crops, pool: ThreadPoolExecutor) -> Batch:
+        """The batch; where a picture is broken, planned anew without it."""
+        if self.pictures is not None:
+            paths = [person.image for person in plan.people]
+            return self._collate(plan, self.pictures.crop(paths, plan.matrices, self.view.size))
+        while True:
+            wait(crops)
+            sound = True
+            for person, crop in zip(plan.people, crops, strict=True):
+                error = crop.exception()
+                if error is None:
+                    continue
+                if not isinstance(error, InputError):
+                    raise error
+                sound = False
+                if person.image not in self._unreadable:
+                    problem = str(error).rstrip(".")
+                    report_broken(f"Image {person.image_id} is broken ({problem})", self.broken)
+                    self._unreadable.add(person.image)
+            if sound:
+                images = np.stack([crop.result() for crop in crops])
+                return self._collate(plan, torch.from_numpy(images))
+            plan, crops = self._start(step, pool)
 
     def _plan(self, step: int) -> _Plan:
-        people = [self._person(k) for k in range(step * self.batch, (step + 1) * self.batch)]
-        rng = np.random.default_rng((self.seed, 1, step))
+        people = [self._person(step, slot) for slot in range(self.batch)]
         view = self.view
         matrices, flipped = draw_views(
-            people, view.size, view.heatmap, view.transform, view.augmentation, rng
+            people,
+            view.size,
+            view.heatmap,
+            view.transform,
+            view.augmentation,
+            np.random.default_rng((self.seed, 1, step)),
         )
-        return _Plan(people, matrices, flipped)
+        mine = slice(self.part[0], None, self.part[1])
+        return _Plan(people[mine], matrices[mine], flipped[mine])
 
-    def _person(self, k: int) -> Person:
-        turn, place = divmod(k, len(self.people))
-        if self._order[0] != turn:
-            order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.people))
-            self._order = (turn, order)
-        return self.people[int(self._order[1][place])]
+    def _person(self, step: int, slot: int) -> Person:
+        """Who stands in a slot of a batch; the next one where a picture is known to be broken."""
+        pool = 0
+        while slot >= self._pools[pool][1]:
+            slot -= self._pools[pool][1]
+            pool += 1
+        people, count = self._pools[pool]
+        first = step * count + slot
+        for place in range(first, first + len(people)):
+            turn, index = divmod(place, len(people))
+            person = people[int(self._order(pool, turn)[index])]
+            if person.image not in self._unreadable:
+                return person
+        raise DataError("None of the pictures can be read: check the data folder.")
 
-    def _collate(self, plan: _Plan, crops: list[NDArray[np.uint8]]) -> Batch:
+    def _order(self, pool: int, turn: int) -> NDArray[np.intp]:
+        cached = self._orders.get(pool)
+        if cached is None or cached[0] != turn:
+            seed = (self.seed, 0, turn, pool) if pool else (self.seed, 0, turn)
+            order = np.random.default_rng(seed).permutation(len(self._pools[pool][0]))
+            cached = self._orders[pool] = (turn, order)
+        return cached[1]
+
+    def _collate(self, plan: _Plan, images: Tensor) -> Batch:
         keypoints = np.stack([person.keypoints for person in plan.people])
         points = apply_transform(invert_transform(plan.matrices), keypoints)
         amplitudes = np.stack([person.amplitudes for person in plan.people])
         weights = np.stack([person.weights for person in plan.people])
         for values in (points, amplitudes, weights):
             values[plan.flipped] = values[plan.flipped][:, FLIP]
-        if self.pictures is None:
-            images = torch.from_numpy(np.stack(crops))
-        else:
-            paths = [person.image for person in plan.people]
-            images = self.pictures.crop(paths, plan.matrices, self.view.size)
         rest = (torch.from_numpy(v.astype(np.float32)) for v in (points, amplitudes, weights))
         return Batch(images, *rest)
 
 
-def read_crop(path: Path, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
-    """Crop (H, W, 3) RGB of a picture file; matrix (2, 3): crop pixels to picture pixels."""
-    frame = cv2.imread(str(path))
-    if frame is None:
-        raise DataError(f"The picture {path} cannot be read.")
+def _read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
+    """Crop (H, W, 3) RGB of the person's picture; matrix (2, 3): crop to picture pixels."""
+    frame = read_image(person.image)
     crop = cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.asarray(crop[..., ::-1], dtype=np.uint8)
 

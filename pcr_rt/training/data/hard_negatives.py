@@ -1,0 +1,120 @@
+"""Hard-negative person detections (HNDM): confident boxes without a person become empty targets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcr_rt.annotations import is_finite, load_annotations, person_category, picture_path
+from pcr_rt.errors import DataError
+from pcr_rt.media import read_image
+from pcr_rt.training.data.person import Broken, Person, report_broken
+
+__all__ = ["detect", "read_hard_negatives"]
+
+log = logging.getLogger(__name__)
+
+Detect = Callable[[Sequence[NDArray[np.uint8]], float], Sequence[tuple[ArrayLike, ArrayLike]]]
+"""Frames (BGR) and a lowest score -> boxes (N, 4) xyxy and scores (N,) of each frame."""
+
+
+def detect(
+    detector: Detect, annotations: Path, images: Path, *, min_score: float
+) -> list[dict[str, Any]]:
+    """What a detector finds in all pictures of a COCO file, as COCO results.
+
+    detector: a `pcr_rt.detectors.Detector` or another callable like it.
+    """
+    results = []
+    for record in load_annotations(annotations, need_keypoints=False)["images"]:
+        ((boxes, scores),) = detector([read_image(picture_path(images, record))], min_score)
+        for (x1, y1, x2, y2), score in zip(np.asarray(boxes), np.asarray(scores), strict=True):
+            box = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
+            found = {"image_id": record["id"], "category_id": 1, "bbox": box, "score": float(score)}
+            results.append(found)
+    return results
+
+
+def read_hard_negatives(
+    annotations: Path,
+    images: Path,
+    *,
+    detections: Path,
+    min_score: float = 0.5,
+    weight: float = 1.0,
+    broken: Broken = "refuse",
+) -> list[Person]:
+    """The detections that show nobody, as people whose heatmaps are zero everywhere.
+
+    annotations: COCO JSON with the boxes of all people, those without keypoints and crowds
+    included; pictures with ``boxes_complete`` false are left out. detections: a list in COCO's
+    results format (``image_id``, ``bbox``, ``score``). A detection counts from ``min_score`` on and
+    when it has no pixel in common with any person's box. All 17 keypoints have ``weight``.
+    """
+    data = load_annotations(annotations, need_keypoints=False)
+    category = person_category(data)
+    records = {r["id"]: r for r in data["images"] if r.get("boxes_complete") is not False}
+    people: dict[Any, list[list[float]]] = {}
+    for annotation in data["annotations"]:
+        if category is None or annotation.get("category_id", category) == category:
+            if not is_finite(annotation.get("bbox"), 4):
+                report = f"Annotation {annotation.get('id')} of {annotations} has no usable bbox"
+                report_broken(report, broken)
+                # Nobody knows where this person is, so nothing in the picture is surely empty.
+                records.pop(annotation["image_id"], None)
+                continue
+            people.setdefault(annotation["image_id"], []).append(annotation["bbox"])
+    negatives = []
+    for number, detection in enumerate(_read_detections(detections)):
+        if not _is_person(detection, category):
+            continue
+        if not (is_finite(detection.get("bbox"), 4) and is_finite([detection.get("score")], 1)):
+            report_broken(f"Detection {number} (from 0) of {detections} is malformed", broken)
+            continue
+        record = records.get(detection.get("image_id"))
+        box = detection["bbox"]
+        if record is None or detection["score"] < min_score or min(box[2:]) <= 0:
+            continue
+        if any(_intersect(box, person) for person in people.get(record["id"], [])):
+            continue
+        picture = picture_path(images, record)
+        if not picture.is_file():
+            report_broken(f"The picture with id {record['id']} is not in {images}", broken)
+            continue
+        negatives.append(_negative(picture, record["id"], box, weight))
+    log.info("%s: %d hard negatives", detections, len(negatives))
+    return negatives
+
+
+def _read_detections(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"The detections {path} cannot be read as JSON: {error}.") from None
+    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
+        raise DataError(f"{path} holds no detections: give a list in COCO's results format.")
+    return data
+
+
+def _is_person(detection: Mapping[str, Any], category: Any) -> bool:
+    """Detection files of all classes name people 1 or as the annotations do."""
+    return detection.get("category_id", 1) in (1, category)
+
+
+def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes (x, y, w, h) have an area in common."""
+    return all(min(a[i] + a[i + 2], b[i] + b[i + 2]) > max(a[i], b[i]) for i in (0, 1))
+
+
+def _negative(picture: Path, image_id: int | str, box: Sequence[float], weight: float) -> Person:
+    x, y, width, height = map(float, box)
+    # Keypoints outside a crop have weight 0: the box's centre is always inside.
+    centre = np.full((17, 2), [x + width / 2, y + height / 2])
+    corners = np.array([x, y, x + width, y + height])
+    return Person(picture, image_id, corners, centre, np.zeros(17), np.full(17, weight))

@@ -1,0 +1,44 @@
+"""One person to learn from: the record that all readers give and the loader reads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.errors import DataError
+
+__all__ = ["Broken", "Person", "report_broken"]
+
+log = logging.getLogger(__name__)
+
+Broken = Literal["refuse", "skip"]
+"""What happens to a broken picture or annotation: an error, or a warning that names it."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person, in pixels of the picture.
+
+    image_id: as in the data set's file. box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak
+    height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
+    a hard negative; weights: (17,) 0 where unlabelled.
+    """
+
+    image: Path
+    image_id: int | str
+    box: NDArray[np.float64]
+    keypoints: NDArray[np.float64]
+    amplitudes: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def report_broken(problem: str, broken: Broken) -> None:
+    """Warn of ``problem`` or, unless broken things are skipped, raise it as a DataError."""
+    if broken == "refuse":
+        raise DataError(f'{problem}: mend or remove it, or put broken = "skip" into the recipe.')
+    log.warning("%s: left out", problem)

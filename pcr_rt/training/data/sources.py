@@ -1,0 +1,66 @@
+"""From the recipe's data sets to people: one reader a format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pcr_rt.errors import DataError
+from pcr_rt.training.data.ai_challenger import read_ai_challenger
+from pcr_rt.training.data.coco import CROWDPOSE_KEYPOINTS, read_people
+from pcr_rt.training.data.hard_negatives import read_hard_negatives
+from pcr_rt.training.data.lsp import read_lsp
+from pcr_rt.training.data.person import Broken, Person
+from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
+from pcr_rt.training.recipe import DataSet
+
+__all__ = ["in_fold", "people_from"]
+
+_READERS: dict[str, Callable[..., list[Person]]] = {
+    "coco": read_people,
+    "crowdpose": partial(read_people, names=CROWDPOSE_KEYPOINTS),
+    "ai_challenger": read_ai_challenger,
+    "lsp": read_lsp,
+    "pseudo": read_pseudo_labels,
+}
+
+
+def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
+    """The people of a data set, whose paths are relative to ``data``, each ``repeat`` times.
+
+    Raises DataError for files that cannot be used, and for broken records unless they are skipped.
+    """
+    files = data / source.annotations, data / source.images
+    if source.format == "hard_negatives":
+        people = read_hard_negatives(
+            *files,
+            detections=data / source.detections,
+            min_score=source.min_score,
+            weight=source.weight,
+            broken=broken,
+        )
+    else:
+        read = _READERS[source.format]
+        if source.format == "pseudo":
+            read = partial(read, min_score=source.min_score)
+        people = read(
+            *files, weight=source.weight, min_keypoints=source.min_keypoints, broken=broken
+        )
+    return in_fold(people, source.fold) * source.repeat
+
+
+def in_fold(people: list[Person], fold: str) -> list[Person]:
+    """The people of a fold: "dev" is the pictures with id % 5 == 0, "train" the others."""
+    if fold == "all":
+        return people
+    return [p for p in people if (_number(p) % 5 == 0) == (fold == "dev")]
+
+
+def _number(person: Person) -> int:
+    if not isinstance(person.image_id, int):
+        raise DataError(
+            f"fold needs pictures with whole numbers as ids, {person.image_id!r} is none:"
+            ' use fold = "all".'
+        )
+    return person.image_id

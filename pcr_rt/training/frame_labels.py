@@ -1,0 +1,188 @@
+"""Pseudo-labels of whole folders and videos: find people, keep their sure keypoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.annotations import BOX_FILL
+from pcr_rt.errors import DataError, InputError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.media import VideoReader, is_video, list_images, read_image
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.training.journal import Journal
+
+__all__ = ["label_frame", "label_frames"]
+
+log = logging.getLogger(__name__)
+
+Frame = NDArray[np.uint8]
+
+
+def label_frames(
+    estimator: PoseEstimator,
+    source: Path,
+    output: Path,
+    *,
+    min_score: float = 0.9,
+    every: int = 1,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> tuple[int, int]:
+    """Label a folder of pictures or a video; the number of people, and of broken pictures.
+
+    estimator: finds the people too. output: the COCO JSON to write. Beside it lies its journal
+    (``.jsonl``), from which a killed run goes on: no frame is lost or labelled twice, and the
+    result is that of an uninterrupted run. Keypoints with a score below ``min_score`` count as
+    unlabelled, people without any keypoint left are left out. every: of a video, label every n-th
+    frame; its frames with people are kept as pictures in the folder ``<output>_frames``.
+    provenance: what is said of the teacher in ``info``. Broken pictures are logged and left out.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
+    info = {
+        "description": "pseudo-labels",
+        "source": source.name,
+        "min_score": min_score,
+        **({"every": every} if is_video(source) else {}),
+        **(provenance or {}),
+    }
+    with Journal(output.with_suffix(".jsonl"), info) as journal:
+        finished = {entry["file_name"] for entry in journal.entries}
+        frames, total = _frames(source, output, every, finished)
+        for name, frame in frames:
+            if name not in finished:
+                entry = _entry(estimator, name, frame, min_score)
+                if is_video(source) and entry["people"] and isinstance(frame, np.ndarray):
+                    _keep_picture(_frames_folder(output) / name, frame)
+                journal.append(entry)
+            progress(len(journal.entries), total)
+        entries = sorted(journal.entries, key=lambda entry: entry["file_name"])
+    people = write_coco(entries, info, output)
+    return people, sum("broken" in entry for entry in entries)
+
+
+def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
+    """The people of a frame who have a keypoint of ``min_score``, ready for JSON.
+
+    Each has ``bbox`` (x, y, w, h), ``keypoints`` (51: x, y, v; v is 1 where sure, else all three
+    are 0), ``keypoint_scores`` (17) and ``score``.
+    """
+    people = []
+    for keypoints, scores, box, score in zip(
+        poses.keypoints, poses.keypoint_scores, poses.boxes, poses.scores, strict=True
+    ):
+        sure = scores >= min_score
+        if not sure.any():
+            continue
+        label = np.column_stack([keypoints, np.ones(len(KEYPOINTS))]) * sure[:, None]
+        x1, y1, x2, y2 = (float(v) for v in box)
+        people.append(
+            {
+                "bbox": [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+                "keypoints": [round(float(v), 2) for v in label.ravel()],
+                "keypoint_scores": [round(float(v), 4) for v in scores],
+                "score": round(float(score), 4),
+            }
+        )
+    return people
+
+
+def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> int:
+    """Write journal entries as COCO JSON; the number of people.
+
+    Pictures are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
+    box, so nothing in these pictures is surely background.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for entry in entries:
+        if "broken" in entry:
+            continue
+        image = {key: entry[key] for key in ("file_name", "width", "height")}
+        images.append({"id": len(images) + 1, **image, "boxes_complete": False})
+        for person in entry["people"]:
+            area = round(BOX_FILL * person["bbox"][2] * person["bbox"][3], 2)
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": len(images),
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": area,
+                "num_keypoints": sum(person["keypoints"][2::3]),
+                **person,
+            }
+            annotations.append(annotation)
+    category = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
+    data = {
+        "info": dict(info),
+        "images": images,
+        "annotations": annotations,
+        "categories": [category],
+    }
+    part = output.with_name(f".{output.name}.part")
+    try:
+        part.write_text(json.dumps(data))
+        part.replace(output)
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error.strerror}.") from None
+    return len(annotations)
+
+
+def _entry(
+    estimator: PoseEstimator, name: str, frame: Frame | InputError, min_score: float
+) -> dict[str, Any]:
+    """The journal's line of a frame."""
+    if isinstance(frame, InputError):
+        log.warning("%s: left out", frame)
+        return {"file_name": name, "broken": str(frame)}
+    people = label_frame(estimator(frame), min_score)
+    height, width = frame.shape[:2]
+    return {"file_name": name, "width": width, "height": height, "people": people}
+
+
+def _frames(
+    source: Path, output: Path, every: int, finished: set[str]
+) -> tuple[Iterator[tuple[str, Frame | InputError]], int | None]:
+    """Names and frames, or what is wrong with them, one after the other, and how many there are.
+
+    Pictures that are finished are not read again.
+    """
+    if is_video(source):
+        _frames_folder(output).mkdir(exist_ok=True)
+        video = VideoReader(source)
+        count = None if video.frames is None else -(-video.frames // every)
+        return _video_frames(video, every), count
+    files = list_images(source)
+    return ((file.name, _read(file)) for file in files if file.name not in finished), len(files)
+
+
+def _video_frames(video: VideoReader, every: int) -> Iterator[tuple[str, Frame | InputError]]:
+    with video:
+        for number, (frame, _) in enumerate(video):
+            if number % every == 0:
+                yield f"{number:08d}.jpg", frame
+
+
+def _read(file: Path) -> Frame | InputError:
+    try:
+        return read_image(file)
+    except InputError as error:
+        return error
+
+
+def _frames_folder(output: Path) -> Path:
+    return output.with_name(f"{output.stem}_frames")
+
+
+def _keep_picture(path: Path, frame: Frame) -> None:
+    if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+        raise DataError(f"The picture {path} cannot be written: make room, or name another output.")

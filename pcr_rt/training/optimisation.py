@@ -1,0 +1,51 @@
+"""What of a network learns in a stage, how fast, and its running average."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pcr_rt.training.recipe import Optimizer, Stage
+
+__all__ = ["freeze", "make_optimizer", "update_average"]
+
+
+def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
+    """Training mode; a frozen encoder and frozen batch norms stay as they are."""
+    encoder = network.get_submodule("encoder")
+    frozen = stage.encoder_rate == 0
+    network.train()
+    encoder.requires_grad_(not frozen)
+    if frozen or options.frozen_norms == "encoder":
+        encoder.eval()
+    if options.frozen_norms == "all":
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def make_optimizer(network: nn.Module, stage: Stage, options: Optimizer) -> torch.optim.Optimizer:
+    """AdamW with a group for the encoder, unless frozen; ``base`` is each group's rate."""
+    encoder = list(network.get_submodule("encoder").parameters())
+    ids = {id(p) for p in encoder}
+    rest = [p for p in network.parameters() if id(p) not in ids]
+    groups = [{"params": rest, "base": stage.rate}]
+    if stage.encoder_rate:
+        groups.append({"params": encoder, "base": stage.rate * stage.encoder_rate})
+    return torch.optim.AdamW(groups, lr=stage.rate, weight_decay=options.weight_decay)
+
+
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights; norm statistics and counters are copied.
+
+    The first steps count more: decay grows from 0.1 at ``step`` 0 towards ``decay``.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        weights = zip(average.parameters(), network.parameters(), strict=True)
+        for mean, now in weights:
+            if now.requires_grad:
+                mean.lerp_(now, 1 - decay)
+        statistics = zip(average.buffers(), network.buffers(), strict=True)
+        for old, new in statistics:
+            old.copy_(new)

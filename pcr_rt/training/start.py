@@ -1,0 +1,51 @@
+"""What a run starts from: another run, a published checkpoint, or an encoder's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from pcr_rt.errors import DataError
+from pcr_rt.training.checkpoints import load_checkpoint
+from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
+from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load_imagenet
+from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
+from pcr_rt.training.published import load_published, load_published_encoder
+from pcr_rt.training.weights import fill
+
+__all__ = ["load_encoder", "load_start"]
+
+
+def load_start(network: nn.Module, path: Path) -> None:
+    """Fill the network from a run (``best.pt``, or the folder that holds one).
+
+    Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Raises DataError
+    when the file cannot be read or is of another network.
+    """
+    file = path / "best.pt" if path.is_dir() else path
+    content = load_checkpoint(file)
+    tensors = content.get("average", content.get("network"))
+    if isinstance(tensors, dict):
+        fill(network, tensors, str(file))
+    elif isinstance(network, (SimpleBaseline, HeadOnly)):
+        load_published(network, file)
+    else:
+        raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
+
+
+def load_encoder(network: nn.Module, source: str, data: Path) -> None:
+    """Start the encoder from ``source``.
+
+    "imagenet" is the package with EfficientNet-Lite0's weights. Other encoders read a file in
+    ``data``: Lite-HRNet PP-TinyPose's ONNX, ResNet and HRNet a published checkpoint.
+    """
+    encoder = network.get_submodule("encoder")
+    if isinstance(encoder, EfficientNetLite0Encoder):
+        if source != "imagenet":
+            raise DataError(f'encoder_weights is {source!r}; EfficientNet-Lite0 takes "imagenet".')
+        load_imagenet(encoder)
+    elif isinstance(encoder, LiteHRNetEncoder):
+        load_tinypose(encoder, data / source)
+    else:
+        load_published_encoder(encoder, data / source)
