@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.geometry import Size
 
 __all__ = ["crop_persons", "letterbox"]
@@ -42,7 +43,7 @@ def _taps(positions: NDArray[np.float64], limit: int) -> _Taps:
 
 
 def crop_persons(
-    frames: Sequence[Frame],
+    frames: Sequence[Frame | Nv12Frame],
     frame_index: NDArray[np.intp],
     transforms: NDArray[np.float64],
     size: Size,
@@ -54,10 +55,10 @@ def crop_persons(
 ) -> Images:
     """Bilinear crops (N, 3, h, w) of people, normalised as (grey - mean) / std.
 
-    frames: (H, W, 3) uint8 in BGR order, any strides, sizes may differ; frame_index: (N,) the
-    frame of each crop; transforms: (N, 2, 3) from crop pixels to frame pixels; size: (w, h) of a
-    crop; mean, std: (3,) in grey levels and in the order of the output's channels, which is RGB
-    if ``rgb`` and BGR otherwise.
+    frames: (H, W, 3) uint8 in BGR order, any strides, or :class:`Nv12Frame`; sizes may differ;
+    frame_index: (N,) the frame of each crop; transforms: (N, 2, 3) from crop pixels to frame
+    pixels; size: (w, h) of a crop; mean, std: (3,) in grey levels and in the order of the
+    output's channels, which is RGB if ``rgb`` and BGR otherwise.
 
     Coordinates are float64 and are not rounded to a grid, grey levels are not rounded to integers:
     with dtype float32 the result is within 0.001 grey levels of bilinear interpolation in float64.
@@ -67,16 +68,21 @@ def crop_persons(
     scale = 1 / np.asarray(std, dtype=np.float32)[:, None, None]
     shift = -np.asarray(mean, dtype=np.float32)[:, None, None] * scale
     crops = np.empty((len(transforms), 3, height, width), dtype=np.float32)
+    pictures = [_bgr(frame) for frame in frames]
     for crop, index, matrix in zip(crops, frame_index, transforms, strict=True):
         upright = matrix[0, 1] == 0 and matrix[1, 0] == 0
         sample = _sample_upright if upright else _sample_turned
-        sample(frames[index], matrix, crop[::-1] if rgb else crop)
+        sample(pictures[index], matrix, crop[::-1] if rgb else crop)
         crop *= scale
         crop += shift
     return crops.astype(dtype, copy=False)
 
 
-def _sample_upright(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> None:
+def _bgr(frame: Frame | Nv12Frame) -> NDArray[Any]:
+    return frame.to_bgr() if isinstance(frame, Nv12Frame) else frame
+
+
+def _sample_upright(frame: NDArray[Any], matrix: NDArray[np.float64], out: Float32) -> None:
     """Fill ``out`` (3, h, w) in BGR order where x depends on u alone and y on v alone.
 
     Rows are blended first, columns then, which is several times faster than gathering the four
@@ -103,7 +109,7 @@ def _sample_upright(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> 
         out[channel] += high
 
 
-def _sample_turned(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> None:
+def _sample_turned(frame: NDArray[Any], matrix: NDArray[np.float64], out: Float32) -> None:
     """Fill ``out`` (3, h, w) in BGR order for any affine ``matrix``; frame sides below 2^15."""
     v, u = np.indices(out.shape[1:], dtype=np.float64)
     columns = _taps(matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2], frame.shape[1])
@@ -124,7 +130,7 @@ def _sample_turned(frame: Frame, matrix: NDArray[np.float64], out: Float32) -> N
 
 
 def letterbox(
-    frames: Sequence[Frame],
+    frames: Sequence[Frame | Nv12Frame],
     size: Size,
     mean: ArrayLike,
     std: ArrayLike,
@@ -150,7 +156,9 @@ def letterbox(
         scales[i] = min(width / frame_width, height / frame_height)
         target_width = max(round(frame_width * scales[i]), 1)
         target_height = max(round(frame_height * scales[i]), 1)
-        resized = cv2.resize(frame, (target_width, target_height), interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(
+            _bgr(frame), (target_width, target_height), interpolation=cv2.INTER_LINEAR
+        )
         image = images[i, ::-1] if rgb else images[i]
         image[:, :target_height, :target_width] = cv2.split(resized)
     images -= np.asarray(mean, dtype=np.float32)[:, None, None]

@@ -11,10 +11,12 @@ from pcr_rt.cuda_kernels._boxes import BoxLayout, box_nms, decode_boxes
 from pcr_rt.cuda_kernels._crops import crop_persons, letterbox
 from pcr_rt.cuda_kernels._heatmaps import DecodeMethod, decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels._oks import SuppressMethod, oks_nms, pairwise_oks
+from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 
 __all__ = [
     "BoxLayout",
     "DecodeMethod",
+    "Nv12Frame",
     "SuppressMethod",
     "box_nms",
     "crop_persons",

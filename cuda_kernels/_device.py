@@ -1,0 +1,165 @@
+"""What every wrapper of a CUDA kernel needs: compiling, launching, and arrays that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pcr_rt.cuda_kernels.nv12 import Nv12Frame
+from pcr_rt.cuda_kernels.sources import source
+from pcr_rt.errors import InputError, MissingDependencyError
+
+__all__ = [
+    "NULL",
+    "DeviceArray",
+    "blocks",
+    "cupy",
+    "frame_table",
+    "launch",
+    "normalisation",
+    "on_device",
+    "pointers",
+    "same_type",
+    "typed",
+]
+
+DeviceArray = Any
+"""A CuPy array, or what can be made into one."""
+
+NULL = np.uint64(0)
+"""A pointer to nothing, as a kernel's argument."""
+
+FRAME = np.dtype(
+    [(name, np.uint64) for name in ("pixels", "chroma")]
+    + [(name, np.int64) for name in ("pitch", "chroma_pitch")]
+    + [(name, np.int32) for name in ("width", "height")]
+    + [(name, np.float32) for name in ("luma", "black", "red_v", "green_u", "green_v", "blue_u")]
+)
+"""struct Frame of frame.cuh."""
+
+
+def cupy() -> Any:
+    """The module; raises MissingDependencyError where it is not installed."""
+    try:
+        import cupy as module
+    except ImportError:
+        raise MissingDependencyError(
+            "The GPU path needs CuPy: pip install cupy-cuda12x or cupy-cuda13x."
+        ) from None
+    return module
+
+
+@cache
+def _kernel(name: str, device: int) -> Any:
+    """A kernel, compiled for the current device the first time; CuPy keeps it on disk."""
+    return _module(device).get_function(name)
+
+
+@cache
+def _module(device: int) -> Any:
+    return cupy().RawModule(code=source(), options=("--std=c++17",))
+
+
+def launch(name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]) -> None:
+    """Queue a kernel on the current stream; CuPy raises its own error where that fails."""
+    _kernel(name, cupy().cuda.Device().id)(grid, (threads,), arguments)
+
+
+def blocks(items: int, size: int = 256) -> int:
+    """How many blocks of ``size`` hold that many items."""
+    return -(-items // size)
+
+
+def typed(name: str, dtype: Any) -> str:
+    """The kernel ``name`` for elements of a dtype."""
+    return f"{name}_{dtype.name}"
+
+
+def as_device(array: DeviceArray, what: str) -> DeviceArray:
+    """A CuPy array of ``array``, which has to lie on the host or on the current device."""
+    cp = cupy()
+    there = cp.asarray(array)
+    current = cp.cuda.Device().id
+    if there.device.id != current:
+        raise InputError(
+            f"{what} lies on cuda:{there.device.id}, but cuda:{current} is current: use "
+            f"'with cupy.cuda.Device({there.device.id}):' or copy the array."
+        )
+    return there
+
+
+def on_device(
+    array: DeviceArray, dtype: DTypeLike, shape: tuple[int | None, ...], what: str
+) -> DeviceArray:
+    """Contiguous and of the given dtype; shape: None where any length will do."""
+    here = as_device(array, what)
+    fits = len(here.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, here.shape, strict=True)
+    )
+    if not fits:
+        raise InputError(f"{what} has shape {tuple(here.shape)} where {shape} is needed.")
+    return cupy().ascontiguousarray(here, dtype=dtype)
+
+
+def same_type(
+    arrays: Sequence[DeviceArray],
+    what: str,
+    allowed: tuple[type[Any], ...] = (np.float16, np.float32),
+) -> list[DeviceArray]:
+    """Contiguous arrays of one dtype, the widest among theirs."""
+    here = [as_device(array, what) for array in arrays]
+    if not here:
+        raise InputError(f"There is no array in {what}.")
+    for array in here:
+        if array.dtype not in allowed:
+            names = " or ".join(np.dtype(a).name for a in allowed)
+            raise InputError(f"{what} must be {names}, not {array.dtype.name}.")
+    dtype = np.result_type(*(array.dtype for array in here))
+    return [cupy().ascontiguousarray(array, dtype=dtype) for array in here]
+
+
+def pointers(arrays: Sequence[DeviceArray]) -> DeviceArray:
+    """The addresses of arrays, on the device."""
+    return cupy().asarray(np.array([array.data.ptr for array in arrays], np.uint64))
+
+
+def normalisation(mean: ArrayLike, std: ArrayLike) -> list[np.float32]:
+    """Scale and shift of each channel: (grey - mean) / std = grey * scale + shift."""
+    scale = 1 / np.asarray(std, np.float32)
+    return [np.float32(value) for value in (*scale, *(-np.asarray(mean, np.float32) * scale))]
+
+
+def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> tuple[DeviceArray, list[Any]]:
+    """What the kernels have to know of each frame, on the device, and the arrays it points to."""
+    rows, arrays = [], []
+    for frame in frames:
+        if isinstance(frame, Nv12Frame):
+            y, uv = _plane(frame.y), _plane(frame.uv)
+            places = (y.data.ptr, uv.data.ptr, y.strides[0], uv.strides[0])
+            rows.append((*places, y.shape[1], y.shape[0], *frame.coefficients))
+            arrays += [y, uv]
+        else:
+            bgr = _bgr(frame)
+            places = (bgr.data.ptr, 0, bgr.strides[0], 0)
+            rows.append((*places, bgr.shape[1], bgr.shape[0], *[0] * 6))
+            arrays.append(bgr)
+    return cupy().asarray(np.array(rows, FRAME).view(np.uint8)), arrays
+
+
+def _bgr(frame: DeviceArray) -> DeviceArray:
+    here = as_device(frame, "The frame")
+    if here.ndim != 3 or here.shape[2] != 3 or here.dtype != np.uint8 or 0 in here.shape:
+        raise InputError(
+            f"A frame is uint8 of shape (height, width, 3), not {here.dtype.name} of shape "
+            f"{tuple(here.shape)}."
+        )
+    return here if here.strides[1:] == (3, 1) else cupy().ascontiguousarray(here)
+
+
+def _plane(plane: DeviceArray) -> DeviceArray:
+    here = as_device(plane, "The NV12 plane")
+    return here if here.strides[1] == 1 else cupy().ascontiguousarray(here)

@@ -1,0 +1,248 @@
+"""The array operations around the networks on an NVIDIA GPU, through CuPy.
+
+Same names, arguments and results as :mod:`pcr_rt.cuda_kernels.reference`, with CuPy arrays for
+NumPy ones. Inputs may be CuPy arrays, anything with ``__cuda_array_interface__`` (both are used in
+place) or NumPy arrays (copied to the device). Work is queued on the current stream of the current
+device; nothing waits for it, except functions whose results' lengths the host has to know:
+``decode_boxes``, ``box_nms`` and ``oks_nms``. The ``*_padded`` variants of those leave the lengths
+on the device and take many frames in one launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pcr_rt.cuda_kernels._device import (
+    NULL,
+    DeviceArray,
+    blocks,
+    cupy,
+    frame_table,
+    launch,
+    normalisation,
+    on_device,
+    pointers,
+    same_type,
+    typed,
+)
+from pcr_rt.cuda_kernels._device_boxes import (
+    Candidates,
+    box_nms,
+    box_nms_padded,
+    decode_boxes,
+    decode_boxes_padded,
+)
+from pcr_rt.cuda_kernels._heatmaps import DecodeMethod
+from pcr_rt.cuda_kernels._oks import SuppressMethod
+from pcr_rt.cuda_kernels.nv12 import Nv12Frame
+from pcr_rt.errors import InputError
+from pcr_rt.geometry import Size
+from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS, SIGMAS
+
+__all__ = [
+    "Candidates",
+    "box_nms",
+    "box_nms_padded",
+    "crop_persons",
+    "decode_boxes",
+    "decode_boxes_padded",
+    "decode_heatmaps",
+    "decode_simcc",
+    "letterbox",
+    "oks_nms",
+    "oks_nms_padded",
+]
+
+MOST_SIGMA = 6.4
+"""Of a DARK kernel that fits in the block's shared memory (MOST_RADIUS in decode_heatmaps.cu)."""
+
+_METHODS: tuple[DecodeMethod, ...] = ("none", "quarter", "dark")
+
+
+def crop_persons(
+    frames: Sequence[DeviceArray | Nv12Frame],
+    frame_index: DeviceArray,
+    transforms: DeviceArray,
+    size: Size,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    rgb: bool = True,
+    dtype: DTypeLike = np.float32,
+) -> DeviceArray:
+    """As :func:`reference.crop_persons`: crops (N, 3, h, w). One launch for all frames."""
+    width, height = size
+    people = on_device(transforms, np.float64, (None, 2, 3), "transforms")
+    index = on_device(frame_index, np.int32, (len(people),), "frame_index")
+    if isinstance(frame_index, np.ndarray) and not np.isin(frame_index, range(len(frames))).all():
+        raise InputError(f"frame_index names a frame that is not among the {len(frames)} given.")
+    crops = cupy().empty((len(people), 3, height, width), dtype)
+    if len(people):
+        table, _keep_alive = frame_table(frames)
+        arguments = (table, index, people, crops, np.int32(width), np.int32(height), np.int32(rgb))
+        grid = (len(people), blocks(height * blocks(width, 4)))
+        name = typed("crop_persons", crops.dtype)
+        launch(name, grid, 256, (*arguments, *normalisation(mean, std)))
+    return crops
+
+
+def letterbox(
+    frames: Sequence[DeviceArray | Nv12Frame],
+    size: Size,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    fill: float = 114.0,
+    rgb: bool = False,
+    dtype: DTypeLike = np.float32,
+) -> tuple[DeviceArray, Any]:
+    """As :func:`reference.letterbox`, grey levels not rounded: images (B, 3, h, w), scales (B,).
+
+    The scales follow from the frames' shapes, so they are a NumPy array.
+    """
+    width, height = size
+    scales = np.array([min(width / f.shape[1], height / f.shape[0]) for f in frames], np.float64)
+    images = cupy().empty((len(frames), 3, height, width), dtype)
+    if len(frames):
+        table, _keep_alive = frame_table(frames)
+        arguments = (table, images, np.int32(width), np.int32(height), np.float32(fill))
+        grid = (len(frames), blocks(height * blocks(width, 4)))
+        name = typed("letterbox", images.dtype)
+        launch(name, grid, 256, (*arguments, np.int32(rgb), *normalisation(mean, std)))
+    return images, scales
+
+
+def decode_heatmaps(
+    heatmaps: DeviceArray | Sequence[DeviceArray],
+    transforms: DeviceArray,
+    *,
+    method: DecodeMethod,
+    sigma: float = 2.0,
+    mirrored: DeviceArray | Sequence[DeviceArray] | None = None,
+) -> tuple[DeviceArray, DeviceArray]:
+    """As :func:`reference.decode_heatmaps`: keypoints (N, K, 2), scores (N, K). One launch.
+
+    Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``.
+    """
+    cp = cupy()
+    if method == "dark" and not 0 < sigma <= MOST_SIGMA:
+        raise InputError(f"sigma is {sigma}; the DARK kernel takes up to {MOST_SIGMA} samples.")
+    plain = _networks(heatmaps)
+    outputs = plain + ([] if mirrored is None else _networks(mirrored))
+    maps = same_type(outputs, "heatmaps")
+    n, joints, height, width = maps[0].shape
+    if any(m.shape != maps[0].shape for m in maps) or len(maps) % len(plain):
+        raise InputError(f"heatmaps differ in shape: {[tuple(m.shape) for m in maps]}.")
+    people = on_device(transforms, np.float64, (n, 2, 3), "transforms")
+    keypoints = cp.empty((n, joints, 2), np.float32)
+    scores = cp.empty((n, joints), np.float32)
+    if scores.size:
+        flip = cp.asarray(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
+        launch(
+            typed("decode_heatmaps", maps[0].dtype),
+            (n * joints,),
+            128,
+            (
+                pointers(maps[: len(plain)]),
+                NULL if mirrored is None else pointers(maps[len(plain) :]),
+                people,
+                NULL if mirrored is None else flip,
+                keypoints,
+                scores,
+                *map(np.int32, (len(plain), joints, height, width, _METHODS.index(method))),
+                np.float64(sigma),
+            ),
+        )
+    return keypoints, scores
+
+
+def decode_simcc(
+    simcc_x: DeviceArray, simcc_y: DeviceArray, transforms: DeviceArray, *, split: float = 2.0
+) -> tuple[DeviceArray, DeviceArray]:
+    """As :func:`reference.decode_simcc`: keypoints (N, K, 2), scores (N, K). One launch."""
+    cp = cupy()
+    x, y = same_type([simcc_x, simcc_y], "simcc_x and simcc_y")
+    n, joints, width = x.shape
+    if y.shape[:2] != x.shape[:2]:
+        raise InputError(f"simcc_x and simcc_y differ in shape: {x.shape} and {y.shape}.")
+    people = on_device(transforms, np.float64, (n, 2, 3), "transforms")
+    keypoints = cp.empty((n, joints, 2), np.float32)
+    scores = cp.empty((n, joints), np.float32)
+    if scores.size:
+        sizes = map(np.int32, (joints, width, y.shape[2]))
+        arguments = (x, y, people, keypoints, scores, *sizes, np.float64(split))
+        launch(typed("decode_simcc", x.dtype), (n * joints,), 64, arguments)
+    return keypoints, scores
+
+
+def oks_nms(
+    keypoints: DeviceArray,
+    scores: DeviceArray,
+    areas: DeviceArray,
+    *,
+    method: SuppressMethod,
+    threshold: float = 0.9,
+) -> tuple[DeviceArray, DeviceArray]:
+    """As :func:`reference.oks_nms`, keypoints in float32. Waits for the device for the count."""
+    points = on_device(keypoints, np.float32, (None, NUM_KEYPOINTS, 2), "keypoints")
+    n = len(points)
+    keep, lowered, kept = oks_nms_padded(
+        points[None],
+        on_device(scores, np.float64, (n,), "scores")[None],
+        on_device(areas, np.float64, (n,), "areas")[None],
+        cupy().asarray(np.array([n], np.int32)),
+        method=method,
+        threshold=threshold,
+    )
+    count = int(kept.get()[0])
+    return keep[0, :count].astype(np.intp), lowered[0, :count]
+
+
+def oks_nms_padded(
+    keypoints: DeviceArray,
+    scores: DeviceArray,
+    areas: DeviceArray,
+    counts: DeviceArray,
+    *,
+    method: SuppressMethod,
+    threshold: float = 0.9,
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    """Suppression in B frames of up to C people at once.
+
+    keypoints: (B, C, 17, 2) float32; scores, areas: (B, C) float64; counts: (B,) int32. Returns
+    rows to keep (B, C), their scores (B, C) and how many there are (B,).
+    """
+    cp = cupy()
+    batch, capacity = scores.shape
+    keep = cp.empty((batch, capacity), np.int32)
+    lowered = cp.empty((batch, capacity), np.float32)
+    kept = cp.zeros(batch, np.int32)
+    if scores.size:
+        launch(
+            "oks_nms",
+            (batch,),
+            256,
+            (
+                keypoints,
+                areas,
+                cp.asarray(1 / (2 * (2 * SIGMAS) ** 2)),
+                counts,
+                scores.copy(),
+                cp.empty((batch, capacity), np.int32),
+                keep,
+                lowered,
+                kept,
+                np.int32(capacity),
+                np.int32(method == "soft"),
+                np.float64(threshold),
+            ),
+        )
+    return keep, lowered, kept
+
+
+def _networks(maps: DeviceArray | Sequence[DeviceArray]) -> list[DeviceArray]:
+    return list(maps) if isinstance(maps, (list, tuple)) else [maps]

@@ -1,0 +1,57 @@
+// Whole frames into a detector's input: resized with the aspect kept, the rest filled.
+//
+// grid (frames, groups of four pixels / 256), block 256. Pixels as cv2.resize samples them (half
+// pixel centres, the border repeated), but not rounded to integers.
+
+#include "planes.cuh"
+
+// Input pixel u lies at (u + 1/2) step - 1/2 of the frame, within its pixels.
+__device__ __forceinline__ Fixed source(int u, Fixed step, int pixels) {
+    Fixed place = ((2 * u + 1) * step - (1ll << 32)) / 2;
+    Fixed last = (Fixed)(pixels - 1) << 32;
+    return place < 0 ? 0 : place > last ? last : place;
+}
+
+template <class T>
+__device__ __forceinline__ void letterbox(const Frame* frames, T* images, int width, int height,
+                                          float fill, int rgb, const Normalisation& norm) {
+    __shared__ int target_width, target_height;
+    __shared__ Fixed step_x, step_y;
+    const Frame frame = frames[blockIdx.x];
+    if (threadIdx.x == 0) {
+        // As the host computes it, or else the two would disagree about a row or a column.
+        double scale = fmin((double)width / frame.width, (double)height / frame.height);
+        target_width = max((int)rint(frame.width * scale), 1);
+        target_height = max((int)rint(frame.height * scale), 1);
+        step_x = __double2ll_rn((double)frame.width / target_width * 4294967296.0);
+        step_y = __double2ll_rn((double)frame.height / target_height * 4294967296.0);
+    }
+    __syncthreads();
+    int groups = (width + 3) / 4;
+    int group = blockIdx.y * blockDim.x + threadIdx.x;
+    if (group >= groups * height) return;
+    int v = group / groups, u = (group - v * groups) * 4;
+    Colour colours[4];
+    for (int i = 0; i < 4; ++i) {
+        bool inside = u + i < target_width && v < target_height;
+        colours[i] = {fill, fill, fill};
+        if (inside) {
+            colours[i] = sample(frame, source(u + i, step_x, frame.width),
+                                source(v, step_y, frame.height));
+        }
+    }
+    T* image = images + (long long)blockIdx.x * 3 * width * height;
+    store_four(image, width, height, rgb, norm, u, v, colours);
+}
+
+#define LETTERBOX(NAME, T)                                                                        \
+    extern "C" __global__ void __launch_bounds__(256)                                             \
+        NAME(const Frame* frames, T* images, int width, int height, float fill, int rgb,          \
+             float scale0, float scale1, float scale2, float shift0, float shift1,                \
+             float shift2) {                                                                      \
+        Normalisation norm = {{scale0, scale1, scale2}, {shift0, shift1, shift2}};                \
+        letterbox(frames, images, width, height, fill, rgb, norm);                                \
+    }
+
+LETTERBOX(letterbox_float32, float)
+LETTERBOX(letterbox_float16, Half)

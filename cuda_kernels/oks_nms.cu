@@ -1,0 +1,86 @@
+// Suppression of people who are too alike by their keypoints (OKS), any number of frames at once.
+//
+// grid (frames), block 256. Frame f has counts[f] people at rows f * capacity and on. `remaining`
+// holds the scores, which the soft method lowers in place.
+
+#include "greedy.cuh"
+
+#define JOINTS 17
+#define SOFT_MAX_PEOPLE 20
+
+__device__ __forceinline__ double pair_area(double a, double b) {
+    return (a + b) / 2 + 2.220446049250313e-16;
+}
+
+// precision[k] = 1 / (2 (2 sigma_k)^2)
+__device__ __forceinline__ double oks_exact(const float* a, const float* b, double area,
+                                            const double* precision) {
+    double sum = 0;
+    for (int k = 0; k < JOINTS; ++k) {
+        double dx = (double)a[2 * k] - b[2 * k], dy = (double)a[2 * k + 1] - b[2 * k + 1];
+        sum += exp(-(dx * dx + dy * dy) * precision[k] / area);
+    }
+    return sum / JOINTS;
+}
+
+__device__ __forceinline__ float oks_fast(const float* a, const float* b, float area,
+                                          const double* precision) {
+    float sum = 0;
+    for (int k = 0; k < JOINTS; ++k) {
+        float dx = a[2 * k] - b[2 * k], dy = a[2 * k + 1] - b[2 * k + 1];
+        sum += expf(-(dx * dx + dy * dy) * (float)precision[k] / area);
+    }
+    return sum / JOINTS;
+}
+
+// Double precision, which most devices are slow at, only settles close calls. Areas that single
+// precision cannot hold are left to it as well.
+__device__ __forceinline__ bool too_alike(const float* a, const float* b, double area,
+                                          const double* precision, double threshold) {
+    if (area > 1e-3 && area < 1e30) {
+        float oks = oks_fast(a, b, (float)area, precision);
+        if (fabsf(oks - (float)threshold) > 1e-3f) return oks > (float)threshold;
+    }
+    return !(oks_exact(a, b, area, precision) <= threshold);
+}
+
+extern "C" __global__ void __launch_bounds__(GREEDY_THREADS)
+    oks_nms(const float* keypoints, const double* areas, const double* precision,
+            const int* counts, double* remaining, int* gone, int* keep, float* kept_scores,
+            int* kept, int capacity, int soft, double threshold) {
+    long long start = (long long)blockIdx.x * capacity;
+    int n = min(counts[blockIdx.x], capacity), found = 0;
+    int most = soft ? min(n, SOFT_MAX_PEOPLE) : n;
+    keypoints += start * JOINTS * 2;
+    areas += start;
+    remaining += start;
+    gone += start;
+    keep += start;
+    kept_scores += start;
+    for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) gone[i] = 0;
+    __syncthreads();
+    while (found < most) {
+        Candidate best = best_of_block(remaining, gone, n);
+        if (best.index < 0) break;
+        if (threadIdx.x == 0) {
+            keep[found] = best.index;
+            kept_scores[found] = (float)best.score;
+        }
+        ++found;
+        const float* person = keypoints + best.index * JOINTS * 2;
+        for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) {
+            if (i == best.index) gone[i] = 1;
+            if (gone[i]) continue;
+            const float* other = keypoints + i * JOINTS * 2;
+            double area = pair_area(areas[best.index], areas[i]);
+            if (soft) {
+                double oks = oks_exact(person, other, area, precision);
+                remaining[i] *= exp(-(oks * oks) / threshold);
+            } else if (too_alike(person, other, area, precision, threshold)) {
+                gone[i] = 1;
+            }
+        }
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) kept[blockIdx.x] = found;
+}
