@@ -143,6 +143,7 @@ class Reader:
             if not self.source.reconnects:
                 self._raise_if_useless()
                 return
+            self.stats.connected = False
             if self.stats.read > before:
                 delay, told = FIRST_DELAY_S, False
             if not told:

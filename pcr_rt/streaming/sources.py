@@ -205,7 +205,8 @@ def open_source(
     elif " ! " in text:
         opened = GStreamerSource(text)
     elif "://" in text:
-        is_file = text.startswith("http") and is_video(urlsplit(text).path)
+        path = urlsplit(text).path
+        is_file = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
         opened = VideoSource(text) if is_file else NetworkSource(text)
     elif Path(text).is_dir():
         opened, allowed = FolderSource(text, fps), ("fps",)
