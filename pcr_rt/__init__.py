@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pcr_rt.estimator import PoseEstimator
     from pcr_rt.models import ModelSpec
     from pcr_rt.poses import Poses
+    from pcr_rt.streaming.pipeline import PoseStream
 
 __all__ = [
     "DataError",
@@ -23,12 +24,14 @@ __all__ = [
     "ModelSpec",
     "PoseError",
     "PoseEstimator",
+    "PoseStream",
     "Poses",
     "__version__",
 ]
 
 _HOMES = {
     "PoseEstimator": "estimator",
+    "PoseStream": "streaming.pipeline",
     "Poses": "poses",
     "ModelSpec": "models",
     "PoseError": "errors",

@@ -12,8 +12,8 @@ from pcr_rt.drawing import contact_sheet
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.media import VideoReader
-from pcr_rt.poses import Poses
-from pcr_rt.processing import Progress, Summary, process_video
+from pcr_rt.processing import Progress, Summary, process_stream
+from pcr_rt.streaming.results import Result
 
 __all__ = ["SAMPLE_CLIP", "run_demo"]
 
@@ -32,20 +32,21 @@ def run_demo(
     """Annotate the sample clip into ``output``: demo.mp4, demo.jsonl and demo.png."""
     sheet: list[NDArray[np.uint8]] = []
     captions: list[str] = []
+
     with VideoReader(SAMPLE_CLIP) as video:
         every = max((video.frames or 1) // sheet_frames, 1)
 
-        def watch(index: int, frame: NDArray[np.uint8], poses: Poses) -> bool:
-            if index % every == every // 2 and len(sheet) < sheet_frames:
-                sheet.append(frame)
-                captions.append(
-                    f"frame {index}: {len(poses)} {'person' if len(poses) == 1 else 'people'}"
-                )
-            return True
+    def watch(result: Result) -> bool:
+        index = result.poses.frame_index or 0
+        if index % every == every // 2 and len(sheet) < sheet_frames:
+            sheet.append(result.annotated())
+            people = len(result.poses)
+            captions.append(f"frame {index}: {people} {'person' if people == 1 else 'people'}")
+        return True
 
-        summary = process_video(
-            estimator, video, output, "demo", fps=video.fps, progress=progress, watch=watch
-        )
+    summary = process_stream(
+        estimator, SAMPLE_CLIP, output / "demo", progress=progress, watch=watch
+    )
     if sheet:  # Ctrl-C may have come before the first frame
         path = output / "demo.png"
         if not cv2.imwrite(str(path), contact_sheet(sheet, SHEET_COLUMNS, CELL, captions)):

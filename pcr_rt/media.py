@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
@@ -37,6 +36,13 @@ ENCODERS = ("libx264", "libopenh264", "mpeg4")
 """The first that PyAV has; its wheels have libx264, builds of one's own may not."""
 X264_OPTIONS = {"preset": "veryfast", "crf": "21"}
 BITS_PER_PIXEL = 0.12  # for the others
+
+FRAGMENT_S = 2.0
+RECORDING_TIME_BASE = Fraction(1, 90_000)
+RECORDING_LAYOUT = {
+    "movflags": "+frag_keyframe+empty_moov+default_base_moof",
+    "flush_packets": "1",
+}
 
 BT601, LIMITED_RANGE = 6, 1
 TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
@@ -179,17 +185,24 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
     path: appears when the writer is closed and replaces a file of that name; until then the frames
     lie in a hidden file beside it. size: (width, height) of the frames; odd ones are padded by a
-    pixel. Ctrl-C inside ``with`` keeps the frames written, any other error removes them. Raises
-    InputError where the file cannot be written.
+    pixel. Ctrl-C inside ``with`` keeps the frames written, any other error removes them.
+    recording: frames have timestamps, and the file is there from the start, written in fragments of
+    a few seconds, so that nothing but the last one is lost whatever happens. Raises InputError
+    where the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, size: Size, fps: float) -> None:
+    def __init__(
+        self, path: str | Path, size: Size, fps: float, *, recording: bool = False
+    ) -> None:
         self.path = Path(path)
         self.size = size
-        self._part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._recording = recording
+        hidden = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._part = self.path if recording else hidden
+        self._last = -1
         self._count = 0
         self._closed = False
-        self._rate = rate = Fraction(fps).limit_denominator(1001)
+        rate = Fraction(fps).limit_denominator(1001)
         if self.path.suffix.lower() not in WRITABLE_SUFFIXES or self.path.is_dir():
             raise InputError(f"The video {path} cannot be written: give a file name in .mp4.")
         if min(size) < 1 or rate <= 0:
@@ -201,20 +214,32 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
         if encoder == "mpeg4":
             log.warning("PyAV has no H.264 encoder: browsers will not play %s (MPEG-4).", path)
-        self._container = av.open(str(self._part), "w", options={"movflags": "+faststart"})
-        options = X264_OPTIONS if encoder == "libx264" else {}
+        layout = RECORDING_LAYOUT if recording else {"movflags": "+faststart"}
+        self._container = av.open(str(self._part), "w", options=layout)
+        options = dict(X264_OPTIONS) if encoder == "libx264" else {}
+        if recording and options:
+            options |= {"tune": "zerolatency"}  # fragments hold what has been written
         stream = self._container.add_stream(encoder, rate, options=options)
         self._stream = cast("av.VideoStream", stream)
         self._stream.width, self._stream.height = (side + side % 2 for side in size)
         self._stream.pix_fmt = "yuv420p"
+        self._time_base = 1 / rate
+        if recording:
+            self._time_base = RECORDING_TIME_BASE
+            self._stream.codec_context.time_base = RECORDING_TIME_BASE
+            self._stream.codec_context.gop_size = max(1, round(FRAGMENT_S * rate))
         if not options:
             self._stream.bit_rate = round(BITS_PER_PIXEL * size[0] * size[1] * rate)
         # What swscale makes of BGR; players guess BT.709 for untagged HD and shift the colours.
         self._stream.codec_context.colorspace = BT601
         self._stream.codec_context.color_range = LIMITED_RANGE
 
-    def write(self, frame: Frame) -> None:
-        """Append a frame (H, W, 3) uint8 BGR of the writer's size; InputError for another one."""
+    def write(self, frame: Frame, seconds: float = 0.0) -> None:
+        """Append a frame (H, W, 3) uint8 BGR of the writer's size; InputError for another one.
+
+        seconds: its time since the first frame, for recordings; a frame no later than the one
+        before it is shown right after that.
+        """
         width, height = self.size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
             is_not = f"({height}, {width}, 3) uint8, not {frame.shape} {frame.dtype}"
@@ -222,7 +247,9 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         if width % 2 or height % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
-        picture.pts, picture.time_base = self._count, 1 / self._rate
+        tick = round(seconds / self._time_base) if self._recording else self._count
+        self._last = max(tick, self._last + 1)
+        picture.pts, picture.time_base = self._last, self._time_base
         try:
             self._container.mux(self._stream.encode(picture))
         except (FFmpegError, OSError) as error:
@@ -246,13 +273,14 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             if keep:
                 self._container.mux(self._stream.encode(None))
             self._container.close()
-            if keep:
+            if keep and not self._recording:
                 self._part.replace(self.path)
         except (FFmpegError, OSError) as error:
             if keep:
                 raise self._failure(error) from None
         finally:
-            self._part.unlink(missing_ok=True)
+            if not (self._recording and self._count):
+                self._part.unlink(missing_ok=True)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         unharmed = kind is None or issubclass(kind, KeyboardInterrupt)
@@ -260,42 +288,62 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
 
 class Camera(AbstractContextManager["Camera"]):
-    """A camera as (frame, seconds since it was opened), without end.
+    """A camera as frames, without end.
 
-    size, fps: as the driver says; frames: None. Raises InputError where there is no such camera or
-    it gives no frame. Ends with a logged warning when the camera is unplugged.
+    camera: its number, or a device file. width, height, fps, fourcc ("MJPG") are asked of the
+    driver; a warning tells what it gives instead. size, fps: what it gives. Raises InputError where
+    there is no such camera or it gives no frame. Ends when it is unplugged.
     """
 
-    frames: int | None = None
-
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(
+        self,
+        camera: int | str,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        fourcc: str | None = None,
+    ) -> None:
+        self.camera = camera
+        if fourcc is not None and len(fourcc) != 4:
+            raise InputError(f"fourcc is {fourcc!r}: give four letters such as 'MJPG'.")
         # OpenCV 5 keeps these two functions elsewhere than OpenCV 4.
         logger: Any = getattr(cv2.utils, "logging", cv2)
         level = logger.getLogLevel()
         logger.setLogLevel(0)  # every backend that fails would be reported
         try:
-            self._capture = cv2.VideoCapture(index)
+            self._capture = cv2.VideoCapture(camera)
+            # The format comes first: it decides which sizes and rates there are.
+            if fourcc is not None:
+                self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*fourcc))
+            for what, value in (
+                (cv2.CAP_PROP_FRAME_WIDTH, width),
+                (cv2.CAP_PROP_FRAME_HEIGHT, height),
+                (cv2.CAP_PROP_FPS, fps),
+            ):
+                if value is not None:
+                    self._capture.set(what, value)
             works, frame = self._capture.read()
         finally:
             logger.setLogLevel(level)
         if not works:
             self.close()
             raise InputError(
-                f"Camera {index} does not exist or gives no picture: check its number and that no"
+                f"Camera {camera} does not exist or gives no picture: check its number and that no"
                 " other program uses it."
             )
         self.size: Size = (frame.shape[1], frame.shape[0])
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-        self._start = time.monotonic()
+        self.fps: float = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
+        if (width or self.size[0], height or self.size[1]) != self.size:
+            wanted, given = f"{width}x{height}", f"{self.size[0]}x{self.size[1]}"
+            log.warning("Camera %s gives %s instead of %s.", camera, given, wanted)
 
-    def __iter__(self) -> Iterator[tuple[Frame, float]]:
+    def __iter__(self) -> Iterator[Frame]:
         while True:
             works, frame = self._capture.read()
             if not works:
-                log.warning("Camera %d gives no more frames.", self.index)
                 return
-            yield np.asarray(frame, dtype=np.uint8), time.monotonic() - self._start
+            yield np.asarray(frame, dtype=np.uint8)
 
     def close(self) -> None:
         """Let go of the camera."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -18,15 +18,20 @@ from numpy.typing import NDArray
 from pcr_rt.drawing import draw_poses
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.media import VideoReader, VideoWriter, read_image
+from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
+from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.reader import SourceStats
+from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sinks import JsonLinesSink, Sink, VideoSink
+from pcr_rt.streaming.sources import Sources, open_sources
 
-__all__ = ["Summary", "process_images", "process_video"]
+__all__ = ["Summary", "process_images", "process_stream"]
 
 Frame = NDArray[np.uint8]
 Progress = Callable[[int, "int | None"], None]
-Watch = Callable[[int, Frame, Poses], bool]
-"""Sees (index, annotated frame, poses); False ends the work."""
+Watch = Callable[[Result], bool]
+"""Sees each result; False ends the work."""
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Summary:
     seconds: float = 0.0
     stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     outputs: list[Path] = field(default_factory=list)
+    sources: list[SourceStats] = field(default_factory=list)
 
     @property
     def fps(self) -> float:
@@ -49,13 +55,14 @@ class Summary:
         return {name: total / max(self.frames, 1) for name, total in self.stages_ms.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-safe: frames, people, fps, ms a frame of each stage, files written."""
+        """JSON-safe: frames, people, fps, ms a frame of each stage, files, stats of each source."""
         return {
             "frames": self.frames,
             "people": self.people,
             "fps": round(self.fps, 2),
             "ms_per_frame": {k: round(v, 2) for k, v in self.stage_means_ms().items()},
             "outputs": [str(path) for path in self.outputs],
+            **({"sources": [asdict(s) for s in self.sources]} if self.sources else {}),
         }
 
     @contextmanager
@@ -99,56 +106,42 @@ def process_images(
     return summary
 
 
-def process_video(
+def process_stream(
     estimator: PoseEstimator,
-    source: Iterable[tuple[Frame, float]],
-    output: Path,
-    name: str,
+    sources: Sources,
+    files: Path | None,
     *,
-    fps: float,
+    sinks: Sequence[Sink] = (),
     progress: Progress = lambda done, total: None,
     watch: Watch | None = None,
+    **options: Any,
 ) -> Summary:
-    """Annotate a video or a camera into ``output``/name.mp4 and name.jsonl, one line a frame.
+    """Run a PoseStream into ``files``.mp4 and ``files``.jsonl, or into nothing but ``sinks``.
 
-    source: yields (frame, timestamp in seconds). Ctrl-C ends the work and keeps both files, and so
-    does a source that fails; its InputError is raised when both are whole.
+    options: those of PoseStream. Ctrl-C ends the work and keeps both files. Raises InputError where
+    a file cannot be written: at once, or at the end if a source is live.
     """
-    total = source.frames if isinstance(source, VideoReader) else None
+    asked = {key: options.pop(key, None) for key in ("width", "height", "fps", "fourcc")}
+    opened = open_sources(sources, **asked)  # before a file is made for a source that is not there
+    own: list[Sink] = []
+    if files is not None:
+        own = [JsonLinesSink(f"{files}.jsonl"), VideoSink(f"{files}.mp4")]
+    stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
+    stream.stop_on_sink_error = not any(source.live for source in stream.sources)
     summary, start = Summary(), time.perf_counter()
-    fault: InputError | None = None
-    frames = iter(source)
-    with ExitStack() as stack:
-        lines = stack.enter_context(_json_lines(output / f"{name}.jsonl", summary))
-        writer: VideoWriter | None = None
-        while True:
-            try:
-                try:
-                    with summary.stage("read"):
-                        frame, timestamp = next(frames)
-                except InputError as error:
-                    fault = error
-                    break
-                found = _estimate(estimator, frame, summary)
-                poses = replace(found, frame_index=summary.frames - 1, timestamp=timestamp)
-                with summary.stage("draw"):
-                    drawn = draw_poses(frame, poses)
-                with summary.stage("write"):
-                    if writer is None:
-                        size = (frame.shape[1], frame.shape[0])
-                        path = output / f"{name}.mp4"
-                        writer = stack.enter_context(VideoWriter(path, size, fps))
-                        summary.outputs.append(path)
-                    writer.write(drawn)
-                    lines.write(poses.to_json() + "\n")
-                progress(summary.frames, total)
-                if watch and not watch(summary.frames - 1, drawn, poses):
-                    break
-            except (StopIteration, KeyboardInterrupt):
+    with stream, suppress(KeyboardInterrupt):
+        for result in stream.results():
+            summary.frames += 1
+            summary.people += len(result.poses)
+            progress(summary.frames, stream.sources[0].total)
+            if watch and not watch(result):
                 break
-    if fault is not None:
-        raise fault
     summary.seconds = time.perf_counter() - start
+    summary.stages_ms.update(stream.stages_ms)
+    summary.sources = stream.stats
+    summary.outputs = [path for sink in own for path in sink.paths]
+    if stream.sink_errors:
+        raise stream.sink_errors[0]
     return summary
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -412,14 +414,19 @@ def _log_level() -> int:
 
 
 class FakeCapture:
-    """Three frames, then unplugged."""
+    """Three frames, then unplugged; remembers what was asked, in order."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, camera: int | str) -> None:
         self.left, self.released = 4, False
+        self.asked: list[tuple[int, float]] = []
 
     def read(self) -> tuple[bool, Frame | None]:
         self.left -= 1
         return (True, quadrants()) if self.left >= 0 else (False, None)
+
+    def set(self, what: int, value: float) -> bool:
+        self.asked.append((what, value))
+        return True
 
     def get(self, what: int) -> float:
         assert what == cv2.CAP_PROP_FPS
@@ -429,15 +436,87 @@ class FakeCapture:
         self.released = True
 
 
-def test_a_camera_gives_frames_until_it_is_unplugged(
+def test_a_camera_gives_frames_until_it_is_unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    with Camera(0) as camera:
+        assert (camera.size, camera.fps) == ((64, 48), 30)
+        frames = list(camera)
+    assert len(frames) == 3
+    np.testing.assert_array_equal(frames[0], quadrants())
+
+
+def test_a_camera_is_asked_for_its_format_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
-    with caplog.at_level(logging.WARNING), Camera(0) as camera:
-        assert (camera.size, camera.fps, camera.frames) == ((64, 48), 30, None)
-        frames = list(camera)
-    assert len(frames) == 3
-    np.testing.assert_array_equal(frames[0][0], quadrants())
-    times = [time for _, time in frames]
-    assert times == sorted(times)
-    assert "no more frames" in caplog.text
+    with Camera("/dev/video0", width=1280, height=720, fps=60, fourcc="MJPG") as camera:
+        asked = camera._capture.asked
+    # The four letters from the lowest byte on, as Video4Linux packs them.
+    assert asked == [
+        (cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little")),
+        (cv2.CAP_PROP_FRAME_WIDTH, 1280),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 720),
+        (cv2.CAP_PROP_FPS, 60),
+    ]
+    assert "gives 64x48 instead of 1280x720" in caplog.text
+    with pytest.raises(InputError, match="four letters"):
+        Camera(0, fourcc="MJPEG")
+
+
+# Recordings
+
+
+def test_a_recording_keeps_the_times_of_its_frames(tmp_path: Path) -> None:
+    path, times = tmp_path / "a.mp4", [0.0, 0.04, 0.5, 0.5, 1.25]
+    with VideoWriter(path, (64, 48), 25, recording=True) as writer:
+        for seconds in times:
+            writer.write(quadrants(), seconds)
+    with VideoReader(path) as video:
+        read = [seconds for _, seconds in video]
+    np.testing.assert_allclose(read, times, atol=2e-4)
+
+
+def test_a_recording_can_be_played_before_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    writer = VideoWriter(path, (64, 48), 25, recording=True)
+    for k in range(130):
+        writer.write(quadrants(), k / 25)
+    with VideoReader(path) as video:
+        kept = len(list(video))
+    # Fragments are of two seconds; the last ones may still be under way.
+    assert kept >= 50
+    writer.close()
+    with VideoReader(path) as video:
+        assert len(list(video)) == 130
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from pcr_rt.errors import InputError
+from pcr_rt.media import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+noise = np.random.default_rng(0)
+try:
+    with VideoWriter(sys.argv[1], (320, 240), 25, recording=True) as writer:
+        for k in range(1000):
+            writer.write(noise.integers(0, 255, (240, 320, 3), dtype=np.uint8), k / 25)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_recording_survives_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    command = [sys.executable, "-c", FULL_DISK, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written (File too large)" in done.stdout
+    with av.open(str(path)) as container:
+        frames = 0
+        try:
+            for _ in container.decode(video=0):
+                frames += 1
+        except av.error.FFmpegError:
+            pass  # the last fragment is cut
+    assert frames > 3

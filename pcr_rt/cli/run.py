@@ -1,10 +1,11 @@
-"""``pcr-rt run``: keypoints of a picture, a folder, a video or a camera."""
+"""``pcr-rt run``: keypoints of pictures, videos, cameras and network streams."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,30 +20,66 @@ from pcr_rt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.poses import Poses
     from pcr_rt.processing import Summary
+
+OUTPUT = Path("pcr-rt-output")
 
 
 def run(
-    source: Annotated[str, typer.Argument(help="Picture, folder, video file or camera number.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Picture, folder, video, camera number, csi://0, URL or GStreamer pipeline;"
+            " several videos or cameras run together.",
+        ),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the annotated files.")
-    ] = Path("pcr-rt-output"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=f"Folder for the annotated files. Default: {OUTPUT}, or none with --show or"
+            " --serve.",
+        ),
+    ] = None,
     model: Model = ["auto"],  # noqa: B006
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
     score_threshold: Threshold = 0.2,
     flip_test: FlipTest = False,
-    show: Annotated[bool, typer.Option(help="Show a camera or video in a window.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve a live page, on 127.0.0.1 unless a host is named; others need the token"
+            " that is printed.",
+        ),
+    ] = None,
+    track: Annotated[bool, typer.Option(help="Give people lasting ids.")] = True,
+    smooth: Annotated[bool, typer.Option(help="Steady the keypoints of tracked people.")] = True,
+    detect_every: Annotated[
+        int, typer.Option(min=1, help="Look for new people on every n-th frame.")
+    ] = 5,
+    width: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Asked of a camera.")] = None,
+    fourcc: Annotated[
+        str | None,
+        typer.Option(help="Format asked of a camera; MJPG is fast on USB."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines."""
+    options: dict[str, Any] = {"track": track, "smooth": smooth, "detect_every": detect_every}
+    options |= {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
     with make_estimator(model, detector, device, score_threshold, flip_test) as estimator:
-        summary = _process(estimator, source, output, show)
+        if pictures := _pictures(sources):
+            summary = _annotate(estimator, pictures, output or OUTPUT)
+        else:
+            summary = _stream(estimator, sources, output, show, serve, options)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
         return
@@ -51,59 +88,72 @@ def run(
         f" {summary.people} {'person' if summary.people == 1 else 'people'},"
         f" {summary.fps:.1f} frames a second"
     )
+    for source in summary.sources:
+        if source.shown < source.read or source.reconnects:
+            typer.echo(
+                f"{source.name}: {source.read} read, {source.dropped} dropped, {source.failed}"
+                f" failed, {source.reconnects} reconnects"
+            )
     for path in summary.outputs:
         typer.echo(path)
 
 
-def _process(estimator: PoseEstimator, source: str, output: Path, show: bool) -> Summary:
-    from pcr_rt.errors import InputError
-    from pcr_rt.media import Camera, VideoReader, is_video, list_images
-    from pcr_rt.processing import process_images, process_video
+def _pictures(sources: list[str]) -> list[Path]:
+    """The pictures that are meant, if these are pictures or a folder."""
+    from pcr_rt.media import IMAGE_SUFFIXES, list_images
 
-    path = Path(source)
+    paths = [Path(source) for source in sources]
+    if len(paths) == 1 and paths[0].is_dir():
+        return list_images(paths[0])
+    if all(path.suffix.lower() in IMAGE_SUFFIXES and path.exists() for path in paths):
+        return paths
+    return []
+
+
+def _annotate(estimator: PoseEstimator, pictures: list[Path], output: Path) -> Summary:
+    from pcr_rt.processing import process_images
+
     with progress_bar("Estimating") as progress:
-        if source.isdigit() and not path.exists():
-            with Camera(int(source)) as camera:
-                return process_video(
-                    estimator,
-                    camera,
-                    output,
-                    f"camera-{source}",
-                    fps=camera.fps,
-                    progress=progress,
-                    watch=_show if show else None,
-                )
-        if not path.exists():
-            raise InputError(
-                f"{source} does not exist: give a picture, a folder, a video or a camera number."
-            )
-        if path.is_dir():
-            return process_images(estimator, list_images(path), output, progress=progress)
-        if is_video(path):
-            with VideoReader(path) as video:
-                return process_video(
-                    estimator,
-                    video,
-                    output,
-                    f"{path.stem}-poses",
-                    fps=video.fps,
-                    progress=progress,
-                    watch=_show if show else None,
-                )
-        return process_images(estimator, [path], output, progress=progress)
+        return process_images(estimator, pictures, output, progress=progress)
 
 
-def _show(index: int, frame: NDArray[np.uint8], poses: Poses) -> bool:
-    """Show a frame; q or Escape ends. InputError where OpenCV has no windows."""
-    import cv2
+def _stream(
+    estimator: PoseEstimator,
+    sources: list[str],
+    output: Path | None,
+    show: bool,
+    serve: str | None,
+    options: dict[str, Any],
+) -> Summary:
+    from pcr_rt.processing import process_stream
+    from pcr_rt.streaming.page import LivePage
+    from pcr_rt.streaming.sinks import Sink, Window
 
-    from pcr_rt.errors import InputError
+    if output is None and not (show or serve):
+        output = OUTPUT
+    sinks: list[Sink] = []
+    if serve is not None:
+        page = LivePage.at(serve)
+        typer.echo(f"Live page: {page.url}", err=True)
+        sinks.append(page)
+    with progress_bar("Estimating") as progress:
+        return process_stream(
+            estimator,
+            sources,
+            None if output is None else output / _stem(sources[0]),
+            sinks=sinks,
+            progress=progress,
+            watch=Window().show if show else None,
+            **options,
+        )
 
-    try:
-        cv2.imshow("pcr-rt", frame)
-        return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
-    except cv2.error:
-        raise InputError(
-            "The installed OpenCV has no windows: for --show swap it with 'pip uninstall"
-            " opencv-python-headless' and 'pip install opencv-python'."
-        ) from None
+
+def _stem(source: str) -> str:
+    """What the files are called, without suffix."""
+    if source.isdigit():
+        return f"camera-{source}"
+    if "://" not in source and Path(source).exists():
+        return f"{Path(source).stem}-poses"
+    scheme, _, rest = source.partition("://")
+    plain = f"{scheme}-{rest.rpartition('@')[2]}" if rest else source
+    return re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")[:60]

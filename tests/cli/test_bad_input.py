@@ -90,7 +90,7 @@ def test_pictures_cut_short(told: Any, toy: Path, tmp_path: Path, suffix: str) -
     ("name", "content", "words"),
     [
         ("letter.jpg", b"Dear reader,", "no picture"),
-        ("letter.txt", b"Dear reader,", "no picture"),
+        ("letter.txt", b"Dear reader,", "cannot be opened"),
         ("empty.png", b"", "no picture"),
         ("letter.mp4", b"Dear reader,", "cannot be opened"),
         ("empty.mp4", b"", "cannot be opened"),

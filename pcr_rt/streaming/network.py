@@ -1,0 +1,82 @@
+"""Network cameras and streams (RTSP, HTTP, RTMP, SRT, UDP), through FFmpeg's libraries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+
+from pcr_rt.errors import InputError
+from pcr_rt.media import DEFAULT_FPS, TURNS
+from pcr_rt.streaming.sources import Item, Source
+
+__all__ = ["NetworkSource", "hide_password"]
+
+TIMEOUT_S = 5.0
+"""To connect, and for each read."""
+
+# UDP is RTSP's default and loses packets without a word; buffering would add to every age.
+RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
+
+
+class NetworkSource(Source):
+    """A live stream behind a URL; given up after ``timeout_s`` without data, to be opened again."""
+
+    live = True
+    reconnects = True
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self.name = f"stream {hide_password(url)}"
+
+    def frames(self) -> Iterator[Item]:
+        """Frames as they arrive; None for what cannot be decoded."""
+        options = RTSP_OPTIONS if self._url.startswith("rtsp") else {"fflags": "nobuffer"}
+        timeout = (self._timeout_s, self._timeout_s)
+        try:
+            container = av.open(self._url, options=options, timeout=timeout)
+        except (FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"The {self.name} cannot be opened ({reason}): check the address and that it runs."
+            ) from None
+        with container:
+            if not container.streams.video:
+                raise InputError(f"The {self.name} has no video: give another address.")
+            stream = container.streams.video[0]
+            # Threads by frame would hold back as many frames as there are threads.
+            stream.thread_type = "SLICE"
+            self.fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+            started = False
+            try:
+                for packet in container.demux(stream):
+                    try:
+                        decoded = stream.decode(packet)
+                    except FFmpegError:
+                        if started:  # a stream may be joined between two key frames
+                            yield None, time.monotonic()
+                        continue
+                    for picture in decoded:
+                        started = True
+                        image = picture.to_ndarray(format="bgr24")
+                        turn = round(picture.rotation / 90) % 4
+                        upright = cv2.rotate(image, TURNS[turn]) if turn else image
+                        yield np.asarray(upright, dtype=np.uint8), time.monotonic()
+            except FFmpegError as error:
+                raise InputError(
+                    f"The {self.name} broke off ({error.strerror}): check the network."
+                ) from None
+
+
+def hide_password(url: str) -> str:
+    """The URL without its user and password, fit for a log."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

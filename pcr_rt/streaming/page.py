@@ -1,0 +1,259 @@
+"""The live page: annotated video, people, rates and counters in any browser.
+
+Viewers ask for each picture, and get the newest one; nothing queues up for a slow viewer, and with
+no viewer nothing is drawn or encoded. The server has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import struct
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import cv2
+from aiohttp import WSMsgType, web
+
+from pcr_rt.drawing import draw_poses
+from pcr_rt.errors import InputError
+from pcr_rt.streaming.page_access import Access
+from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sinks import Sink, scaled
+
+if TYPE_CHECKING:
+    from pcr_rt.streaming.pipeline import PoseStream
+
+__all__ = ["LivePage"]
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+FILES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+DEFAULT_PORT = 8080
+LARGEST_REQUEST = 4096
+WIDEST = 1280
+"""Pixels; larger frames are scaled down before they are drawn on and sent."""
+JPEG_QUALITY = 80
+START_S, STOP_S = 10.0, 5.0
+HEARTBEAT_S = 20.0
+QUIET_S = 2.0
+"""Without a picture for so long, viewers get the counters alone."""
+
+
+class LivePage(Sink):
+    """A sink that serves its stream's results as a web page.
+
+    host: addresses other than this machine's own need ``token``, one is made where none is given;
+    ``url`` contains it. port 0 takes a free one. max_viewers: how many may watch at once. Raises
+    InputError where the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        token: str | None = None,
+        max_viewers: int = 8,
+    ) -> None:
+        self.name = "live page"
+        self.max_viewers = max_viewers
+        self._access = Access(host, token)
+        self._stream: PoseStream | None = None
+        self._newest: dict[int, _Picture] = {}
+        self._viewers: set[web.WebSocketResponse] = set()
+        self._loop = asyncio.new_event_loop()
+        self._news = asyncio.Condition()
+        self._started: threading.Event = threading.Event()
+        self._failures: list[OSError] = []
+        self._ended = False
+        self._port = port
+        self._thread = threading.Thread(target=self._serve, name="pcr-rt live page", daemon=True)
+        self._thread.start()
+        self._started.wait(START_S)
+        for failure in self._failures:
+            reason = failure.strerror or failure
+            raise InputError(
+                f"The live page cannot be served on {host}:{port} ({reason}): choose another port."
+            )
+        self.url = self._access.url(self._port)
+
+    @classmethod
+    def at(cls, address: str) -> LivePage:
+        """The page at "port" or "host:port"; InputError where that is none."""
+        text = address if ":" in address else f":{address}"
+        try:
+            parts = urlsplit(f"//{text}")
+            port = parts.port
+        except ValueError:
+            port = None
+        if port is None:
+            raise InputError(f"{address!r} is no address to serve on: give a port or host:port.")
+        return cls(parts.hostname or "127.0.0.1", port)
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+        return len(self._viewers)
+
+    # The stream's side
+
+    def attach(self, stream: PoseStream) -> None:
+        """Show the counters of this stream."""
+        self._stream = stream
+
+    def write(self, result: Result) -> None:
+        """Replace the newest picture of the result's source."""
+        source = result.poses.source or 0
+        number = self._newest[source].number + 1 if source in self._newest else 1
+        self._newest[source] = _Picture(result, number)
+        self._tell()
+
+    def close(self) -> None:
+        """Tell the viewers that this is the end, and stop serving."""
+        self._ended = True
+        self._tell()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._quit.set)
+            self._thread.join(STOP_S)
+
+    def _tell(self) -> None:
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._notify(), self._loop)
+
+    # The server's thread
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+
+    async def _main(self) -> None:
+        self._quit = asyncio.Event()
+        app = web.Application(
+            client_max_size=LARGEST_REQUEST, middlewares=[self._access.middleware]
+        )
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/{name:[a-z.]*}", self._file)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._access.host, self._port, backlog=16)
+            await site.start()
+            self._port = runner.addresses[0][1]
+        except OSError as error:
+            self._failures.append(error)
+            await runner.cleanup()
+            return
+        finally:
+            self._started.set()
+        await self._quit.wait()
+        await asyncio.sleep(0.2)  # the viewers' last message
+        for viewer in list(self._viewers):
+            await viewer.close()
+        await runner.cleanup()
+
+    async def _notify(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        name = FILES.get(request.match_info["name"])
+        if name is None:
+            raise web.HTTPNotFound
+        path = STATIC / name
+        return web.Response(text=path.read_text(), content_type=TYPES[path.suffix])
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        """One viewer: each message "next" asks for a picture that it has not seen."""
+        if len(self._viewers) >= self.max_viewers:
+            raise web.HTTPServiceUnavailable(text=f"{self.max_viewers} viewers watch already.")
+        socket = web.WebSocketResponse(max_msg_size=LARGEST_REQUEST, heartbeat=HEARTBEAT_S)
+        self._viewers.add(socket)
+        try:
+            await socket.prepare(request)
+            seen: dict[int, int] = {}
+            async for message in socket:
+                if message.type != WSMsgType.TEXT or message.data != "next":
+                    break
+                picture = await self._next(seen)
+                if picture is None:
+                    note = {"ended": self._ended, **self._counters()}
+                    await socket.send_str(json.dumps(note))
+                    if self._ended:
+                        break
+                    continue
+                seen[picture.source] = picture.number
+                jpeg, head = await asyncio.to_thread(picture.encoded)
+                text = json.dumps({**head, **self._counters()}).encode()
+                await socket.send_bytes(struct.pack("<I", len(text)) + text + jpeg)
+        except ConnectionError:
+            pass  # the viewer has gone
+        finally:
+            self._viewers.discard(socket)
+        return socket
+
+    async def _next(self, seen: dict[int, int]) -> _Picture | None:
+        """The newest picture of the source that this viewer has waited for longest.
+
+        None where none comes for a while, or at the end.
+        """
+
+        def fresh() -> list[_Picture]:
+            return [p for p in self._newest.values() if p.number > seen.get(p.source, 0)]
+
+        async with self._news:
+            with contextlib.suppress(asyncio.TimeoutError):
+                there = self._news.wait_for(lambda: fresh() or self._ended)
+                await asyncio.wait_for(there, QUIET_S)
+        return min(fresh(), key=lambda p: p.made, default=None)
+
+    def _counters(self) -> dict[str, Any]:
+        stats = [] if self._stream is None else [asdict(s) for s in self._stream.stats]
+        return {"sources": stats, "viewers": self.viewers}
+
+
+class _Picture:
+    """A result as JPEG, made once for all viewers and only when one asks."""
+
+    def __init__(self, result: Result, number: int) -> None:
+        self.source = result.poses.source or 0
+        self.number = number
+        self.made = time.monotonic()
+        self._result = result
+        self._lock = threading.Lock()
+        self._jpeg: bytes | None = None
+
+    def encoded(self) -> tuple[bytes, dict[str, Any]]:
+        """The JPEG and what is said of it."""
+        poses = self._result.poses
+        with self._lock:
+            if self._jpeg is None:
+                frame, small = scaled(self._result.frame, poses, WIDEST)
+                drawn = draw_poses(frame, small)
+                quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+                self._jpeg = cv2.imencode(".jpg", drawn, quality)[1].tobytes()
+        ids = list(range(len(poses))) if poses.ids is None else poses.ids.tolist()
+        people = [
+            {"id": int(i), "score": round(float(s), 2)}
+            for i, s in zip(ids, poses.scores, strict=True)
+        ]
+        waited = (time.monotonic() - self.made) * 1e3
+        return self._jpeg, {
+            "source": self.source,
+            "frame_index": poses.frame_index,
+            "timestamp": poses.timestamp,
+            "tracked": poses.ids is not None,
+            "age_ms": (poses.age_ms or 0.0) + waited,
+            "people": people,
+        }

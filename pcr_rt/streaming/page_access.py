@@ -1,0 +1,69 @@
+"""Who may see the live page."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from urllib.parse import urlencode, urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+__all__ = ["Access"]
+
+COOKIE = "pcr_rt_token"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Access:
+    """Lets in this machine's own browsers, or those that know the token.
+
+    On a loopback address the request has to name one too, and its page of origin has to be this
+    one: otherwise any web site could look at the camera through its visitor's browser. On other
+    addresses the token comes with the first request and is kept in a cookie.
+    """
+
+    def __init__(self, host: str, token: str | None = None) -> None:
+        self.host = host
+        self.token = token or (None if is_loopback(host) else secrets.token_urlsafe(16))
+        self.middleware = self._make_middleware()
+
+    def url(self, port: int) -> str:
+        """What to open in a browser."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = "?" + urlencode({"token": self.token}) if self.token else ""
+        return f"http://{host}:{port}/{query}"
+
+    def _make_middleware(self) -> Middleware:
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            given = request.query.get("token") or request.cookies.get(COOKIE, "")
+            if self.token and not secrets.compare_digest(given.encode(), self.token.encode()):
+                raise web.HTTPForbidden(text="Open the address with the token that was printed.")
+            named = urlsplit(f"//{request.host}").hostname or ""
+            origin = request.headers.get("Origin")
+            if is_loopback(self.host) and not is_loopback(named):
+                raise web.HTTPForbidden(text="This page is for this machine only.")
+            if origin is not None and urlsplit(origin).netloc != request.host:
+                raise web.HTTPForbidden(text="Another site may not look in here.")
+            response = await handler(request)
+            if not response.prepared:
+                response.headers.update(HEADERS)
+                if self.token:
+                    response.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict")
+            return response
+
+        return check
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

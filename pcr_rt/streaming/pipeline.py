@@ -1,0 +1,336 @@
+"""PoseStream: reading, inference and output at their own pace, for one source or several."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import queue
+import signal
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcr_rt.errors import InputError
+from pcr_rt.poses import Poses
+from pcr_rt.streaming.clock import StageClock
+from pcr_rt.streaming.continuity import Continuity
+from pcr_rt.streaming.reader import Captured, Reader, SourceStats
+from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sink_threads import SinkThread
+from pcr_rt.streaming.sinks import Sink
+from pcr_rt.streaming.sources import Source, Sources, open_sources
+
+__all__ = ["PoseStream"]
+
+Frame = NDArray[np.uint8]
+CLOSE_READER_S = 1.0
+CLOSE_INFERENCE_S = 60.0
+RATE_OVER_S = 3.0
+POLL_S = 0.5
+"""How often a waiting main thread looks for signals where locks cannot be interrupted."""
+
+
+class Estimates(Protocol):
+    """What a stream needs of an estimator."""
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Milliseconds of each stage of this thread's last call."""
+
+    def batch(
+        self, frames: Sequence[Frame], boxes: Sequence[ArrayLike | None] | None = None
+    ) -> list[Poses]:
+        """The people of several frames."""
+
+
+class PoseStream:
+    """Frames and their people, from a camera, a file, a URL, or several of them at once.
+
+    ``for frame, poses in PoseStream(0, estimator): ...`` gives each frame (H, W, 3) uint8 BGR with
+    Poses that say their source, frame_index, timestamp (seconds) and age_ms. It can be run
+    through once, and is closed at the end of the loop, by ``close`` or by ``with``.
+
+    Parameters
+    ----------
+    source
+        What `open_source` takes, or a list of it. Live sources give their newest frame and are
+        reconnected when they are lost; others give every frame. The people of all sources' frames
+        go through the network together, and no source waits for another.
+    estimator
+        A PoseEstimator; it is not closed.
+    track, smooth
+        Give people ids that last, and steady their keypoints (which needs ids).
+    detect_every
+        With tracking, look for new people on every n-th frame; in between the known ones are
+        followed.
+    sinks
+        Where results go besides the loop, each with a thread of its own; closed with the stream.
+    stop_on_sink_error
+        Whether a sink that fails ends the stream with its error, or is left out from then on.
+    width, height, fps, fourcc
+        Asked of cameras, see `open_source`.
+
+    Raises InputError for a source that does not exist; when run, also for one that cannot be
+    opened, unless there are others.
+    """
+
+    def __init__(
+        self,
+        source: Sources,
+        estimator: Estimates,
+        *,
+        track: bool = True,
+        smooth: bool = True,
+        detect_every: int = 5,
+        sinks: Sequence[Sink] = (),
+        stop_on_sink_error: bool = False,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        fourcc: str | None = None,
+    ) -> None:
+        if detect_every < 1:
+            raise InputError(f"detect_every is {detect_every}: give a positive number.")
+        opened = open_sources(source, width=width, height=height, fps=fps, fourcc=fourcc)
+        self._estimator = estimator
+        self._clock = StageClock()
+        self._changed = threading.Condition()
+        self._readers = [
+            Reader(i, s, self._changed, self._clock, patient=len(opened) > 1)
+            for i, s in enumerate(opened)
+        ]
+        self._people = [
+            Continuity(track=track, smooth=smooth, detect_every=detect_every) for _ in opened
+        ]
+        self._shown_at: list[deque[float]] = [deque() for _ in opened]
+        self._sinks = [SinkThread(sink, self._clock) for sink in sinks]
+        self.stop_on_sink_error = stop_on_sink_error
+        self._results: queue.Queue[tuple[Captured, Poses] | None] = queue.Queue(maxsize=1)
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._started = False
+        self._closed = False
+        self._inference = threading.Thread(target=self._infer, name="pcr-rt infer", daemon=True)
+        for sink in sinks:
+            sink.attach(self)
+
+    @property
+    def sources(self) -> list[Source]:
+        """The opened sources, in the order of ``poses.source``."""
+        return [reader.source for reader in self._readers]
+
+    @property
+    def stats(self) -> list[SourceStats]:
+        """What became of the frames of each source so far, a copy."""
+        with self._changed:
+            now = time.monotonic()
+            for reader, times in zip(self._readers, self._shown_at, strict=True):
+                while times and now - times[0] > RATE_OVER_S:
+                    times.popleft()
+                span = now - times[0] if len(times) > 1 else 0.0
+                reader.stats.fps = (len(times) - 1) / span if span > 0 else 0.0
+            return [dataclasses.replace(reader.stats) for reader in self._readers]
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage so far, by the threads that do it."""
+        return self._clock.totals()
+
+    @property
+    def sink_errors(self) -> list[Exception]:
+        """Why sinks stopped before the end."""
+        return [thread.error for thread in self._sinks if thread.error is not None]
+
+    def __iter__(self) -> Iterator[tuple[Frame, Poses]]:
+        for result in self.results():
+            yield result.frame, result.poses
+
+    def run(self) -> list[SourceStats]:
+        """Go through to the end; all output is in the sinks."""
+        for _ in self.results():
+            pass
+        return self.stats
+
+    def results(self) -> Iterator[Result]:
+        """Like the loop, with `Result` objects, which share one drawing with the sinks."""
+        if self._started or self._closed:
+            raise InputError("A PoseStream can be run through once: make a new one.")
+        self._started = True
+        try:
+            with _terminated_properly(), _closed_at_exit(self):
+                for sink in self._sinks:
+                    sink.start()
+                for reader in self._readers:
+                    reader.start()
+                self._inference.start()
+                while (found := self._next()) is not None:
+                    yield self._show(*found)
+                    self._raise_sink_error()
+        finally:
+            self.close()
+        if self._error is not None:
+            raise self._error
+        self._raise_sink_error()
+
+    def close(self) -> None:
+        """Stop and finish all files; what is under way is dropped. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        for reader in self._readers:
+            reader.close(CLOSE_READER_S)
+        if self._inference.is_alive():
+            self._inference.join(CLOSE_INFERENCE_S)
+        while not self._results.empty():
+            if (left := self._results.get_nowait()) is not None:
+                self._drop(left[0])
+        for thread in self._sinks:
+            thread.close()
+
+    def __enter__(self) -> PoseStream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # In the thread of whoever runs the stream
+
+    def _next(self) -> tuple[Captured, Poses] | None:
+        while not self._stop.is_set():
+            try:
+                return self._results.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+        return None
+
+    def _show(self, captured: Captured, poses: Poses) -> Result:
+        reader, now = self._readers[captured.source], time.monotonic()
+        poses = dataclasses.replace(poses, age_ms=(now - captured.arrived) * 1e3)
+        result = Result(captured.frame, poses, reader.source.fps, self._clock)
+        with self._changed:
+            reader.stats.shown += 1
+            reader.stats.age_ms = poses.age_ms
+            self._shown_at[captured.source].append(now)
+        for thread in self._sinks:
+            thread.offer(result, wait=not reader.source.live)
+        return result
+
+    def _raise_sink_error(self) -> None:
+        if self.stop_on_sink_error and self.sink_errors:
+            raise self.sink_errors[0]
+
+    # In the inference thread
+
+    def _infer(self) -> None:
+        round_: list[Captured] = []
+        try:
+            while round_ := self._round():
+                done = self._estimate(round_)
+                round_ = []
+                for captured, poses in done:
+                    self._deliver(captured, poses)
+            errors = [reader.error for reader in self._readers]
+            if None not in errors:  # the only source, or all of several
+                self._error = errors[0]
+        except BaseException as error:  # raised again where the stream is used
+            self._error = error
+            with self._changed:
+                for captured in round_:
+                    self._readers[captured.source].stats.failed += 1
+        finally:
+            self._deliver(None, None)
+
+    def _round(self) -> list[Captured]:
+        """At most one frame of each source, at least one in all; none at the end."""
+        with self._changed:
+            while not self._stop.is_set():
+                taken = [reader.take() for reader in self._readers]
+                if found := [captured for captured in taken if captured is not None]:
+                    return found
+                if all(reader.ended for reader in self._readers):
+                    break
+                self._changed.wait()
+        return []
+
+    def _estimate(self, round_: list[Captured]) -> list[tuple[Captured, Poses]]:
+        start, done = time.perf_counter(), []
+        regions = [self._people[c.source].regions(c.frame) for c in round_]
+        self._clock.add("track", (time.perf_counter() - start) * 1e3)
+        found = self._estimator.batch([c.frame for c in round_], regions)
+        self._clock.add_all(self._estimator.timings)
+        start = time.perf_counter()
+        for captured, boxes, poses in zip(round_, regions, found, strict=True):
+            poses = self._people[captured.source].update(
+                poses, timestamp=captured.timestamp, detected=boxes is None
+            )
+            poses = dataclasses.replace(
+                poses,
+                source=captured.source,
+                frame_index=captured.index,
+                timestamp=captured.timestamp,
+            )
+            done.append((captured, poses))
+        self._clock.add("track", (time.perf_counter() - start) * 1e3)
+        return done
+
+    def _deliver(self, captured: Captured | None, poses: Poses | None) -> None:
+        item = None if captured is None or poses is None else (captured, poses)
+        while not self._stop.is_set():
+            try:
+                self._results.put(item, timeout=POLL_S)
+                return
+            except queue.Full:
+                continue
+        if captured is not None:
+            self._drop(captured)
+
+    def _drop(self, captured: Captured) -> None:
+        with self._changed:
+            self._readers[captured.source].stats.dropped += 1
+
+
+@contextmanager
+def _terminated_properly() -> Iterator[None]:
+    """SIGTERM ends the program like sys.exit, unless it has a handler: files are finished."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _closed_at_exit(stream: PoseStream) -> Iterator[None]:
+    """For loops that are left without closing, when the program ends."""
+    alive = weakref.ref(stream)
+
+    def close() -> None:
+        if (left := alive()) is not None:
+            left.close()
+
+    atexit.register(close)
+    try:
+        yield
+    finally:
+        atexit.unregister(close)

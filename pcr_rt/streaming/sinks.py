@@ -1,0 +1,283 @@
+"""Where results go: annotated video, JSON lines, COCO JSON, OpenPose JSON, a window.
+
+A sink is used by one thread at a time. What it has written stays readable when a later write
+fails, and it raises InputError where a place cannot be written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.errors import InputError, MissingDependencyError
+from pcr_rt.media import VideoWriter
+from pcr_rt.poses import Poses
+from pcr_rt.streaming.results import Result
+
+if TYPE_CHECKING:
+    from pcr_rt.streaming.pipeline import PoseStream
+
+__all__ = ["CocoSink", "JsonLinesSink", "OpenPoseSink", "Sink", "VideoSink", "Window"]
+
+
+class Sink(ABC):
+    """Takes the results of a stream, in order for each source."""
+
+    name: str = "sink"
+
+    @property
+    def paths(self) -> list[Path]:
+        """What has been written."""
+        return []
+
+    def attach(self, stream: PoseStream) -> None:  # noqa: B027
+        """Told once, before the first result, which stream it belongs to."""
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Take a result."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish."""
+
+
+class VideoSink(Sink):
+    """Annotated frames in an H.264 file at the times when they were captured.
+
+    It can be played up to its last two seconds whatever happens while it is written. Further
+    sources get files of their own, ``name-1.mp4`` and so on. Frames of another size than the first
+    are scaled to fit into it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = f"video {path}"
+        self._writers: dict[int, tuple[VideoWriter, float]] = {}
+        _make_folder(self.path.parent)
+
+    @property
+    def paths(self) -> list[Path]:
+        """One file for each source that gave frames."""
+        return [writer.path for writer, _ in self._writers.values()]
+
+    def write(self, result: Result) -> None:
+        """Append the annotated frame."""
+        source, timestamp = result.poses.source or 0, result.poses.timestamp or 0.0
+        frame = result.annotated()
+        if source not in self._writers:
+            size = (frame.shape[1], frame.shape[0])
+            path = source_path(self.path, source)
+            writer = VideoWriter(path, size, result.fps, recording=True)
+            self._writers[source] = (writer, timestamp)
+        writer, start = self._writers[source]
+        writer.write(fit(frame, writer.size), timestamp - start)
+
+    def close(self) -> None:
+        """Finish the files."""
+        for writer, _ in self._writers.values():
+            writer.close()
+
+
+class JsonLinesSink(Sink):
+    """One line of JSON a frame (see `Poses.to_dict`), flushed at once; all sources in one file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.name = f"JSON lines {path}"
+        self._file = _GrowingFile(Path(path), "", "")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file."""
+        return [self._file.path]
+
+    def write(self, result: Result) -> None:
+        """Append a line."""
+        self._file.append(result.poses.to_json() + "\n")
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class CocoSink(Sink):
+    """COCO keypoint results; ``image_id`` is the frame's index.
+
+    Each result also has ``timestamp`` and, where tracked, ``track_id``. The file is valid JSON
+    after every frame. Further sources get files of their own, ``name-1.json`` and so on.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = f"COCO results {path}"
+        self._files = {0: _GrowingFile(self.path, "[", "\n]\n")}
+        self._comma: dict[int, str] = {}
+
+    @property
+    def paths(self) -> list[Path]:
+        """One file for each source that gave frames."""
+        return [file.path for file in self._files.values()]
+
+    def write(self, result: Result) -> None:
+        """Append the frame's people."""
+        poses = result.poses
+        source = poses.source or 0
+        if source not in self._files:
+            self._files[source] = _GrowingFile(source_path(self.path, source), "[", "\n]\n")
+        text = ""
+        for row, entry in enumerate(poses.to_coco(poses.frame_index or 0)):
+            entry["timestamp"] = poses.timestamp
+            if poses.ids is not None:
+                entry["track_id"] = int(poses.ids[row])
+            text += self._comma.get(source, "") + "\n" + json.dumps(entry, allow_nan=False)
+            self._comma[source] = ","
+        self._files[source].append(text)
+
+    def close(self) -> None:
+        """Finish the files."""
+        for file in self._files.values():
+            file.close()
+
+
+class OpenPoseSink(Sink):
+    """A folder with a file a frame as OpenPose names them, ``<name>_<index>_keypoints.json``.
+
+    Further sources' files begin with ``<name>-1`` and so on.
+    """
+
+    def __init__(self, folder: str | Path, name: str = "poses") -> None:
+        self.name = f"OpenPose folder {folder}"
+        self._folder = Path(folder)
+        self._prefix = name
+        _make_folder(self._folder)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The folder."""
+        return [self._folder]
+
+    def write(self, result: Result) -> None:
+        """Write the frame's file."""
+        poses = result.poses
+        stem = source_path(Path(self._prefix), poses.source or 0).name
+        path = self._folder / f"{stem}_{poses.frame_index or 0:012d}_keypoints.json"
+        try:
+            path.write_text(json.dumps(poses.to_openpose()))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise _cannot_write(path, error) from None
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class Window:
+    """Shows results on this machine's screen; for the main thread only."""
+
+    def __init__(self, title: str = "PCR-RT") -> None:
+        self._title = title
+
+    def show(self, result: Result) -> bool:
+        """Show the annotated frame; False when q or Escape was pressed or the window closed.
+
+        MissingDependencyError where OpenCV has no windows or there is no screen.
+        """
+        title = self._title if not result.poses.source else f"{self._title} {result.poses.source}"
+        try:
+            cv2.imshow(title, result.annotated())
+            pressed = cv2.waitKey(1) & 0xFF
+            return pressed not in (27, ord("q")) and (
+                cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+            )
+        except cv2.error:
+            raise MissingDependencyError(
+                "The installed OpenCV shows no windows: swap it with 'pip uninstall"
+                " opencv-python-headless' and 'pip install opencv-python', or use the live page"
+                " (--serve), which needs no screen."
+            ) from None
+
+
+class _GrowingFile:
+    """A text file that is complete after every append and is cut back to that if one fails."""
+
+    def __init__(self, path: Path, head: str, tail: str) -> None:
+        _make_folder(path.parent)
+        self.path, self._tail = path, tail.encode()
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        self._end = 0
+        self.append(head)
+
+    def append(self, text: str) -> None:
+        data = text.encode()
+        try:
+            self._write(data + self._tail)
+        except OSError as error:
+            self._file.truncate(self._end)
+            self._write(self._tail)
+            raise _cannot_write(self.path, error) from None
+        self._end += len(data)
+
+    def _write(self, data: bytes) -> None:
+        self._file.seek(self._end)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def source_path(path: Path, source: int) -> Path:
+    """``name.mp4`` for the first source, ``name-1.mp4`` for the second and so on."""
+    return path if source == 0 else path.with_name(f"{path.stem}-{source}{path.suffix}")
+
+
+def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The frame scaled into (width, height), with black bars where the shape differs."""
+    height, width = frame.shape[:2]
+    if (width, height) == size:
+        return frame
+    factor = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * factor)), max(1, round(height * factor)))
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    scaled = cv2.resize(frame, inner, interpolation=cv2.INTER_AREA)
+    canvas[top : top + inner[1], left : left + inner[0]] = scaled
+    return canvas
+
+
+def scaled(frame: NDArray[np.uint8], poses: Poses, width: int) -> tuple[NDArray[np.uint8], Poses]:
+    """The frame and its people, no wider than so many pixels."""
+    height_now, width_now = frame.shape[:2]
+    if width_now <= width:
+        return frame, poses
+    size = (width, max(1, round(height_now * width / width_now)))
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    # Pixel centres lie at whole numbers: x' + 1/2 = (x + 1/2) * factor.
+    factor = (np.array(size) / (width_now, height_now)).astype(np.float32)
+    return np.asarray(small, dtype=np.uint8), dataclasses.replace(
+        poses,
+        keypoints=(poses.keypoints + 0.5) * factor - 0.5,
+        boxes=(poses.boxes + 0.5) * np.tile(factor, 2) - 0.5,
+        image_size=size,
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written ({error.strerror}): give another place.")
