@@ -163,39 +163,45 @@ class Tracker:
         return predicted
 
     def _match(self, poses: Poses, now: float) -> dict[int, _Track]:
-        """Row of ``poses`` -> track: sure people first, then unsure ones, then lost tracks."""
+        """Row of ``poses`` -> track.
+
+        Sure people first, with all tracks, so that somebody who is back is not taken for their
+        neighbour; then unsure people, who continue only tracks of the last frame; then those who
+        are back where they were last seen.
+        """
         if not self._tracks or not len(poses):
             return {}
-        similarity = self._similarity(poses, now)
-        sure = poses.scores >= self.sure_score
-        lost = np.array([t.missed for t in self._tracks])
-        matched: dict[int, _Track] = {}
-        for tracks, people in ((~lost, sure), (~lost, ~sure), (lost, sure)):
-            free = similarity * tracks[:, None] * people[None]
-            free[:, list(matched)] = 0
-            free[[any(t is m for m in matched.values()) for t in self._tracks]] = 0
-            for index, row in assign(free, self.min_oks):
-                matched[row] = self._tracks[index]
-        return matched
-
-    def _similarity(self, poses: Poses, now: float) -> Float:
-        """OKS (tracks, people) with the prediction; of lost tracks also with where they were."""
         tracks = self._tracks
-        found = poses.keypoints.astype(np.float64)
-        found_scores = poses.keypoint_scores.astype(np.float64)
-        areas = (_area(np.stack([t.box for t in tracks]))[:, None] + _area(poses.boxes)[None]) / 2
         gone = np.array([now - t.seen for t in tracks])
         tolerance = np.minimum(1 + gone / TOLERANCE_S, MAX_TOLERANCE)
-        scores = np.stack([t.keypoint_scores for t in tracks])
-        oks = cross_oks(self._predict(tracks, now), scores, found, found_scores, areas, tolerance)
-        lost = [index for index, track in enumerate(tracks) if track.missed]
-        if lost:
-            places = np.stack([tracks[index].keypoints for index in lost])
-            there = cross_oks(
-                places, scores[lost], found, found_scores, areas[lost], tolerance[lost]
-            )
-            oks[lost] = np.maximum(oks[lost], there)
-        return oks
+        predicted = self._similarity(self._predict(tracks, now), poses, tolerance)
+        there = self._similarity(np.stack([t.keypoints for t in tracks]), poses, tolerance)
+        sure = poses.scores >= self.sure_score
+        lost = np.array([t.missed for t in tracks])
+        everybody = np.ones(len(tracks), dtype=bool)
+        matched: dict[int, int] = {}
+        stages = ((predicted, everybody, sure), (predicted, ~lost, ~sure), (there, lost, sure))
+        for similarity, known, people in stages:
+            allowed = known[:, None] & people[None] & (similarity >= self.min_oks)
+            # As of a density, the wider the lower: else a wide guess wins over a near neighbour.
+            free = np.where(allowed, similarity / tolerance[:, None], 0)
+            free[:, list(matched)] = 0
+            free[list(matched.values())] = 0
+            matched.update((row, index) for index, row in assign(free, 1e-9))
+        return {row: tracks[index] for row, index in matched.items()}
+
+    def _similarity(self, keypoints: Float, poses: Poses, tolerance: Float) -> Float:
+        """OKS (tracks, people) of the tracks' keypoints as given, (tracks, 17, 2)."""
+        tracks = self._tracks
+        areas = (_area(np.stack([t.box for t in tracks]))[:, None] + _area(poses.boxes)[None]) / 2
+        return cross_oks(
+            keypoints,
+            np.stack([t.keypoint_scores for t in tracks]),
+            poses.keypoints.astype(np.float64),
+            poses.keypoint_scores.astype(np.float64),
+            areas,
+            tolerance,
+        )
 
     def _follow(self, track: _Track, poses: Poses, row: int, now: float, detected: bool) -> None:
         keypoints = poses.keypoints[row].astype(np.float64)
