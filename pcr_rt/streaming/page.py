@@ -243,17 +243,15 @@ class _Picture:
                 drawn = draw_poses(frame, small)
                 quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
                 self._jpeg = cv2.imencode(".jpg", drawn, quality)[1].tobytes()
-        ids = list(range(len(poses))) if poses.ids is None else poses.ids.tolist()
+        ids = [None] * len(poses) if poses.ids is None else poses.ids.tolist()
         people = [
-            {"id": int(i), "score": round(float(s), 2)}
-            for i, s in zip(ids, poses.scores, strict=True)
+            {"id": i, "score": round(float(s), 2)} for i, s in zip(ids, poses.scores, strict=True)
         ]
         waited = (time.monotonic() - self.made) * 1e3
         return self._jpeg, {
             "source": self.source,
             "frame_index": poses.frame_index,
             "timestamp": poses.timestamp,
-            "tracked": poses.ids is not None,
             "age_ms": (poses.age_ms or 0.0) + waited,
             "people": people,
         }

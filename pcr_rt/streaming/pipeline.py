@@ -122,6 +122,7 @@ class PoseStream:
         self._error: BaseException | None = None
         self._started = False
         self._closed = False
+        self._closing = threading.RLock()
         self._inference = threading.Thread(target=self._infer, name="pcr-rt infer", daemon=True)
         for sink in sinks:
             sink.attach(self)
@@ -185,22 +186,23 @@ class PoseStream:
         self._raise_sink_error()
 
     def close(self) -> None:
-        """Stop and finish all files; what is under way is dropped. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
+        """Stop and finish all files; what is under way is dropped. Any thread may call it."""
         self._stop.set()
-        with self._changed:
-            self._changed.notify_all()
-        for reader in self._readers:
-            reader.close(CLOSE_READER_S)
-        if self._inference.is_alive():
-            self._inference.join(CLOSE_INFERENCE_S)
-        while not self._results.empty():
-            if (left := self._results.get_nowait()) is not None:
-                self._drop(left[0])
-        for thread in self._sinks:
-            thread.close()
+        with self._closing:
+            if self._closed:
+                return
+            with self._changed:
+                self._changed.notify_all()
+            for reader in self._readers:
+                reader.close(CLOSE_READER_S)
+            if self._inference.is_alive():
+                self._inference.join(CLOSE_INFERENCE_S)
+            while not self._results.empty():
+                if (left := self._results.get_nowait()) is not None:
+                    self._drop(left[0])
+            for thread in self._sinks:
+                thread.close()
+            self._closed = True
 
     def __enter__(self) -> PoseStream:
         return self
