@@ -138,8 +138,7 @@ class PoseStream:
         with self._changed:
             now = time.monotonic()
             for reader, times in zip(self._readers, self._shown_at, strict=True):
-                while times and now - times[0] > RATE_OVER_S:
-                    times.popleft()
+                _forget_old(times, now)
                 span = now - times[0] if len(times) > 1 else 0.0
                 reader.stats.fps = (len(times) - 1) / span if span > 0 else 0.0
             return [dataclasses.replace(reader.stats) for reader in self._readers]
@@ -228,6 +227,7 @@ class PoseStream:
             reader.stats.shown += 1
             reader.stats.age_ms = poses.age_ms
             self._shown_at[captured.source].append(now)
+            _forget_old(self._shown_at[captured.source], now)
         for thread in self._sinks:
             thread.offer(result, wait=not reader.source.live)
         return result
@@ -304,6 +304,11 @@ class PoseStream:
     def _drop(self, captured: Captured) -> None:
         with self._changed:
             self._readers[captured.source].stats.dropped += 1
+
+
+def _forget_old(times: deque[float], now: float) -> None:
+    while times and now - times[0] > RATE_OVER_S:
+        times.popleft()
 
 
 def _as_list(source: Sources) -> list[SourceLike]:
