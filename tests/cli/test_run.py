@@ -99,6 +99,7 @@ def test_mistakes_are_one_sentence(
     result = CliRunner().invoke(app, ["run", *given])
     assert isinstance(result.exception, InputError)
     assert complaint in str(result.exception)
+    assert [p for p in tmp_path.rglob("*.jsonl")] == []  # nothing half-begun is left
 
 
 @pytest.mark.parametrize(
