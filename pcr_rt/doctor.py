@@ -62,6 +62,9 @@ def diagnose() -> list[Check]:
         _library("OpenCV", "cv2", "opencv-python-headless", _opencv),
         _library("ONNX Runtime", "onnxruntime", "onnxruntime", _onnx_runtime),
         _library("PyAV", "av", "av", _pyav),
+        _library(
+            "aiohttp", "aiohttp", "aiohttp", lambda web: Check("aiohttp", "ok", web.__version__)
+        ),
         *(_model(name) for name in sorted(DEFAULT_MODELS | set(shipped_models()))),
         _cores(),
         _optional(

@@ -105,20 +105,22 @@ def _draw_skeleton(
     limbs = seen[_LIMBS].all(axis=1)
     # A line without length is drawn as a dot, and one call draws many lines.
     lines, dots = points[_LIMBS], np.stack([points, points], axis=1)
-    outline = 2 if width > 1 else 1
-    _polylines(canvas, lines[limbs], DARK, width + outline)
+    outline = 3 if width > 1 else 2  # a line without anti-aliasing is thinner, but far faster
+    _polylines(canvas, lines[limbs], DARK, width + outline, cv2.LINE_8)
     for name, colour in COLOURS.items():
         _polylines(canvas, lines[limbs & _LIMBS_OF[name]], colour, width)
     # The face's five joints lie close together: smaller dots keep them apart.
     for part, dot in ((_FACE, width + 1), (~_FACE, 2 * width)):
-        _polylines(canvas, dots[seen & part], DARK, dot + outline)
+        _polylines(canvas, dots[seen & part], DARK, dot + outline, cv2.LINE_8)
         for name, colour in COLOURS.items():
             _polylines(canvas, dots[seen & part & _JOINTS_OF[name]], colour, dot)
 
 
-def _polylines(canvas: Frame, lines: NDArray[np.int32], colour: Colour, width: int) -> None:
+def _polylines(
+    canvas: Frame, lines: NDArray[np.int32], colour: Colour, width: int, kind: int = cv2.LINE_AA
+) -> None:
     if len(lines):
-        cv2.polylines(canvas, list(lines), False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.polylines(canvas, list(lines), False, colour, width, kind, SUBPIXEL_BITS)
 
 
 def _draw_box(canvas: Frame, box: list[int]) -> None:

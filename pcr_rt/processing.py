@@ -126,7 +126,12 @@ def process_stream(
     own: list[Sink] = []
     if files is not None:
         own = [JsonLinesSink(f"{files}.jsonl"), VideoSink(f"{files}.mp4")]
-    stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
+    try:
+        stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
+    except InputError:
+        for sink in (*own, *sinks):
+            sink.close()
+        raise
     stream.stop_on_sink_error = not any(source.live for source in stream.sources)
     summary, start = Summary(), time.perf_counter()
     with stream, suppress(KeyboardInterrupt):

@@ -30,7 +30,7 @@ print(json.dumps(sorted(new - set(sys.stdlib_module_names))))
 # since an editable installation keeps them in folders of their own.
 IMPORT_RUNTIME = """
 import importlib, json, pkgutil, sys
-import numpy, cv2, onnxruntime, av, typer, rich
+import numpy, cv2, onnxruntime, av, typer, rich, aiohttp
 
 attempts, seen = [], []
 
@@ -144,8 +144,10 @@ def test_wheel_has_every_file(wheel: Path) -> None:
     samples = ["samples/street.jpg", "samples/walk.mp4"]
     recipes = ["training/recipes/pcr-lite.toml", "training/recipes/pcr-tiny.toml"]
     modules = ["py.typed", "cuda_kernels/reference.py", "export/onnx_export.py"]
+    page = [f"streaming/static/page{suffix}" for suffix in (".html", ".css", ".js")]
     wanted = {
-        f"pcr_rt/{path}" for path in (*models, "weights/NOTICE", *samples, *recipes, *modules)
+        f"pcr_rt/{path}"
+        for path in (*models, "weights/NOTICE", *samples, *recipes, *modules, *page)
     }
     assert wanted - set(sizes) == set()
     assert {path.split("/")[0] for path in sizes} == {

@@ -193,6 +193,7 @@ class LivePage(Sink):
                     if self._ended:
                         break
                     continue
+                seen.pop(picture.source, None)  # to the end: the others' turns come first
                 seen[picture.source] = picture.number
                 jpeg, head = await asyncio.to_thread(picture.encoded)
                 text = json.dumps({**head, **self._counters()}).encode()
@@ -204,7 +205,7 @@ class LivePage(Sink):
         return socket
 
     async def _next(self, seen: dict[int, int]) -> _Picture | None:
-        """The newest picture of the source that this viewer has waited for longest.
+        """The newest picture of the source whose last one this viewer got longest ago.
 
         None where none comes for a while, or at the end.
         """
@@ -216,7 +217,8 @@ class LivePage(Sink):
             with contextlib.suppress(asyncio.TimeoutError):
                 there = self._news.wait_for(lambda: fresh() or self._ended)
                 await asyncio.wait_for(there, QUIET_S)
-        return min(fresh(), key=lambda p: p.made, default=None)
+        turns = {source: turn for turn, source in enumerate(seen)}
+        return min(fresh(), key=lambda p: turns.get(p.source, -1), default=None)
 
     def _counters(self) -> dict[str, Any]:
         stats = [] if self._stream is None else [asdict(s) for s in self._stream.stats]
@@ -243,17 +245,15 @@ class _Picture:
                 drawn = draw_poses(frame, small)
                 quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
                 self._jpeg = cv2.imencode(".jpg", drawn, quality)[1].tobytes()
-        ids = list(range(len(poses))) if poses.ids is None else poses.ids.tolist()
+        ids = [None] * len(poses) if poses.ids is None else poses.ids.tolist()
         people = [
-            {"id": int(i), "score": round(float(s), 2)}
-            for i, s in zip(ids, poses.scores, strict=True)
+            {"id": i, "score": round(float(s), 2)} for i, s in zip(ids, poses.scores, strict=True)
         ]
         waited = (time.monotonic() - self.made) * 1e3
         return self._jpeg, {
             "source": self.source,
             "frame_index": poses.frame_index,
             "timestamp": poses.timestamp,
-            "tracked": poses.ids is not None,
             "age_ms": (poses.age_ms or 0.0) + waited,
             "people": people,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import socket
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
@@ -35,7 +36,9 @@ class Access:
 
     def url(self, port: int) -> str:
         """What to open in a browser."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        anywhere = self.host in ("0.0.0.0", "::")
+        host = socket.gethostname() if anywhere else self.host
+        host = f"[{host}]" if ":" in host else host
         query = "?" + urlencode({"token": self.token}) if self.token else ""
         return f"http://{host}:{port}/{query}"
 

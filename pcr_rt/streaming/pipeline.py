@@ -118,6 +118,7 @@ class PoseStream:
         self._error: BaseException | None = None
         self._started = False
         self._closed = False
+        self._closing = threading.RLock()
         self._inference = threading.Thread(target=self._infer, name="pcr-rt infer", daemon=True)
         for sink in sinks:
             sink.attach(self)
@@ -133,8 +134,7 @@ class PoseStream:
         with self._changed:
             now = time.monotonic()
             for reader, times in zip(self._readers, self._shown_at, strict=True):
-                while times and now - times[0] > RATE_OVER_S:
-                    times.popleft()
+                _forget_old(times, now)
                 span = now - times[0] if len(times) > 1 else 0.0
                 reader.stats.fps = (len(times) - 1) / span if span > 0 else 0.0
             return [dataclasses.replace(reader.stats) for reader in self._readers]
@@ -181,22 +181,23 @@ class PoseStream:
         self._raise_sink_error()
 
     def close(self) -> None:
-        """Stop and finish all files; what is under way is dropped. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
+        """Stop and finish all files; what is under way is dropped. Any thread may call it."""
         self._stop.set()
-        with self._changed:
-            self._changed.notify_all()
-        for reader in self._readers:
-            reader.close(CLOSE_READER_S)
-        if self._inference.is_alive():
-            self._inference.join(CLOSE_INFERENCE_S)
-        while not self._results.empty():
-            if (left := self._results.get_nowait()) is not None:
-                self._drop(left[0])
-        for thread in self._sinks:
-            thread.close()
+        with self._closing:
+            if self._closed:
+                return
+            with self._changed:
+                self._changed.notify_all()
+            for reader in self._readers:
+                reader.close(CLOSE_READER_S)
+            if self._inference.is_alive():
+                self._inference.join(CLOSE_INFERENCE_S)
+            while not self._results.empty():
+                if (left := self._results.get_nowait()) is not None:
+                    self._drop(left[0])
+            for thread in self._sinks:
+                thread.close()
+            self._closed = True
 
     def __enter__(self) -> PoseStream:
         return self
@@ -222,6 +223,7 @@ class PoseStream:
             reader.stats.shown += 1
             reader.stats.age_ms = poses.age_ms
             self._shown_at[captured.source].append(now)
+            _forget_old(self._shown_at[captured.source], now)
         for thread in self._sinks:
             thread.offer(result, wait=not reader.source.live)
         return result
@@ -298,6 +300,11 @@ class PoseStream:
     def _drop(self, captured: Captured) -> None:
         with self._changed:
             self._readers[captured.source].stats.dropped += 1
+
+
+def _forget_old(times: deque[float], now: float) -> None:
+    while times and now - times[0] > RATE_OVER_S:
+        times.popleft()
 
 
 @contextmanager

@@ -95,8 +95,8 @@ class JsonLinesSink(Sink):
 
     @property
     def paths(self) -> list[Path]:
-        """The file."""
-        return [self._file.path]
+        """The file, once there was a frame."""
+        return [self._file.path] if self._file.path.exists() else []
 
     def write(self, result: Result) -> None:
         """Append a line."""
@@ -216,6 +216,7 @@ class _GrowingFile:
             raise _cannot_write(path, error) from None
         self._end = 0
         self.append(head)
+        self._used = False
 
     def append(self, text: str) -> None:
         data = text.encode()
@@ -226,6 +227,7 @@ class _GrowingFile:
             self._write(self._tail)
             raise _cannot_write(self.path, error) from None
         self._end += len(data)
+        self._used = True
 
     def _write(self, data: bytes) -> None:
         self._file.seek(self._end)
@@ -233,7 +235,10 @@ class _GrowingFile:
             data = data[self._file.write(data) :]
 
     def close(self) -> None:
+        """Without an append there will be no file, as with videos."""
         self._file.close()
+        if not self._used:
+            self.path.unlink(missing_ok=True)
 
 
 def source_path(path: Path, source: int) -> Path:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcr_rt import PoseEstimator, demo
+from pcr_rt import PoseEstimator, PoseStream, demo
 from pcr_rt.media import VideoReader, VideoWriter
 
 FRAMES = 9
@@ -45,7 +45,9 @@ def result(
     return answer.json, tmp_path / "out"
 
 
-def test_video_lines_and_sheet(result: tuple[dict[str, Any], Path], frames: list[Any]) -> None:
+def test_video_lines_and_sheet(
+    result: tuple[dict[str, Any], Path], frames: list[Any], short: Path
+) -> None:
     summary, folder = result
     assert {path.name for path in folder.iterdir()} == {"demo.jsonl", "demo.mp4", "demo.png"}
     assert set(summary["outputs"]) == {str(path) for path in folder.iterdir()}
@@ -54,7 +56,7 @@ def test_video_lines_and_sheet(result: tuple[dict[str, Any], Path], frames: list
     lines = [json.loads(line) for line in (folder / "demo.jsonl").read_text().splitlines()]
     assert [line["frame_index"] for line in lines] == list(range(FRAMES))
     with PoseEstimator() as estimator:
-        expected = [estimator(frame) for frame in frames]
+        expected = [poses for _, poses in PoseStream(short, estimator)]
     assert [line["people"] for line in lines] == [poses.to_dict()["people"] for poses in expected]
     assert summary["people"] == sum(map(len, expected))
     assert summary["people"] > FRAMES  # two people walk through most of the clip

@@ -88,7 +88,7 @@ def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None
     for name, frame in zip(("b.png", "c.bmp", "a.webp"), FRAMES, strict=False):
         save(folder / name, frame)
     (folder / "notes.txt").write_text("no picture")
-    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    options = ("-m", toy, "--detector", "none", "--no-track", "--json", "-o", tmp_path / "out")
     answer = cli("run", folder, *options)
     assert answer.json["frames"] == 3
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -117,7 +117,7 @@ def test_a_broken_picture_in_a_folder_keeps_those_before(
 
 
 def test_a_video(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:
-    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    options = ("-m", toy, "--detector", "none", "--no-track", "--json", "-o", tmp_path / "out")
     answer = cli("run", clip, *options)
     assert answer.code == 0
     video, text = tmp_path / "out" / "clip-poses.mp4", tmp_path / "out" / "clip-poses.jsonl"

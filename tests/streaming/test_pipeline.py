@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from toy_streams import ToyCamera, ToyEstimator, number_of, numbered, ticking
 
 from pcr_rt.errors import InputError
-from pcr_rt.streaming import reader
+from pcr_rt.streaming import pipeline, reader
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sinks import JsonLinesSink, Sink
@@ -220,6 +220,16 @@ def test_the_only_camera_that_is_not_there_is_an_error() -> None:
 
     with pytest.raises(InputError, match="Camera 7"):
         stream(ToyCamera(nobody)).run()
+
+
+def test_a_long_run_remembers_only_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "RATE_OVER_S", 0.05)
+    poses_stream = stream(FrameSource(endless(0.002), live=True))
+    for count, _ in enumerate(poses_stream):
+        if count == 200:
+            break
+    assert poses_stream.stats[0].shown == 201
+    assert len(poses_stream._shown_at[0]) < 100
 
 
 # Several sources

@@ -56,10 +56,10 @@ async function show(data) {
   picture.close();
   fields.people.textContent = head.people.length;
   fields.latency.textContent = Math.round(head.age_ms) + " ms";
-  ids.replaceChildren(...head.people.map((person) => {
+  ids.replaceChildren(...head.people.filter((person) => person.id !== null).map((person) => {
     const item = document.createElement("li");
     const score = document.createElement("span");
-    item.textContent = head.tracked ? "#" + person.id : "person";
+    item.textContent = "#" + person.id;
     score.textContent = person.score.toFixed(2);
     item.append(score);
     return item;
