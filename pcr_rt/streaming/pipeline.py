@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
 import queue
-import signal
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +17,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.streaming.clock import StageClock
 from pcr_rt.streaming.continuity import Continuity
+from pcr_rt.streaming.endings import closed_at_exit, terminated_properly
 from pcr_rt.streaming.reader import Captured, Reader, SourceStats
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sink_threads import SinkThread
@@ -165,7 +161,7 @@ class PoseStream:
             raise InputError("A PoseStream can be run through once: make a new one.")
         self._started = True
         try:
-            with _terminated_properly(), _closed_at_exit(self):
+            with terminated_properly(), closed_at_exit(self):
                 for sink in self._sinks:
                     sink.start()
                 for reader in self._readers:
@@ -305,39 +301,3 @@ class PoseStream:
 def _forget_old(times: deque[float], now: float) -> None:
     while times and now - times[0] > RATE_OVER_S:
         times.popleft()
-
-
-@contextmanager
-def _terminated_properly() -> Iterator[None]:
-    """SIGTERM ends the program like sys.exit, unless it has a handler: files are finished."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextmanager
-def _closed_at_exit(stream: PoseStream) -> Iterator[None]:
-    """For loops that are left without closing, when the program ends."""
-    alive = weakref.ref(stream)
-
-    def close() -> None:
-        if (left := alive()) is not None:
-            left.close()
-
-    atexit.register(close)
-    try:
-        yield
-    finally:
-        atexit.unregister(close)
