@@ -46,9 +46,9 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
     emulated.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def emulated(kernel_library: Path) -> Iterator[EmulatedKernels]:
-    """A worker of its own, for tests that look at launches or end it."""
-    worker = EmulatedKernels(kernel_library, "ascending")
+    """For tests that look at launches: the kernels on the CPU only."""
+    worker = EmulatedKernels(kernel_library)
     yield worker
     worker.close()
