@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import device_arrays
 import pytest
+
+import device_arrays
 from emulation import EmulatedKernels, compile_kernels
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
 
+from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
 from pcr_rt.cuda_kernels import reference
 
 RNG = np.random.default_rng(0)

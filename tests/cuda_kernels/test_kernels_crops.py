@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from device_arrays import OnDevice, Prepared
 
+from device_arrays import OnDevice, Prepared
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform
