@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.cuda_kernels.sources import source
@@ -16,7 +17,9 @@ from pcr_rt.errors import InputError, MissingDependencyError
 __all__ = [
     "NULL",
     "DeviceArray",
+    "FrameTable",
     "blocks",
+    "constant",
     "cupy",
     "frame_table",
     "launch",
@@ -124,7 +127,23 @@ def same_type(
 
 def pointers(arrays: Sequence[DeviceArray]) -> DeviceArray:
     """The addresses of arrays, on the device."""
-    return cupy().asarray(np.array([array.data.ptr for array in arrays], np.uint64))
+    return constant(np.array([array.data.ptr for array in arrays], np.uint64))
+
+
+def constant(array: NDArray[Any]) -> DeviceArray:
+    """A small host array on the device; the same one again needs no copy.
+
+    A copy serves one stream, whose order makes sure that it has arrived.
+    """
+    stream = cupy().cuda.get_current_stream().ptr
+    return _constant(array.tobytes(), array.dtype.str, array.shape, cupy().cuda.Device().id, stream)
+
+
+@lru_cache(maxsize=1024)
+def _constant(
+    data: bytes, dtype: str, shape: tuple[int, ...], device: int, stream: int
+) -> DeviceArray:
+    return cupy().asarray(np.frombuffer(data, dtype).reshape(shape))
 
 
 def normalisation(mean: ArrayLike, std: ArrayLike) -> list[np.float32]:
@@ -133,8 +152,24 @@ def normalisation(mean: ArrayLike, std: ArrayLike) -> list[np.float32]:
     return [np.float32(value) for value in (*scale, *(-np.asarray(mean, np.float32) * scale))]
 
 
-def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> tuple[DeviceArray, list[Any]]:
-    """What the kernels have to know of each frame, on the device, and the arrays it points to."""
+@dataclass(frozen=True)
+class FrameTable:
+    """Frames as the kernels find them; whoever calls often on the same buffers keeps it."""
+
+    table: DeviceArray
+    """struct Frame of each frame."""
+    sizes: list[tuple[int, int]]
+    """(height, width) of each frame."""
+    arrays: list[DeviceArray]
+    """What the table points to."""
+
+
+def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
+    """What the kernels have to know of frames: BGR (H, W, 3) uint8 arrays or NV12.
+
+    Arrays on the device are used in place if a pixel's bytes lie together, rows may have any pitch;
+    others are copied. Raises InputError for other arrays, or ones on another device.
+    """
     rows, arrays = [], []
     for frame in frames:
         if isinstance(frame, Nv12Frame):
@@ -147,7 +182,8 @@ def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> tuple[DeviceArray,
             places = (bgr.data.ptr, 0, bgr.strides[0], 0)
             rows.append((*places, bgr.shape[1], bgr.shape[0], *[0] * 6))
             arrays.append(bgr)
-    return cupy().asarray(np.array(rows, FRAME).view(np.uint8)), arrays
+    table = cupy().asarray(np.array(rows, FRAME).view(np.uint8))
+    return FrameTable(table, [(row[5], row[4]) for row in rows], arrays)
 
 
 def _bgr(frame: DeviceArray) -> DeviceArray:

@@ -12,6 +12,7 @@ from pcr_rt.cuda_kernels._device import (
     NULL,
     DeviceArray,
     blocks,
+    constant,
     cupy,
     launch,
     on_device,
@@ -106,8 +107,8 @@ def decode_boxes_padded(
             (
                 pointers(maps),
                 labels,
-                cp.asarray(levels),
-                cp.asarray(frames),
+                constant(levels),
+                constant(frames),
                 cp.empty((batch, points, 4), np.float32),
                 cp.empty((batch, points), np.float32),
                 cp.empty((batch, points), np.int32),
@@ -126,11 +127,10 @@ def box_nms(
     boxes: DeviceArray, scores: DeviceArray, iou_threshold: float, max_boxes: int
 ) -> DeviceArray:
     """As :func:`reference.box_nms`, boxes in float32. Waits for the device to learn the count."""
-    cp = cupy()
     one = Candidates(
         on_device(boxes, np.float32, (None, 4), "boxes")[None],
         same_type([scores], "scores", (np.float32, np.float64))[0][None],
-        cp.asarray(np.array([len(boxes)], np.int32)),
+        constant(np.array([len(boxes)], np.int32)),
     )
     keep, kept = box_nms_padded(one, iou_threshold, max_boxes)
     return keep[0, : int(kept.get()[0])].astype(np.intp)

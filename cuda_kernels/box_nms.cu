@@ -1,6 +1,8 @@
 // Greedy non-maximum suppression of boxes, any number of frames at once.
 //
 // grid (frames), block 256. Frame f has counts[f] candidates at rows f * capacity and on.
+// A thread looks after the same candidates all the time, so that what it notes of them needs no
+// barrier.
 
 #include "greedy.cuh"
 
@@ -28,7 +30,6 @@ __device__ __forceinline__ void box_nms(const float* boxes, const Score* scores,
     gone += start;
     keep += (long long)blockIdx.x * max_boxes;
     for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) gone[i] = 0;
-    __syncthreads();
     while (found < max_boxes) {
         int best = best_of_block(scores, gone, n).index;
         if (best < 0) break;
@@ -38,7 +39,6 @@ __device__ __forceinline__ void box_nms(const float* boxes, const Score* scores,
         for (int i = threadIdx.x; i < n; i += GREEDY_THREADS)
             if (i == best || !(box_iou(boxes + best * 4, boxes + i * 4) <= iou_threshold))
                 gone[i] = 1;
-        __syncthreads();
     }
     if (threadIdx.x == 0) kept[blockIdx.x] = found;
 }

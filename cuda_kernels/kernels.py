@@ -19,7 +19,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from pcr_rt.cuda_kernels._device import (
     NULL,
     DeviceArray,
+    FrameTable,
     blocks,
+    constant,
     cupy,
     frame_table,
     launch,
@@ -45,6 +47,7 @@ from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS, SIGMAS
 
 __all__ = [
     "Candidates",
+    "FrameTable",
     "box_nms",
     "box_nms_padded",
     "crop_persons",
@@ -52,6 +55,7 @@ __all__ = [
     "decode_boxes_padded",
     "decode_heatmaps",
     "decode_simcc",
+    "frame_table",
     "letterbox",
     "oks_nms",
     "oks_nms_padded",
@@ -64,7 +68,7 @@ _METHODS: tuple[DecodeMethod, ...] = ("none", "quarter", "dark")
 
 
 def crop_persons(
-    frames: Sequence[DeviceArray | Nv12Frame],
+    frames: Sequence[DeviceArray | Nv12Frame] | FrameTable,
     frame_index: DeviceArray,
     transforms: DeviceArray,
     size: Size,
@@ -78,12 +82,21 @@ def crop_persons(
     width, height = size
     people = on_device(transforms, np.float64, (None, 2, 3), "transforms")
     index = on_device(frame_index, np.int32, (len(people),), "frame_index")
-    if isinstance(frame_index, np.ndarray) and not np.isin(frame_index, range(len(frames))).all():
-        raise InputError(f"frame_index names a frame that is not among the {len(frames)} given.")
+    count = len(frames.sizes if isinstance(frames, FrameTable) else frames)
+    if isinstance(frame_index, np.ndarray) and not np.isin(frame_index, range(count)).all():
+        raise InputError(f"frame_index names a frame that is not among the {count} given.")
     crops = cupy().empty((len(people), 3, height, width), dtype)
     if len(people):
-        table, _keep_alive = frame_table(frames)
-        arguments = (table, index, people, crops, np.int32(width), np.int32(height), np.int32(rgb))
+        seen = frames if isinstance(frames, FrameTable) else frame_table(frames)
+        arguments = (
+            seen.table,
+            index,
+            people,
+            crops,
+            np.int32(width),
+            np.int32(height),
+            np.int32(rgb),
+        )
         grid = (len(people), blocks(height * blocks(width, 4)))
         name = typed("crop_persons", crops.dtype)
         launch(name, grid, 256, (*arguments, *normalisation(mean, std)))
@@ -91,7 +104,7 @@ def crop_persons(
 
 
 def letterbox(
-    frames: Sequence[DeviceArray | Nv12Frame],
+    frames: Sequence[DeviceArray | Nv12Frame] | FrameTable,
     size: Size,
     mean: ArrayLike,
     std: ArrayLike,
@@ -105,12 +118,13 @@ def letterbox(
     The scales follow from the frames' shapes, so they are a NumPy array.
     """
     width, height = size
-    scales = np.array([min(width / f.shape[1], height / f.shape[0]) for f in frames], np.float64)
-    images = cupy().empty((len(frames), 3, height, width), dtype)
-    if len(frames):
-        table, _keep_alive = frame_table(frames)
-        arguments = (table, images, np.int32(width), np.int32(height), np.float32(fill))
-        grid = (len(frames), blocks(height * blocks(width, 4)))
+    sizes = frames.sizes if isinstance(frames, FrameTable) else [f.shape[:2] for f in frames]
+    scales = np.array([min(width / w, height / h) for h, w in sizes], np.float64)
+    images = cupy().empty((len(sizes), 3, height, width), dtype)
+    if sizes:
+        seen = frames if isinstance(frames, FrameTable) else frame_table(frames)
+        arguments = (seen.table, images, np.int32(width), np.int32(height), np.float32(fill))
+        grid = (len(sizes), blocks(height * blocks(width, 4)))
         name = typed("letterbox", images.dtype)
         launch(name, grid, 256, (*arguments, np.int32(rgb), *normalisation(mean, std)))
     return images, scales
@@ -141,7 +155,7 @@ def decode_heatmaps(
     keypoints = cp.empty((n, joints, 2), np.float32)
     scores = cp.empty((n, joints), np.float32)
     if scores.size:
-        flip = cp.asarray(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
+        flip = constant(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
         launch(
             typed("decode_heatmaps", maps[0].dtype),
             (n * joints,),
@@ -194,7 +208,7 @@ def oks_nms(
         points[None],
         on_device(scores, np.float64, (n,), "scores")[None],
         on_device(areas, np.float64, (n,), "areas")[None],
-        cupy().asarray(np.array([n], np.int32)),
+        constant(np.array([n], np.int32)),
         method=method,
         threshold=threshold,
     )
@@ -229,7 +243,7 @@ def oks_nms_padded(
             (
                 keypoints,
                 areas,
-                cp.asarray(1 / (2 * (2 * SIGMAS) ** 2)),
+                constant(1 / (2 * (2 * SIGMAS) ** 2)),
                 counts,
                 scores.copy(),
                 cp.empty((batch, capacity), np.int32),

@@ -1,7 +1,8 @@
 // Suppression of people who are too alike by their keypoints (OKS), any number of frames at once.
 //
 // grid (frames), block 256. Frame f has counts[f] people at rows f * capacity and on. `remaining`
-// holds the scores, which the soft method lowers in place.
+// holds the scores, which the soft method lowers in place. A thread looks after the same candidates
+// all the time, so that what it notes of them needs no barrier.
 
 #include "greedy.cuh"
 
@@ -58,7 +59,6 @@ extern "C" __global__ void __launch_bounds__(GREEDY_THREADS)
     keep += start;
     kept_scores += start;
     for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) gone[i] = 0;
-    __syncthreads();
     while (found < most) {
         Candidate best = best_of_block(remaining, gone, n);
         if (best.index < 0) break;
@@ -80,7 +80,6 @@ extern "C" __global__ void __launch_bounds__(GREEDY_THREADS)
                 gone[i] = 1;
             }
         }
-        __syncthreads();
     }
     if (threadIdx.x == 0) kept[blockIdx.x] = found;
 }

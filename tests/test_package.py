@@ -144,6 +144,7 @@ def test_wheel_has_every_file(wheel: Path) -> None:
     samples = ["samples/street.jpg", "samples/walk.mp4"]
     recipes = ["training/recipes/pcr-lite.toml", "training/recipes/pcr-tiny.toml"]
     modules = ["py.typed", "cuda_kernels/reference.py", "export/onnx_export.py"]
+    modules += [f"cuda_kernels/{path.name}" for path in (ROOT / "cuda_kernels").glob("*.cu*")]
     page = [f"streaming/static/page{suffix}" for suffix in (".html", ".css", ".js")]
     wanted = {
         f"pcr_rt/{path}"

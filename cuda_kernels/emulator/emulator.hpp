@@ -1,9 +1,10 @@
 // Runs CUDA kernels on a CPU, for tests: the threads of a block are fibers that take turns.
 //
-// A fiber runs until it has to wait at a barrier or a warp operation; then the next one runs, in
-// ascending or descending order of thread index. A kernel whose result depends on the order, or
-// that waits for a thread that never comes, is wrong. Blocks run one after the other, so that what
-// blocks tell each other through memory is tested in that order only.
+// A fiber runs until it has to wait at a barrier or a warp operation; then the first one that can
+// run does, in ascending or descending order of thread index, so that a warp gets as far ahead of
+// the others as the barriers let it. A kernel whose result depends on the order, or that waits for
+// a thread that never comes, is wrong. Blocks run one after the other, so that what blocks tell
+// each other through memory is tested in that order only.
 #pragma once
 
 #include <ucontext.h>
@@ -74,7 +75,7 @@ struct Block {
     Meeting all;
     std::function<void()> kernel;
     ucontext_t scheduler;
-    unsigned current = 0, running = 0;
+    unsigned current = 0;
     void* sanitizer = nullptr;
     const void* stack = nullptr;
     size_t stack_size = 0;
@@ -207,21 +208,21 @@ inline void run_block() {
         fiber.done = false;
         makecontext(&fiber.context, fiber_main, 0);
     }
-    unsigned threads = unsigned(block->fibers.size()), left = threads;
-    while (left) {
-        bool moved = false;
-        for (unsigned i = 0; i < threads; ++i) {
-            unsigned thread = reversed ? threads - 1 - i : i;
-            Fiber& fiber = block->fibers[thread];
-            bool waits = fiber.waits_for && fiber.waits_for->round == fiber.waits_in_round;
-            if (fiber.done || waits) continue;
-            fiber.waits_for = nullptr;
-            resume(thread);
-            moved = true;
-            left -= fiber.done;
+    unsigned threads = unsigned(block->fibers.size());
+    for (unsigned i = 0; i < threads;) {
+        unsigned thread = reversed ? threads - 1 - i : i;
+        Fiber& fiber = block->fibers[thread];
+        bool waits = fiber.waits_for && fiber.waits_for->round == fiber.waits_in_round;
+        if (fiber.done || waits) {
+            ++i;
+            continue;
         }
-        if (!moved) throw Failure("the rest of a block waits for threads that never come");
+        fiber.waits_for = nullptr;
+        resume(thread);
+        i = 0;
     }
+    for (const Fiber& fiber : block->fibers)
+        if (!fiber.done) throw Failure("threads of a block wait for others that never come");
 }
 
 inline void launch(Index3 grid, Index3 threads, std::function<void()> kernel) {

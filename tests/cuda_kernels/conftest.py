@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import device_arrays
 import pytest
+
+import device_arrays
 from emulation import EmulatedKernels, compile_kernels
 
 
@@ -46,9 +47,9 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
     emulated.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def emulated(kernel_library: Path) -> Iterator[EmulatedKernels]:
-    """A worker of its own, for tests that look at launches or end it."""
-    worker = EmulatedKernels(kernel_library, "ascending")
+    """For tests that look at launches: the kernels on the CPU only."""
+    worker = EmulatedKernels(kernel_library)
     yield worker
     worker.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from device_arrays import OnDevice
 
+from device_arrays import OnDevice, Prepared
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform
@@ -170,6 +170,18 @@ def test_any_number_of_people_and_frames_is_one_launch(emulated):
     assert emulated.launches == ["crop_persons_float32"]
     expected = reference.crop_persons(frames, index, matrices, (4, 4), **PLAIN)
     np.testing.assert_allclose(found, expected, atol=GREY)
+
+
+def test_a_prepared_table_serves_many_calls(emulated):
+    frames = [noise(19, 27), noise(7, 50, 1)]
+    index = np.arange(len(MATRICES)) % 2
+    found = emulated.crop_persons(Prepared(frames), index, MATRICES, (13, 11), **PLAIN)
+    expected = reference.crop_persons(frames, index, MATRICES, (13, 11), **PLAIN)
+    np.testing.assert_allclose(found, expected, atol=GREY)
+    _, scales = emulated.letterbox(Prepared(frames), (32, 32), **PLAIN)
+    np.testing.assert_array_equal(scales, reference.letterbox(frames, (32, 32), **PLAIN)[1])
+    with pytest.raises(InputError, match="not among the 2 given"):
+        emulated.crop_persons(Prepared(frames), index + 1, MATRICES, (13, 11), **PLAIN)
 
 
 @pytest.mark.parametrize(

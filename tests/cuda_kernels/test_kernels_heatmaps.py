@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device_arrays import OnDevice
 
+from device_arrays import OnDevice
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import crop_transform

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from device_arrays import OnDevice
 
+from device_arrays import OnDevice
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.errors import InputError

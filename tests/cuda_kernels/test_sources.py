@@ -63,6 +63,7 @@ def test_without_cupy_the_error_names_the_package(monkeypatch):
         kernels.letterbox([], (4, 4), (0, 0, 0), (1, 1, 1))
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_for_every_architecture():
     table = nvrtc_table()
     library = table.load()

@@ -30,6 +30,13 @@ class OnDevice:
         return self.base.dtype
 
 
+@dataclass
+class Prepared:
+    """Frames that are made into a table before the call."""
+
+    frames: list[np.ndarray]
+
+
 def to_device(value: Any, cupy: Any) -> Any:
     """``value`` with every `OnDevice` in it as an array of ``cupy``."""
     if isinstance(value, OnDevice):
@@ -37,6 +44,10 @@ def to_device(value: Any, cupy: Any) -> Any:
         if value.device:
             array.device_id = value.device
         return array
+    if isinstance(value, Prepared):
+        from pcr_rt.cuda_kernels.kernels import frame_table
+
+        return frame_table([cupy.asarray(frame) for frame in value.frames])
     if isinstance(value, Nv12Frame):
         return replace(value, y=to_device(value.y, cupy), uv=to_device(value.uv, cupy))
     if isinstance(value, dict):

@@ -64,7 +64,9 @@ def asnumpy(array: ndarray) -> np.ndarray:
     return array.get()
 
 
-cuda = SimpleNamespace(Device=lambda: SimpleNamespace(id=0))
+cuda = SimpleNamespace(
+    Device=lambda: SimpleNamespace(id=0), get_current_stream=lambda: SimpleNamespace(ptr=0)
+)
 
 
 class RawModule:
@@ -119,9 +121,8 @@ class RawKernel:
         return np.array(argument.ctypes.data, np.uint64)
 
 
-def load(path: str, *, backwards: bool) -> None:
+def load(path: str) -> None:
     """Take the kernels of a compiled library."""
-    global library, reversed_order
+    global library
     library = ctypes.CDLL(path)
     library.kernel_signature.restype = ctypes.c_char_p
-    reversed_order = backwards

@@ -14,18 +14,18 @@ import emulated_cupy
 
 
 def main() -> None:
-    library, order = sys.argv[1:]
-    emulated_cupy.load(library, backwards=order == "descending")
+    emulated_cupy.load(sys.argv[1])
     sys.modules["cupy"] = emulated_cupy
     from pcr_rt.cuda_kernels import kernels
 
     answers = sys.stdout.buffer
     while True:
         try:
-            name, arguments, options = pickle.load(sys.stdin.buffer)
+            order, name, arguments, options = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         emulated_cupy.launches.clear()
+        emulated_cupy.reversed_order = order == "descending"
         answer: Any
         try:
             arguments, options = device_arrays.to_device((arguments, options), emulated_cupy)

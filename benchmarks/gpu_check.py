@@ -1,0 +1,286 @@
+"""Measures the CUDA kernels on the GPU at hand and writes one JSON file per device.
+
+Run: python benchmarks/gpu_check.py [--output FOLDER] [--quick]
+
+Needs CuPy; the torch comparison runs where a CUDA build of torch is installed. Each kernel is timed
+by CUDA events, with the L2 cache flushed between runs, and set against
+
+- the device's copy bandwidth, measured here, for its compulsory bytes (each input byte once, plus
+  the output),
+- the launch floor: an empty kernel,
+- the same operation in CuPy's array functions, and in torch (grid_sample, topk).
+
+The pipeline around the network is timed at 1 to 16 people of a 720p and a 1080p frame, launched one
+by one and as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcr_rt import __version__
+from pcr_rt.geometry import box_to_region, crop_transform, heatmap_to_input
+from rivals import CROP, MEAN, STD, cuda_torch, cupy_crop, cupy_decode, torch_crop, torch_decode
+
+MAP, JOINTS = (48, 64), 17
+COUNTS = (1, 8, 64, 512, 4096)
+PEOPLE = (1, 4, 8, 16)
+FRAMES = {"720p": (1280, 720), "1080p": (1920, 1080)}
+TARGETS = {"around_network_ms": 0.1, "launches": 6, "bandwidth_share": 0.8, "torch_ratio": 5.0}
+
+
+def percentiles(times_ms: list[float]) -> dict[str, float]:
+    """P50, P95 and P99 of times, and how many there are."""
+    p50, p95, p99 = np.percentile(times_ms, (50, 95, 99))
+    return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99), "n": len(times_ms)}
+
+
+def bytes_seen(transforms: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> int:
+    """Bytes of the part of one BGR frame (w, h) that upright crops see, each byte once."""
+    seen = np.zeros((frame[1], frame[0]), dtype=bool)
+    for matrix in transforms:
+        x = np.sort(matrix[0, 0] * np.array([0, size[0] - 1]) + matrix[0, 2])
+        y = np.sort(matrix[1, 1] * np.array([0, size[1] - 1]) + matrix[1, 2])
+        left, right = np.clip([np.floor(x[0]), np.ceil(x[1]) + 1], 0, frame[0]).astype(int)
+        top, bottom = np.clip([np.floor(y[0]), np.ceil(y[1]) + 1], 0, frame[1]).astype(int)
+        seen[top:bottom, left:right] = True
+    return int(seen.sum()) * 3
+
+
+def judge(record: dict[str, Any]) -> dict[str, bool]:
+    """Which of the targets a device's record meets; those that were not measured are left out."""
+    verdict = {}
+    pipeline = record.get("pipeline", {}).get("1080p", {}).get("8")
+    if pipeline:
+        best = min(pipeline[mode]["p50_ms"] for mode in ("eager", "graph") if mode in pipeline)
+        verdict["around_network"] = best <= TARGETS["around_network_ms"]
+        verdict["launches"] = pipeline["launches"] <= TARGETS["launches"]
+    for name, rows in record.get("kernels", {}).items():
+        large = [row["bandwidth_share"] for n, row in rows.items() if int(n) >= 512]
+        if large:
+            verdict[f"{name}_bandwidth"] = min(large) >= TARGETS["bandwidth_share"]
+        if "torch" in rows.get("8", {}):
+            ratio = rows["8"]["torch"]["p50_ms"] / rows["8"]["p50_ms"]
+            verdict[f"{name}_torch"] = ratio >= TARGETS["torch_ratio"]
+    return verdict
+
+
+def people_boxes(count: int, frame: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Boxes (N, 4) of standing people of many sizes, all over a frame (w, h)."""
+    rng = np.random.default_rng(seed)
+    height = rng.uniform(0.2, 0.9, count) * frame[1]
+    width = height * rng.uniform(0.3, 0.6, count)
+    x, y = rng.uniform(0, frame[0] - width), rng.uniform(0, frame[1] - height)
+    return np.stack([x, y, x + width, y + height], axis=1)
+
+
+def crops_of(boxes: np.ndarray) -> np.ndarray:
+    """Crop transforms (N, 2, 3) of boxes."""
+    return crop_transform(*box_to_region(boxes, CROP[0] / CROP[1]), CROP, "udp")
+
+
+class Timer:
+    """Times work on the device by events, in turn with writes that clear the L2 cache."""
+
+    def __init__(self, cp: Any, repeats: int) -> None:
+        self.cp, self.repeats = cp, repeats
+        cache = cp.cuda.Device().attributes["L2CacheSize"]
+        self.scratch = cp.empty(max(8 * cache, 1 << 28), np.uint8)
+
+    def __call__(self, work: Callable[[], Any], repeats: int | None = None) -> dict[str, float]:
+        """Milliseconds of ``work`` with a cold cache."""
+        cp = self.cp
+        for _ in range(5):
+            work()
+        times = []
+        for _ in range(repeats or self.repeats):
+            # Also gives the host time to queue the work, so that its own pace does not count.
+            self.scratch.fill(0)
+            begin, end = cp.cuda.Event(), cp.cuda.Event()
+            begin.record()
+            work()
+            end.record()
+            end.synchronize()
+            times.append(cp.cuda.get_elapsed_time(begin, end))
+        return percentiles(times)
+
+
+def limits(cp: Any, timer: Timer) -> dict[str, Any]:
+    """The device's copy bandwidth and launch floor."""
+    source = cp.zeros(1 << 28, np.uint8)
+    target = cp.empty_like(source)
+    copy = timer(lambda: cp.copyto(target, source))
+    empty = cp.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
+    return {
+        "copy_gb_per_s": 2 * source.nbytes / copy["p50_ms"] / 1e6,
+        "launch": timer(lambda: empty((1,), (32,), ())),
+    }
+
+
+def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[str, Any]:
+    """crop_persons and decode_heatmaps at each count, in both precisions."""
+    from pcr_rt.cuda_kernels import kernels
+
+    torch = cuda_torch()
+    frame_size = FRAMES["1080p"]
+    host_frame = np.random.default_rng(0).integers(0, 256, (*frame_size[::-1], 3), np.uint8)
+    frame = cp.asarray(host_frame)
+    table = kernels.frame_table([frame])
+    rows: dict[str, dict[str, Any]] = {}
+    for n in COUNTS[:3] if quick else COUNTS:
+        transforms = crops_of(people_boxes(n, frame_size))
+        there, index = cp.asarray(transforms), cp.zeros(n, np.int32)
+        touched = bytes_seen(transforms, CROP, frame_size)
+        for dtype in (np.float32, np.float16):
+            item = np.dtype(dtype).itemsize
+            maps = cp.random.random((n, JOINTS, MAP[1], MAP[0]), dtype=np.float32).astype(dtype)
+            jobs = {
+                "crop_persons": (
+                    lambda d=dtype, t=there, i=index: kernels.crop_persons(
+                        table, i, t, CROP, MEAN, STD, dtype=d
+                    ),
+                    touched + n * 3 * CROP[0] * CROP[1] * item,
+                    lambda t=there: cupy_crop(cp, frame, t),
+                    lambda f, t: torch_crop(torch, f, t),
+                    host_frame,
+                ),
+                "decode_heatmaps": (
+                    lambda m=maps, t=there: kernels.decode_heatmaps(m, t, method="dark"),
+                    maps.nbytes + n * JOINTS * 12,
+                    lambda m=maps, t=there: cupy_decode(cp, m, t),
+                    lambda m, t: torch_decode(torch, m, t),
+                    maps,
+                ),
+            }
+            for name, (work, compulsory, arrays, in_torch, source) in jobs.items():
+                row: dict[str, Any] = {**timer(work), "compulsory_bytes": compulsory}
+                row["bandwidth_share"] = compulsory / row["p50_ms"] / 1e6 / bandwidth
+                if n <= 64:
+                    row["cupy"] = timer(arrays, 20)
+                if torch and n <= 64:
+                    first = torch.as_tensor(cp.asnumpy(cp.asarray(source)), device="cuda")
+                    second = torch.as_tensor(transforms, device="cuda")
+                    stream = cp.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream)
+                    with stream:
+                        row["torch"] = timer(lambda f=first, s=second, w=in_torch: w(f, s), 20)
+                rows.setdefault(f"{name}_{np.dtype(dtype).name}", {})[str(n)] = row
+    return rows
+
+
+def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) -> dict[str, Any]:
+    """Everything around the two networks for one frame on the device, stage by stage."""
+    from pcr_rt.cuda_kernels import kernels
+
+    rng = np.random.default_rng(0)
+    frame = kernels.frame_table([rng.integers(0, 256, (*frame_size[::-1], 3), np.uint8)])
+    boxes = people_boxes(people, frame_size)
+    transforms = crops_of(boxes)
+    to_frame = transforms.copy()
+    to_frame[:, :, :2] *= heatmap_to_input(MAP, CROP, "udp")
+    there, back, index = cp.asarray(transforms), cp.asarray(to_frame), cp.zeros(people, np.int32)
+    outputs = [cp.full((1, 416 // s, 416 // s, 5), -6, np.float32) for s in (8, 16, 32)]
+    for i in range(people * 4):
+        outputs[0][0, i // 50, i % 50] = cp.asarray([2.0 - 0.01 * i, 9, 20, 9, 20])
+    maps = cp.random.random((people, JOINTS, MAP[1], MAP[0]), dtype=np.float32)
+    areas = cp.asarray((boxes[:, 2:] - boxes[:, :2]).prod(1))[None]
+    scores = cp.asarray(rng.random((1, people)))
+    count = cp.asarray([people], np.int32)
+    scale, size = np.array([416 / frame_size[0]]), np.array([frame_size])
+    options = {"input_size": (416, 416), "score_threshold": 0.2}
+    found = kernels.decode_boxes_padded(outputs, "rtmdet", scale, size, **options)
+    keypoints = kernels.decode_heatmaps(maps, back, method="dark")[0]
+
+    stages: dict[str, Callable[[], Any]] = {
+        "letterbox": lambda: kernels.letterbox(frame, (416, 416), MEAN, STD),
+        "decode_boxes": lambda: kernels.decode_boxes_padded(
+            outputs, "rtmdet", scale, size, **options
+        ),
+        "box_nms": lambda: kernels.box_nms_padded(found, 0.6, 100),
+        "crop_persons": lambda: kernels.crop_persons(frame, index, there, CROP, MEAN, STD),
+        "decode_heatmaps": lambda: kernels.decode_heatmaps(maps, back, method="dark"),
+        "oks_nms": lambda: kernels.oks_nms_padded(
+            keypoints[None], scores, areas, count, method="hard"
+        ),
+    }
+
+    def everything() -> list[Any]:
+        return [work() for work in stages.values()]
+
+    result: dict[str, Any] = {
+        "stages": {name: timer(work) for name, work in stages.items()},
+        "eager": timer(everything),
+        "launches": len(stages),
+    }
+    try:
+        graph, _keep_alive = captured(cp, everything)
+        result["graph"] = timer(graph.launch)
+    except Exception as error:
+        result["graph_error"] = f"{type(error).__name__}: {error}"
+    return result
+
+
+def captured(cp: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
+    """``work`` as a CUDA graph, and the arrays that it writes to."""
+    pool = cp.cuda.MemoryPool()
+    stream = cp.cuda.Stream(non_blocking=True)
+    with cp.cuda.using_allocator(pool.malloc), stream:
+        work()
+        stream.synchronize()
+        stream.begin_capture()
+        results = work()
+        graph = stream.end_capture()
+    return graph, (results, pool)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("gpu-check"))
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions and sizes")
+    arguments = parser.parse_args()
+    try:
+        import cupy as cp
+
+        properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
+    except Exception as error:
+        print(f"There is no GPU that CuPy can use: {error}", file=sys.stderr)
+        return 2
+    name = properties["name"].decode()
+    timer = Timer(cp, 30 if arguments.quick else 200)
+    record: dict[str, Any] = {
+        "device": name,
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "pcr_rt": __version__,
+            "cupy": cp.__version__,
+            "python": platform.python_version(),
+            "driver": cp.cuda.runtime.driverGetVersion(),
+            "runtime": cp.cuda.runtime.runtimeGetVersion(),
+        },
+        "limits": limits(cp, timer),
+    }
+    bandwidth = record["limits"]["copy_gb_per_s"]
+    record["kernels"] = kernel_rows(cp, timer, bandwidth, arguments.quick)
+    record["pipeline"] = {
+        label: {str(n): pipeline(cp, timer, size, n) for n in PEOPLE}
+        for label, size in FRAMES.items()
+    }
+    record["verdict"] = judge(record)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"{name.replace(' ', '-').lower()}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"{path}: {json.dumps(record['verdict'])}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

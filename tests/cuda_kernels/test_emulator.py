@@ -1,0 +1,164 @@
+"""The emulator itself: mistakes planted in the kernels have to be found."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
+from pcr_rt.cuda_kernels import reference
+
+RNG = np.random.default_rng(0)
+MAPS = RNG.random((2, 17, 31, 23), dtype=np.float32)
+MAPS[:, :, 10:13, 8:11] += 1
+FRAME = RNG.integers(0, 256, (21, 17, 3), dtype=np.uint8)
+MATRICES = np.array([[[1.9, 0.1, -2.2], [0.2, 3.1, -1.5]], [[1, 0, 3.5], [0, 1, 12.5]]])
+BOXES = np.concatenate([xy := RNG.uniform(0, 30, (300, 2)), xy + 12], axis=1).astype(np.float32)
+SCORES = RNG.random(300)
+DETS = [np.concatenate([BOXES[None], SCORES[None, :, None]], axis=2).astype(np.float32)]
+
+
+def heatmaps(backend):
+    return backend.decode_heatmaps(MAPS, MATRICES, method="dark")
+
+
+def ties(backend):
+    return backend.decode_heatmaps(np.ones((1, 2, 9, 40), np.float32), MATRICES[:1], method="none")
+
+
+def crops(backend):
+    return backend.crop_persons([FRAME], np.zeros(2, int), MATRICES, (13, 9), (0,) * 3, (1,) * 3)
+
+
+def boxes(backend):
+    options = {"input_size": (64, 64), "score_threshold": 0.1}
+    one = np.ones(1), np.array([(64, 64)])
+    return backend.decode_boxes(DETS, "dets", *one, **options)[0]
+
+
+def suppression(backend):
+    return backend.box_nms(BOXES, SCORES, 0.3, 300)
+
+
+# What is replaced in which file, the call that meets it, and how it shows.
+WRONG, STUCK, OUT = "wrong result", "threads that wait", "sanitizer"
+BARRIER = "__syncthreads();"
+MUTANTS = {
+    "no barrier after the warps' maxima": (
+        "decode_heatmaps.cu",
+        f"of_warp[thread / 32] = best;\n    {BARRIER}",
+        "of_warp[thread / 32] = best;",
+        heatmaps,
+        {WRONG},
+    ),
+    "a barrier that only some threads meet": (
+        "decode_heatmaps.cu",
+        "if (thread < 25) {",
+        f"if (thread < 25) {{ {BARRIER}",
+        heatmaps,
+        {STUCK},
+    ),
+    "half of the lanes in the mask": (
+        "first_maximum.cuh",
+        "0xffffffffu, best.value",
+        "0x0000ffffu, best.value",
+        heatmaps,
+        {STUCK},
+    ),
+    "the last step of a reduction is left out": (
+        "first_maximum.cuh",
+        "distance > 0",
+        "distance > 1",
+        heatmaps,
+        {WRONG},
+    ),
+    "words read beyond the frame's last pixel": (
+        "frame.cuh",
+        "x + 2 < frame.width",
+        "x + 1 < frame.width",
+        crops,
+        {OUT},
+    ),
+    "no barrier after the transform": (
+        "crop_persons.cu",
+        BARRIER,
+        "",
+        crops,
+        {WRONG, OUT},
+    ),
+    "a point past the end": (
+        "decode_boxes.cu",
+        "if (point < points) {",
+        "if (point <= points) {",
+        boxes,
+        {OUT},
+    ),
+    "ranks from a tile that is still being written": (
+        "decode_boxes.cu",
+        f"            }}\n            {BARRIER}",
+        "            }",
+        boxes,
+        {WRONG},
+    ),
+    "the later of two equal maxima": (
+        "first_maximum.cuh",
+        "b.index < a.index",
+        "b.index > a.index",
+        ties,
+        {WRONG},
+    ),
+    "no barrier between rounds": (
+        "greedy.cuh",
+        f"of_warp[i]);\n    {BARRIER}",
+        "of_warp[i]);",
+        suppression,
+        {WRONG, STUCK},
+    ),
+}
+"""One order of threads may hide a missing barrier; the two together must not."""
+
+
+def same(found, expected):
+    if isinstance(expected, (tuple, list)):
+        return all(same(f, e) for f, e in zip(found, expected, strict=True))
+    return found.shape == expected.shape and np.allclose(found, expected, atol=2e-3)
+
+
+def outcomes(library, call):
+    """What each order of threads shows; None where the result is right."""
+    found = set()
+    worker = EmulatedKernels(library)
+    for worker.order in ("ascending", "descending"):
+        try:
+            found.add(None if same(call(worker), call(reference)) else WRONG)
+        except CrashError as crash:
+            known = re.search(r"ERROR: AddressSanitizer|runtime error", str(crash))
+            found.add(OUT if known else crash)
+            return found  # the worker has ended
+        except RuntimeError as error:
+            known = re.search(r"never come|while others wait|the mask", str(error))
+            found.add(STUCK if known else error)
+    worker.close()
+    return found
+
+
+@pytest.mark.parametrize("call", [heatmaps, crops, boxes, suppression])
+def test_the_kernels_as_they_are_pass(kernel_library, call):
+    assert outcomes(kernel_library, call) == {None}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mistakes_are_found(name, tmp_path):
+    file, text, replacement, call, expected = MUTANTS[name]
+    folder = Path(shutil.copytree(SOURCES, tmp_path / "sources"))
+    original = (folder / file).read_text()
+    assert original.count(text) == 1
+    (folder / file).write_text(original.replace(text, replacement))
+    library = compile_kernels(tmp_path / "mutant.so", folder, optimise=0)
+    found = outcomes(library, call)
+    assert found & expected, found
+    assert found <= expected | {None}
