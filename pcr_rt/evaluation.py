@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pcr_rt.annotations import (
     is_labelled,
     load_annotations,
+    person_category,
     picture_path,
     select_images,
     select_people,
 )
+from pcr_rt.detections import boxes_by_image
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.keypoint_matching import Matches, match, require_pycocotools, select_results
 from pcr_rt.media import read_image
@@ -148,27 +150,32 @@ def evaluate(
     annotations_path: str | Path,
     images_folder: str | Path,
     *,
-    boxes: Literal["ground-truth", "detector"] = "ground-truth",
+    boxes: Literal["ground-truth", "detector"] | Path = "ground-truth",
     progress: Callable[[int, int], None] | None = None,
     image_ids: Sequence[int] | None = None,
 ) -> tuple[KeypointAP, list[dict[str, Any]]]:
     """Run an estimator over labelled images; return its AP and its results in COCO format.
 
     estimator: a ``PoseEstimator``. boxes: ``ground-truth`` gives it the boxes of the labelled
-    people and leaves out images without any; ``detector`` lets it find people in all images and
-    keeps the 20 best an image. progress: called with (images done, images in all) after each.
+    people and leaves out images without any; ``detector`` lets it find people in all images; a path
+    is a file of detections in COCO's results format, whose boxes and scores it takes. Of found
+    people the 20 best an image are kept. progress: called with (images done, images in all) after
+    each.
 
     Raises DataError as ``keypoint_ap`` does and for an image that cannot be read.
     """
-    if boxes not in ("ground-truth", "detector"):
-        raise InputError(f"boxes must be 'ground-truth' or 'detector', not {boxes!r}.")
+    if not isinstance(boxes, Path) and boxes not in ("ground-truth", "detector"):
+        raise InputError(
+            f"boxes must be 'ground-truth' or 'detector', or the Path of a file, not {boxes!r}."
+        )
     require_pycocotools()
     annotations = load_annotations(annotations_path)
     images = select_images(annotations, image_ids)
-    given: dict[Any, list[list[float]]] = {}
-    for person in filter(is_labelled, select_people(annotations, images)):
-        x, y, width, height = person["bbox"]
-        given.setdefault(person["image_id"], []).append([x, y, x + width, y + height])
+    given: dict[Any, NDArray[np.float64]] = {}
+    if isinstance(boxes, Path):
+        given = boxes_by_image(boxes, person_category(annotations))
+    elif boxes == "ground-truth":
+        given = _labelled_boxes(annotations, images)
     todo = [i for i in images if boxes == "detector" or i in given]
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
@@ -177,11 +184,21 @@ def evaluate(
             frame = read_image(path)
         except InputError as error:
             raise DataError(f"The image {path} is missing or cannot be read: {error}") from None
-        people = None if boxes == "detector" else np.array(given[image_id], dtype=np.float64)
-        found = estimator(frame, boxes=people).to_coco(image_id)
-        if boxes == "detector":
+        found = estimator(frame, boxes=given.get(image_id)).to_coco(image_id)
+        if boxes != "ground-truth":
             found = sorted(found, key=lambda result: -result["score"])[:MAX_RESULTS]
         results += found
         if progress is not None:
             progress(done, len(todo))
     return keypoint_ap(annotations, results, image_ids), results
+
+
+def _labelled_boxes(
+    annotations: Mapping[str, Any], images: Mapping[Any, Any]
+) -> dict[Any, NDArray[np.float64]]:
+    """The boxes (N, 4) xyxy of the labelled people of each image that has some."""
+    found: dict[Any, list[list[float]]] = {}
+    for person in filter(is_labelled, select_people(annotations, images)):
+        x, y, width, height = person["bbox"]
+        found.setdefault(person["image_id"], []).append([x, y, x + width, y + height])
+    return {image: np.array(rows, dtype=np.float64) for image, rows in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,8 +25,10 @@ def evaluate(
     images: Annotated[Path, typer.Argument(help="Folder of its pictures.")],
     model: Model = ["auto"],  # noqa: B006
     boxes: Annotated[
-        Literal["ground-truth", "detector"],
-        typer.Option(help="Whose boxes: those of the annotations, or those of --detector."),
+        str,
+        typer.Option(
+            help="'ground-truth', 'detector' (that of --detector), or a COCO results JSON."
+        ),
     ] = "ground-truth",
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
@@ -40,7 +42,7 @@ def evaluate(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure COCO keypoint AP, with the boxes of the annotations or of a detector."""
+    """Measure COCO keypoint AP, with boxes of the annotations, a detector or a file."""
     from rich.console import Console
     from rich.table import Table
 
@@ -51,10 +53,11 @@ def evaluate(
     if results is not None and (results.is_dir() or not results.parent.is_dir()):
         raise InputError(f"{results} cannot be written: name a file in a folder that exists.")
     truth = boxes == "ground-truth"
+    known: Any = boxes if boxes in ("ground-truth", "detector") else Path(boxes)
     with (
         PoseEstimator(
             model,
-            detector=None if truth else detector_or_none(detector),
+            detector=detector_or_none(detector) if boxes == "detector" else None,
             device=device,
             flip_test=flip_test,
             decode=decode,
@@ -65,7 +68,7 @@ def evaluate(
         progress_bar("Evaluating") as progress,
     ):
         ap, found = evaluation.evaluate(
-            estimator, annotations, images, boxes=boxes, progress=progress
+            estimator, annotations, images, boxes=known, progress=progress
         )
     if results is not None:
         try:
@@ -75,7 +78,7 @@ def evaluate(
     if json_output:
         typer.echo(json.dumps(ap.to_dict()))
         return
-    table = Table(title=f"{', '.join(model)} on {annotations.name}, boxes: {boxes}")
+    table = Table(title=f"{', '.join(model)} on {annotations.name}, boxes: {Path(boxes).name}")
     columns = {
         "AP": ap.ap,
         "AP50": ap.ap50,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.annotations import is_finite, load_annotations, person_category, picture_path
-from pcr_rt.errors import DataError
+from pcr_rt.detections import load_detections, of_people
 from pcr_rt.media import read_image
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
@@ -71,8 +70,8 @@ def read_hard_negatives(
                 continue
             people.setdefault(annotation["image_id"], []).append(annotation["bbox"])
     negatives = []
-    for number, detection in enumerate(_read_detections(detections)):
-        if not _is_person(detection, category):
+    for number, detection in enumerate(load_detections(detections)):
+        if not of_people(detection, category):
             continue
         if not (is_finite(detection.get("bbox"), 4) and is_finite([detection.get("score")], 1)):
             report_broken(f"Detection {number} (from 0) of {detections} is malformed", broken)
@@ -90,21 +89,6 @@ def read_hard_negatives(
         negatives.append(_negative(picture, record["id"], box, weight))
     log.info("%s: %d hard negatives", detections, len(negatives))
     return negatives
-
-
-def _read_detections(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"The detections {path} cannot be read as JSON: {error}.") from None
-    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise DataError(f"{path} holds no detections: give a list in COCO's results format.")
-    return data
-
-
-def _is_person(detection: Mapping[str, Any], category: Any) -> bool:
-    """Detection files of all classes name people 1 or as the annotations do."""
-    return detection.get("category_id", 1) in (1, category)
 
 
 def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:

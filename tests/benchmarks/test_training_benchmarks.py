@@ -1,0 +1,54 @@
+"""The training benchmarks run, with budgets of seconds, and report what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("pycocotools")
+
+ROOT = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: object) -> Any:
+    output = Path(str(arguments[-1]))
+    command = [sys.executable, str(ROOT / script), *map(str, arguments[:-1]), "--output"]
+    done = subprocess.run([*command, str(output)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(output.read_text())
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_ablation(shared: Path, tmp_path: Path) -> None:
+    budget = ["--steps", 2, "--seeds", 1, "--people", 4, "--pictures", 9, "--without-lsp", "--rows"]
+    rows = ["none", "all, L = 3", "all, HNDM"]
+    tinypose = shared / "models/tinypose_256x192.onnx"
+    arguments = [shared / "data", tinypose, *budget, *rows, tmp_path / "out.json"]
+    report = run("ablation.py", *arguments)
+    assert list(report["rows"]) == rows
+    # Without SE, HDC and AD: 3x3 40 -> 48 and 48 -> 48, 1x1 40 -> 48, three norms, the head.
+    plain = 9 * 40 * 48 + 9 * 48 * 48 + 40 * 48 + 3 * 2 * 48 + 48 * 17 + 17
+    assert report["rows"]["none"]["parameters"] == plain
+    for row in report["rows"].values():
+        assert len(row["ap"]) == len(row["false_box_peak"]) == 1
+        assert 0 <= row["ap"][0] <= 1
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_input_path(shared: Path, tmp_path: Path) -> None:
+    files = [shared / "data/coco_train.json", shared / "data/coco_train"]
+    options = ["--recipe", "pcr-tiny", "--seconds", 0.1, "--batch", 4]
+    report = run("input_path.py", *files, *options, tmp_path / "out.json")
+    (row,) = report["rows"]
+    assert row["size"] == [192, 256]
+    for key in ("reading_1", "reading_2", "preparing", "step"):
+        middle, low, high = row[key]
+        assert 0 < low <= middle <= high
