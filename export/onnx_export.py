@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pcr_rt.errors import DataError, ModelError
 from pcr_rt.models import METADATA_KEY, ModelSpec
 
-__all__ = ["OPSET", "adopt_onnx", "export_onnx", "write_model"]
+__all__ = ["OPSET", "adopt_onnx", "export_onnx", "place", "write_model"]
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def export_onnx(
                 f"The exported {spec.name!r} differs from torch by {difference:.2g}, more than"
                 f" {TOLERANCE}: it was not written."
             )
-        _place(exported.read_bytes(), path)
+        place(exported.read_bytes(), path)
     log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     return difference
 
@@ -112,10 +112,11 @@ def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
     simplified.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     simplified.doc_string = ""
     onnx.checker.check_model(simplified)
-    _place(simplified.SerializeToString(deterministic=True), path)
+    place(simplified.SerializeToString(deterministic=True), path)
 
 
-def _place(content: bytes, path: Path) -> None:
+def place(content: bytes, path: Path) -> None:
+    """Write a file that is whole or not there. Raises DataError where it cannot be written."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

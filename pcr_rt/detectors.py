@@ -13,7 +13,7 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
-from pcr_rt.models import ModelSpec
+from pcr_rt.models import AnyPrecision, ModelSpec
 
 __all__ = ["Boxes", "Detector", "as_boxes"]
 
@@ -36,9 +36,10 @@ class Detector:
         *,
         spec: ModelSpec | None = None,
         device: str = "auto",
+        precision: AnyPrecision = "auto",
     ) -> None:
         if isinstance(model, (str, Path)):
-            model = OnnxRuntimeEngine(model, spec=spec, device=device)
+            model = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
         if not model.spec.is_detector:
             raise ModelError(
                 f"{model.spec.name!r} is a pose model (kind {model.spec.kind!r}), not a detector."

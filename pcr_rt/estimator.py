@@ -20,7 +20,7 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform, mirrored_crop
-from pcr_rt.models import Decode, ModelSpec, PersonScore
+from pcr_rt.models import AnyPrecision, Decode, ModelSpec, PersonScore
 from pcr_rt.poses import Poses
 
 __all__ = ["PoseEstimator", "check_frame", "person_scores"]
@@ -44,7 +44,8 @@ class PoseEstimator:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     precision
-        Of the shipped model to take; ``"auto"`` is the best for the device.
+        Of the models: ``"fp16"`` takes the FP16 files of shipped ones. ``"auto"`` is FP32, which
+        CPUs are fastest with; a file's own precision where a path is given.
     max_people
         Keep at most this many people of a frame, the surest ones. None: all.
     score_threshold
@@ -69,7 +70,7 @@ class PoseEstimator:
         *,
         detector: str | Path | DetectorLike | None = "rtmdet-nano",
         device: str = "auto",
-        precision: Literal["auto", "fp32", "fp16", "int8"] = "auto",
+        precision: AnyPrecision = "auto",
         max_people: int | None = None,
         score_threshold: float = 0.2,
         flip_test: bool = False,
@@ -93,7 +94,9 @@ class PoseEstimator:
         if flip_test and self.spec.kind != "heatmap":
             raise InputError(f"flip_test needs a heatmap model; {self.spec.name!r} is none.")
         self._detector = (
-            Detector(detector, device=device) if isinstance(detector, (str, Path)) else detector
+            Detector(detector, device=device, precision=precision)
+            if isinstance(detector, (str, Path))
+            else detector
         )
         self.max_people = max_people
         self.score_threshold = score_threshold
@@ -307,14 +310,11 @@ def check_frame(frame: Any) -> None:
         raise InputError(f"The frame is empty, its shape is {frame.shape}.")
 
 
-def _engine(model: ModelLike, device: str, precision: str) -> Engine:
+def _engine(model: ModelLike, device: str, precision: AnyPrecision) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
-    if precision in ("fp16", "int8"):
-        raise InputError(
-            f"precision={precision!r}: the shipped models are FP32 so far, use 'auto'."
-        )
-    return OnnxRuntimeEngine(DEFAULT_MODEL if model == "auto" else model, device=device)
+    name = DEFAULT_MODEL if model == "auto" else model
+    return OnnxRuntimeEngine(name, device=device, precision=precision)
 
 
 def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -22,6 +22,8 @@ Kind = Literal["heatmap", "simcc", "boxes"]
 Layout = Literal["rtmdet", "yolox", "dets"]
 PersonScore = Literal["mean>0.2", "mean", "rms"]
 Decode = Literal["none", "quarter", "dark"]
+Precision = Literal["fp32", "fp16", "int8"]
+AnyPrecision = Literal["auto", "fp32", "fp16", "int8"]
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -54,7 +56,7 @@ class ModelSpec:
     split: float = 2.0
     layout: Layout = "rtmdet"
     fill: float = 114.0
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,21 +166,27 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
 
 def shipped_models() -> list[str]:
     """Names of the models that are in the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
+    return sorted(path.stem for path in WEIGHTS.glob("*.onnx") if "." not in path.stem)
 
 
-def model_path(model: str | Path) -> Path:
+def model_path(model: str | Path, precision: AnyPrecision = "auto") -> Path:
     """The file of a model, given by its shipped name or by a path.
 
-    Raises ModelError when neither exists.
+    precision: which of a shipped model's files: ``name.onnx`` (FP32, the default) or
+    ``name.fp16.onnx``. Raises ModelError when there is no such file.
     """
     path = Path(model)
     if not path.suffix:
-        path = WEIGHTS / f"{model}.onnx"
-        if not path.is_file():
+        if not (WEIGHTS / f"{model}.onnx").is_file():
             raise ModelError(
                 f"There is no model {str(model)!r}; shipped are {', '.join(shipped_models())}, or"
                 " give the path of an .onnx file."
+            )
+        suffix = "onnx" if precision in ("auto", "fp32") else f"{precision}.onnx"
+        path = WEIGHTS / f"{model}.{suffix}"
+        if not path.is_file():
+            raise ModelError(
+                f"The model {str(model)!r} is not shipped in {precision}: use precision 'auto'."
             )
     if not path.is_file():
         raise ModelError(f"The model file {path} does not exist.")

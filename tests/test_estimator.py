@@ -192,7 +192,7 @@ def test_callable_detector(tmp_path: Path) -> None:
         ({"max_people": 0}, "max_people"),
         ({"device": "tpu"}, "device"),
         ({"model": []}, "empty"),
-        ({"model": ["pcr-tiny"] * 2, "precision": "int8"}, "int8"),
+        ({"model": ["pcr-tiny"] * 2, "precision": "int4"}, "int4"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], words: str) -> None:

@@ -13,6 +13,7 @@ from pcr_rt.cli.options import (
     Device,
     FlipTest,
     Model,
+    Precision,
     detector_or_none,
     progress_bar,
 )
@@ -32,6 +33,7 @@ def evaluate(
     ] = "ground-truth",
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
+    precision: Precision = "auto",
     flip_test: FlipTest = False,
     decode: Annotated[
         Literal["none", "quarter", "dark"] | None,
@@ -59,6 +61,7 @@ def evaluate(
             model,
             detector=detector_or_none(detector) if boxes == "detector" else None,
             device=device,
+            precision=precision,
             flip_test=flip_test,
             decode=decode,
             score_threshold=0.0 if truth else EVAL_THRESHOLD,

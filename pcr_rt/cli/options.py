@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.models import AnyPrecision
 
 __all__ = [
     "Detect",
     "Device",
     "FlipTest",
     "Model",
+    "Precision",
     "Threshold",
     "detector_or_none",
     "make_estimator",
@@ -36,6 +38,10 @@ FlipTest = Annotated[
         "--flip-test/--no-flip-test", help="Average with the mirrored crop: twice the work."
     ),
 ]
+Precision = Annotated[
+    Literal["auto", "fp32", "fp16", "int8"],
+    typer.Option(help="Of the models; auto: what is fastest on the device."),
+]
 Threshold = Annotated[
     float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")
 ]
@@ -47,7 +53,12 @@ def detector_or_none(name: str) -> str | None:
 
 
 def make_estimator(
-    model: list[str], detector: str, device: str, threshold: float, flip_test: bool
+    model: list[str],
+    detector: str,
+    device: str,
+    precision: AnyPrecision,
+    threshold: float,
+    flip_test: bool,
 ) -> PoseEstimator:
     """The estimator that the shared options describe."""
     from pcr_rt.estimator import PoseEstimator
@@ -56,6 +67,7 @@ def make_estimator(
         model,
         detector=detector_or_none(detector),
         device=device,
+        precision=precision,
         score_threshold=threshold,
         flip_test=flip_test,
     )

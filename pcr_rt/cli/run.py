@@ -14,6 +14,7 @@ from pcr_rt.cli.options import (
     Device,
     FlipTest,
     Model,
+    Precision,
     Threshold,
     make_estimator,
     progress_bar,
@@ -47,6 +48,7 @@ def run(
     model: Model = ["auto"],  # noqa: B006
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
+    precision: Precision = "auto",
     score_threshold: Threshold = 0.2,
     flip_test: FlipTest = False,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
@@ -75,7 +77,9 @@ def run(
     """Find people's keypoints and write annotated files and JSON lines."""
     options: dict[str, Any] = {"track": track, "smooth": smooth, "detect_every": detect_every}
     options |= {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
-    with make_estimator(model, detector, device, score_threshold, flip_test) as estimator:
+    with make_estimator(
+        model, detector, device, precision, score_threshold, flip_test
+    ) as estimator:
         if pictures := _pictures(sources):
             summary = _annotate(estimator, pictures, output or OUTPUT)
         else:

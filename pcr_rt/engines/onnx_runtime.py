@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, ModelError
-from pcr_rt.models import METADATA_KEY, ModelSpec, model_path, recognise
+from pcr_rt.models import METADATA_KEY, AnyPrecision, ModelSpec, model_path, recognise
 
 __all__ = ["OnnxRuntimeEngine"]
 
@@ -24,8 +24,9 @@ class OnnxRuntimeEngine:
 
     model: a shipped name or the path of an .onnx file. spec: overrides what the file says of
     itself. device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` (CUDA where ONNX Runtime can use it).
-    threads: CPU threads of the session, 0 for one a core. Raises ModelError when the file is
-    broken or its outputs contradict the spec, InputError when the device is not there.
+    precision: which of a shipped model's files, or what a file must have. threads: CPU threads of
+    the session, 0 for one a core. Raises ModelError when the file is broken, of another precision
+    or its outputs contradict the spec, InputError when the device is not there.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class OnnxRuntimeEngine:
         *,
         spec: ModelSpec | None = None,
         device: str = "auto",
+        precision: AnyPrecision = "auto",
         threads: int = 0,
     ) -> None:
-        path = model_path(model)
+        path = model_path(model, precision)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or _usable_cores()
@@ -61,6 +63,11 @@ class OnnxRuntimeEngine:
             spec = ModelSpec.from_json(metadata)
         self.spec = spec or recognise(path.stem, entry.shape, shapes)
         self.spec.check_outputs(shapes)
+        if precision not in ("auto", self.spec.precision):
+            raise ModelError(
+                f"The model file {path} is {self.spec.precision}, not {precision}: convert it with"
+                " 'pcr-rt export --precision', or use precision 'auto'."
+            )
         self._check_input(entry.shape)
         self.provider = used.removesuffix("ExecutionProvider").lower()
         self._session: ort.InferenceSession | None = session

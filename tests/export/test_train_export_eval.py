@@ -46,7 +46,7 @@ def test_a_trained_model_is_exported_and_scores_as_in_training(drawn: Path, tmp_
     assert best["step"] > 0
     exported = run("export", runs / "best.pt", model)
     width, height = best["size"]
-    assert f"drawn, input {width}x{height} (w x h)" in exported
+    assert f"drawn, fp32, input {width}x{height} (w x h)" in exported
 
     file = tmp_path / "results.json"
     options = ("-m", model, "--json", "--results", file)
