@@ -140,7 +140,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_has_every_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-    models = [f"weights/{name}{suffix}" for name in MODELS for suffix in (".onnx", ".fp16.onnx", ".md")]
+    suffixes = (".onnx", ".fp16.onnx", ".md")
+    models = [f"weights/{name}{suffix}" for name in MODELS for suffix in suffixes]
     samples = ["samples/street.jpg", "samples/walk.mp4"]
     recipes = ["training/recipes/pcr-lite.toml", "training/recipes/pcr-tiny.toml"]
     modules = ["py.typed", "cuda_kernels/reference.py", "export/onnx_export.py"]

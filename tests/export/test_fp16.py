@@ -10,12 +10,12 @@ from onnx import TensorProto, numpy_helper
 
 pytest.importorskip("torch")
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pcr_rt.errors import ModelError  # noqa: E402
-from pcr_rt.export import fp16  # noqa: E402
-from pcr_rt.export.compare import agreement  # noqa: E402
-from pcr_rt.export.fp16 import export_fp16  # noqa: E402
-from pcr_rt.models import WEIGHTS, model_path  # noqa: E402
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.errors import ModelError
+from pcr_rt.export import fp16
+from pcr_rt.export.compare import agreement
+from pcr_rt.export.fp16 import export_fp16
+from pcr_rt.models import WEIGHTS, model_path
 
 SHIPPED = ["pcr-tiny", "pcr-lite", "rtmdet-nano"]
 
