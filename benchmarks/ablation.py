@@ -1,6 +1,6 @@
 """What SE, HDC, AD, levels and hard negatives do for a small PCR, with an equal budget each.
 
-Usage: python benchmarks/ablation.py DATA TINYPOSE [--steps 600] [--seeds 3] [--output JSON]
+Usage: python benchmarks/ablation.py DATA TINYPOSE [--steps 300] [--seeds 2] [--output JSON]
 
 DATA holds coco_train.json and coco_train/ (and lsp/, unless --without-lsp); TINYPOSE is the file of
 PP-TinyPose (ONNX). Its encoder is frozen, and its features of a fixed set of augmented views are
@@ -57,7 +57,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "all, HNDM": {"se": True, "hdc": True, "auxiliary": True, "negatives": True},
 }
 COCO = ("coco_train.json", "coco_train")
-BATCH, NEGATIVES = 32, 4
+BATCH, NEGATIVES = 16, 2
 RATE, EMA = 2e-3, 0.99
 MIN_SCORE = 0.2
 AUGMENTATION = Augmentation(rotation=30, scale=0.25, half_body=0.2)
@@ -86,13 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("tinypose", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--views", type=int, default=4, help="augmented views a person")
     parser.add_argument("--people", type=int, help="use the first people of each set only")
     parser.add_argument("--pictures", type=int, help="validate on the first pictures only")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 128), help="input width, height")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="input width, height")
     parser.add_argument("--without-lsp", action="store_true")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()

@@ -27,7 +27,8 @@ def run(script: str, *arguments: object) -> Any:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_ablation(shared: Path, tmp_path: Path) -> None:
-    budget = ["--steps", 2, "--seeds", 1, "--people", 4, "--pictures", 9, "--without-lsp", "--rows"]
+    budget = ["--steps", 2, "--seeds", 1, "--people", 4, "--pictures", 9, "--size", 64, 64]
+    budget += ["--without-lsp", "--rows"]
     rows = ["none", "all, L = 3", "all, HNDM"]
     tinypose = shared / "models/tinypose_256x192.onnx"
     arguments = [shared / "data", tinypose, *budget, *rows, tmp_path / "out.json"]
