@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +41,9 @@ class OnnxRuntimeEngine:
         threads: int = 0,
     ) -> None:
         path = model_path(model, precision)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or _usable_cores()
-        # Workers that spin after a call take the cores from the other model's call.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path, self._threads = path, threads or _usable_cores()
         providers, wanted = _providers(device)
-        try:
-            session = ort.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad file
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"The model file {path} cannot be loaded: {reason}") from None
+        session = _session(path, self._threads, providers)
         used = session.get_providers()[0]
         if wanted and used != "CUDAExecutionProvider":
             raise InputError(
@@ -71,6 +65,9 @@ class OnnxRuntimeEngine:
         self._check_input(entry.shape)
         self.provider = used.removesuffix("ExecutionProvider").lower()
         self._session: ort.InferenceSession | None = session
+        # One thread a run, and a pool of as many threads; made when the first large batch comes.
+        self._sharing: tuple[ort.InferenceSession, ThreadPoolExecutor] | None = None
+        self._lock = threading.Lock()
         self._input = entry.name
         self._dtype = np.float16 if "float16" in entry.type else np.float32
         self._fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
@@ -82,6 +79,8 @@ class OnnxRuntimeEngine:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
         images = np.ascontiguousarray(images, dtype=self._dtype)
         step = self._fixed_batch
+        if step is None and self.provider == "cpu" and len(images) >= self._threads > 1:
+            return self._run_shared(images)
         if step is None or step == len(images):
             outputs: list[NDArray[Any]] = self._session.run(None, {self._input: images})
             return outputs
@@ -95,9 +94,25 @@ class OnnxRuntimeEngine:
             parts.append([output[: step - short] for output in result])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
+    def _run_shared(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """Each core runs its share of the images alone, which needs no waiting for each other."""
+        with self._lock:
+            if self._sharing is None:
+                self._sharing = (
+                    _session(self._path, 1, ["CPUExecutionProvider"]),
+                    ThreadPoolExecutor(self._threads, thread_name_prefix="pcr-rt infer"),
+                )
+        single, pool = self._sharing
+        shares = np.array_split(images, self._threads)
+        parts = pool.map(lambda share: single.run(None, {self._input: share}), shares)
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
     def close(self) -> None:
-        """Drop the session."""
+        """Drop the sessions."""
         self._session = None
+        if self._sharing is not None:
+            self._sharing[1].shutdown()
+            self._sharing = None
 
     def _check_input(self, shape: list[Any]) -> None:
         want = (3, self.spec.input_size[1], self.spec.input_size[0])
@@ -110,6 +125,19 @@ class OnnxRuntimeEngine:
                 f"The input {tuple(shape)} of model {self.spec.name!r} does not take"
                 f" {('N', *want)} as its spec says."
             )
+
+
+def _session(path: Path, threads: int, providers: list[Any]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # Workers that spin after a call take the cores from the other model's call.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad file
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"The model file {path} cannot be loaded: {reason}") from None
 
 
 def _usable_cores() -> int:

@@ -33,6 +33,17 @@ def test_any_number_of_images_whatever_the_models_batch(
     np.testing.assert_allclose(heatmaps[:, 0], images[:, 0] / 17, rtol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_cores_share_a_batch_in_order(tmp_path: Path, images: np.ndarray, threads: int) -> None:
+    engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC), threads=threads)
+    for count in (1, 2, 3, 5):
+        (heatmaps,) = engine.run(images[:count])
+        np.testing.assert_allclose(heatmaps[:, 16], images[:count, 0], rtol=1e-6)
+    engine.close()
+    with pytest.raises(InputError, match="closed"):
+        engine.run(images)
+
+
 def test_spec_comes_from_the_file_or_from_the_caller(tmp_path: Path) -> None:
     path = brightness_model(tmp_path / "m.onnx", SPEC)
     assert OnnxRuntimeEngine(path).spec == SPEC
