@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import machine, write_json
 from torch import Tensor, nn
 
 from pcr_rt.annotations import load_annotations
@@ -134,19 +134,14 @@ def main() -> None:
     report = {
         "command": f"python benchmarks/ablation.py DATA TINYPOSE --steps {options.steps}"
         f" --seeds {options.seeds}",
-        "machine": {
-            "cores": os.cpu_count(),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "minutes": round((time.perf_counter() - begin) / 60, 1),
         "views": len(cache.features),
         "size": list(size),
         "batch": BATCH,
         "rows": table,
     }
-    if options.output:
-        options.output.write_text(json.dumps(report, indent=2) + "\n")
+    write_json(options.output, report)
     print(markdown(table))
 
 

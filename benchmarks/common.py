@@ -38,6 +38,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         **versions,

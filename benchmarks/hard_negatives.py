@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import machine, write_json
 
 from pcr_rt.annotations import load_annotations
 from pcr_rt.detectors import Detector
@@ -74,11 +73,7 @@ def main() -> None:
     differences = rows["with"]["peaks"] - rows["without"]["peaks"]
     report = {
         "command": f"python benchmarks/hard_negatives.py DATA START --steps {options.steps}",
-        "machine": {
-            "cores": os.cpu_count(),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-            "torch": version("torch"),
-        },
+        "machine": machine(),
         "false_boxes": {
             "detector": "rtmdet-nano",
             "min_score": MIN_SCORE,
@@ -94,10 +89,8 @@ def main() -> None:
         },
         "with_minus_without_on_false_boxes": interval(differences, held_out),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    print(json.dumps(report, indent=2))
+    write_json(options.output, report)
 
 
 def train(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import machine, write_json
 from torch import nn
 
 from pcr_rt.training.data.augment import photometric
@@ -55,20 +55,13 @@ def main() -> None:
     report = {
         "command": f"python benchmarks/input_path.py ANNOTATIONS IMAGES --recipe {options.recipe}",
         "device": options.device,
-        "machine": {
-            "cores": os.cpu_count(),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-            "torch": torch.__version__,
-            "load": [round(v, 1) for v in os.getloadavg()],
-        },
+        "machine": machine(),
         "unit": "crops a second: median, lowest and highest batch",
         "batch": options.batch,
         "rows": rows,
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    print(json.dumps(report, indent=2))
+    write_json(options.output, report)
 
 
 def measure(

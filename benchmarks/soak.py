@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import tempfile
 import threading
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import machine, write_json
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
@@ -135,8 +135,7 @@ def soak(frames: int, folder: Path, *, samples: int = 10) -> dict[str, Any]:
         "threads_after": threading.active_count(),
         "sources": [asdict(s) for s in stream.stats],
         "history": history,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
+        "machine": machine(),
     }
 
 
@@ -148,10 +147,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     reader.FIRST_DELAY_S = 0.02  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(soak(given.frames, Path(folder)), indent=2)
-    print(text)
-    if given.output:
-        given.output.write_text(text + "\n")
+        report = soak(given.frames, Path(folder))
+    print(json.dumps(report, indent=2))
+    write_json(given.output, report)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import machine, write_json
 from numpy.typing import NDArray
 
 from pcr_rt import PoseEstimator, PoseStream
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
+    info = machine()
     with PoseEstimator() as estimator:
         estimator.warmup()
         rows = [
@@ -66,12 +66,8 @@ def main() -> None:
             for clip in given.clips
             for track in (False, True)
         ]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS="
-    machine += os.environ.get("OMP_NUM_THREADS", "unset")
-    text = json.dumps({"machine": machine, "clips": rows}, indent=2)
-    print(text)
-    if given.output:
-        given.output.write_text(text + "\n")
+    print(json.dumps(rows, indent=2))
+    write_json(given.output, {"machine": info, "clips": rows})
 
 
 if __name__ == "__main__":

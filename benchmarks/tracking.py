@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from common import machine, write_json
 
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses
@@ -363,10 +363,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, help="folder of videos")
     parser.add_argument("--frames", type=int, default=200, help="of each clip")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     makers = candidates()
-    machine = f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    results: dict[str, object] = {"machine": machine, "speed": speed()}
+    results: dict[str, object] = {"machine": machine(), "speed": speed()}
     results["scenes"] = {
         name: {who: run_scene(name, make) for who, make in makers.items()} for name in SCENES
     }
@@ -384,14 +384,7 @@ def main() -> None:
         }
         print(json.dumps({path.stem: clips[path.stem]}, indent=1), flush=True)
         results["clips"] = clips
-        write(results)
-    write(results)
-
-
-def write(results: dict[str, object]) -> None:
-    target = Path(__file__).parent / "results" / "tracking.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(options.output, results)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Smoother:
     def __init__(
         self,
         min_cutoff_hz: float = 0.8,
-        beta: float = 20.0,
+        beta: float = 6.0,
         *,
         confident: float = 0.3,
         max_gap_s: float = 0.5,

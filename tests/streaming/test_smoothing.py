@@ -59,12 +59,12 @@ def test_scaling_the_picture_scales_the_result():
 
 def test_the_first_step_by_hand():
     # A step of 20 px in 0.1 s, height 200: speed 1 height/s; its filter (1 Hz) lets a share
-    # 1 / (1 + 1 / (2 pi 0.1)) = 0.38587 through. Cut-off 0.8 + 20 x 0.38587 = 8.5174 Hz: share
-    # 1 / (1 + 1 / (2 pi 0.85174)) = 0.84256.
+    # 1 / (1 + 1 / (2 pi 0.1)) = 0.38587 through. Cut-off 0.8 + 6 x 0.38587 = 3.1152 Hz: share
+    # 1 / (1 + 1 / (2 pi 0.31152)) = 0.66186.
     signal = np.zeros((2, 17, 2))
     signal[1, :, 0] = 20
     smooth = run(signal, [0, 0.1])
-    np.testing.assert_allclose(smooth[1, :, 0], 20 * 0.84256, atol=2e-3)
+    np.testing.assert_allclose(smooth[1, :, 0], 20 * 0.66186, atol=2e-3)
     np.testing.assert_array_equal(smooth[1, :, 1], 0)
 
 
