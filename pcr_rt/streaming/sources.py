@@ -107,7 +107,7 @@ class VideoSource(Source):
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self.name = f"video {path}"
+        self.name = f"video {Path(path).name}"  # without folders, or a password in a URL
 
     def frames(self) -> Iterator[Item]:
         """Frames with the seconds since the first one."""
@@ -120,7 +120,7 @@ class FolderSource(Source):
     """The pictures of a folder in order of name, ``fps`` of them a second."""
 
     def __init__(self, folder: str | Path, fps: float | None = None) -> None:
-        self.name = f"folder {folder}"
+        self.name = f"folder {Path(folder).resolve().name}"
         self.fps = fps or DEFAULT_FPS
         self._paths = list_images(folder)
         self.total = len(self._paths)
