@@ -158,6 +158,7 @@ def test_wheel_has_every_file(wheel: Path) -> None:
     }
     assert not [path for path in sizes if "/tests/" in path]
     weights = [size for path, size in sizes.items() if path.startswith("pcr_rt/weights/")]
+    assert sum(sizes[f"pcr_rt/weights/{name}.onnx"] for name in MODELS) <= 30e6
     assert sum(weights) <= 70e6
 
 
