@@ -1,14 +1,15 @@
-"""Engines: one protocol, one file an engine."""
+"""Engines: one protocol for the host, one for the device, one file an engine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from pcr_rt.models import ModelSpec
 
-__all__ = ["Engine"]
+__all__ = ["Binding", "DeviceEngine", "Engine"]
 
 
 @runtime_checkable
@@ -22,3 +23,29 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back what the engine holds; it cannot run afterwards."""
+
+
+class Binding(Protocol):
+    """Buffers of one batch size on the device, which stay where they are; for one thread.
+
+    ``images`` (N, 3, H, W) and ``outputs`` (N, ...) are device arrays with
+    ``__cuda_array_interface__``; ``capturable`` says whether `enqueue` may be recorded in a graph.
+    """
+
+    images: Any
+    outputs: Sequence[Any]
+    capturable: bool
+
+    def enqueue(self, stream: int) -> None:
+        """Start the network on the handle of a stream; nothing waits for the device."""
+
+
+@runtime_checkable
+class DeviceEngine(Engine, Protocol):
+    """An engine that reads and writes the memory of the CUDA device number ``device``."""
+
+    device: int
+    max_batch: int
+
+    def bind(self, batch: int) -> Binding:
+        """New buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own."""
