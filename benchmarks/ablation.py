@@ -6,6 +6,9 @@ DATA holds coco_train.json and coco_train/ (and lsp/, unless --without-lsp); TIN
 PP-TinyPose (ONNX). Its encoder is frozen, and its features of a fixed set of augmented views are
 computed once; the rows differ in their decoders only, which see the same views in the same order
 for the same number of steps. Pictures with id % 5 == 0 are held out: AP with ground-truth boxes.
+
+The auxiliary head (AD) stands on the penultimate module. With one module a decoder that is the
+frozen encoder, so AD trains nothing but itself there: it needs ``--modules 2``.
 """
 
 from __future__ import annotations
@@ -88,6 +91,7 @@ def main() -> None:
     parser.add_argument("tinypose", type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--modules", type=int, default=1, help="context-aware modules a decoder")
     parser.add_argument("--views", type=int, default=4, help="augmented views a person")
     parser.add_argument("--people", type=int, help="use the first people of each set only")
     parser.add_argument("--pictures", type=int, help="validate on the first pictures only")
@@ -119,9 +123,10 @@ def main() -> None:
 
     table = {}
     for name in options.rows:
+        row = {**ROWS[name], "channels": [48] * options.modules}
         runs = []
         for seed in range(options.seeds):
-            network = train(ROWS[name], cache, empty, view, options.steps, seed)
+            network = train(row, cache, empty, view, options.steps, seed)
             network.encoder = encoder
             runs.append(measure(network.eval(), view, options.data, ids, held_out))
         table[name] = {
@@ -133,7 +138,7 @@ def main() -> None:
         print(name, json.dumps(table[name]), flush=True)
     report = {
         "command": f"python benchmarks/ablation.py DATA TINYPOSE --steps {options.steps}"
-        f" --seeds {options.seeds}",
+        f" --seeds {options.seeds} --modules {options.modules}",
         "machine": machine(),
         "minutes": round((time.perf_counter() - begin) / 60, 1),
         "views": len(cache.features),
@@ -175,8 +180,8 @@ def train(
     options = {"levels": 1, "se": False, "hdc": False, "auxiliary": False, **row}
     negatives = options.pop("negatives", False) * NEGATIVES
     torch.manual_seed(seed)
-    network = PCR(Passed(), channels=[48], stride=1, **options).train()
-    average = PCR(Passed(), channels=[48], stride=1, **options).eval()
+    network = PCR(Passed(), stride=1, **options).train()
+    average = PCR(Passed(), stride=1, **options).eval()
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     rng = np.random.default_rng(seed)

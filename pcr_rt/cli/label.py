@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,10 @@ def label(
         Literal["teacher", "labels-first", "agreement"],
         typer.Option(help="ANNOTATIONS: what counts where people are labelled by hand already."),
     ] = "teacher",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="SOURCE: this process, or all workers of a Ray cluster."),
+    ] = "local",
     device: Device = "auto",
     flip_test: FlipTest = True,
 ) -> None:
@@ -42,6 +47,7 @@ def label(
     try:
         from pcr_rt.training.frame_labels import label_frames
         from pcr_rt.training.labelling import label_people
+        from pcr_rt.training.ray_labelling import label_on_ray
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     from pcr_rt.errors import InputError
@@ -56,20 +62,32 @@ def label(
         options |= {"detector": None, "nms": None}
     else:
         options |= {"detector": None if detector == "none" else detector, "score_threshold": 0.2}
-    with PoseEstimator(model, **options) as estimator, progress_bar("Labelling") as progress:
-        if has_boxes:
-            count = label_people(estimator, source, paths[1], output, rule=rule, progress=progress)
-            broken = 0
-        else:
-            count, broken = label_frames(
-                estimator,
-                source,
-                output,
-                min_score=min_score,
-                every=every,
-                provenance=_provenance(model, detector, flip_test),
-                progress=progress,
+    frames: dict[str, Any] = {
+        "min_score": min_score,
+        "provenance": None if has_boxes else _provenance(model, detector, flip_test),
+    }
+    make_estimator = partial(PoseEstimator, model, **options)
+    with progress_bar("Labelling") as progress:
+        if engine == "ray":
+            if has_boxes:
+                raise InputError("--engine ray labels a SOURCE: leave it out for ANNOTATIONS.")
+            gpus = device.startswith("cuda")
+            count, broken = label_on_ray(
+                make_estimator, source, output, gpus=gpus, progress=progress, **frames
             )
+        else:
+            with make_estimator() as estimator:
+                if has_boxes:
+                    count, broken = (
+                        label_people(
+                            estimator, source, paths[1], output, rule=rule, progress=progress
+                        ),
+                        0,
+                    )
+                else:
+                    count, broken = label_frames(
+                        estimator, source, output, every=every, progress=progress, **frames
+                    )
     left_out = f", {broken} broken pictures left out" if broken else ""
     typer.echo(f"{output}: {count} people{left_out}")
 

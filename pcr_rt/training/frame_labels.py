@@ -20,11 +20,12 @@ from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.training.journal import Journal
 
-__all__ = ["label_frame", "label_frames"]
+__all__ = ["entry_of", "label_frame", "label_frames", "label_pictures"]
 
 log = logging.getLogger(__name__)
 
 Frame = NDArray[np.uint8]
+Progress = Callable[[int, "int | None"], None]
 
 
 def label_frames(
@@ -35,7 +36,7 @@ def label_frames(
     min_score: float = 0.9,
     every: int = 1,
     provenance: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
     """Label a folder of pictures or a video; the number of people, and of broken pictures.
 
@@ -46,28 +47,62 @@ def label_frames(
     frame; its frames with people are kept as pictures in the folder ``<output>_frames``.
     provenance: what is said of the teacher in ``info``. Broken pictures are logged and left out.
     """
-    if output.is_dir() or not output.parent.is_dir():
-        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
-    info = {
-        "description": "pseudo-labels",
-        "source": source.name,
-        "min_score": min_score,
-        **({"every": every} if is_video(source) else {}),
-        **(provenance or {}),
-    }
-    with Journal(output.with_suffix(".jsonl"), info) as journal:
-        finished = {entry["file_name"] for entry in journal.entries}
-        frames, total = _frames(source, output, every, finished)
-        for name, frame in frames:
-            if name not in finished:
+    if not is_video(source):
+        return label_pictures(
+            lambda files: (entry_of(estimator, file, min_score) for file in files),
+            source,
+            output,
+            min_score=min_score,
+            provenance=provenance,
+            progress=progress,
+        )
+    check_output(output)
+    info = _info(source, min_score, {"every": every, **(provenance or {})})
+    video, folder = VideoReader(source), _frames_folder(output)
+    folder.mkdir(exist_ok=True)
+
+    def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
+        with video:
+            for number, (frame, _) in enumerate(video):
+                name = f"{number:08d}.jpg"
+                if number % every or name in finished:
+                    continue
                 entry = _entry(estimator, name, frame, min_score)
-                if is_video(source) and entry["people"] and isinstance(frame, np.ndarray):
-                    _keep_picture(_frames_folder(output) / name, frame)
-                journal.append(entry)
-            progress(len(journal.entries), total)
-        entries = sorted(journal.entries, key=lambda entry: entry["file_name"])
-    people = write_coco(entries, info, output)
-    return people, sum("broken" in entry for entry in entries)
+                if entry["people"]:
+                    _keep_picture(folder / name, frame)
+                yield entry
+
+    total = None if video.frames is None else -(-video.frames // every)
+    return _write_all(entries, info, output, total, progress)
+
+
+def label_pictures(
+    label: Callable[[list[Path]], Iterator[dict[str, Any]]],
+    source: Path,
+    output: Path,
+    *,
+    min_score: float,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[int, int]:
+    """As `label_frames`, for a folder whose pictures ``label`` turns into entries in any order."""
+    check_output(output)
+    files = list_images(source)
+
+    def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
+        return label([file for file in files if file.name not in finished])
+
+    info = _info(source, min_score, provenance or {})
+    return _write_all(entries, info, output, len(files), progress)
+
+
+def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
+    """The journal's line of a picture: its people, or what is wrong with it."""
+    try:
+        frame = read_image(file)
+    except InputError as error:
+        return {"file_name": file.name, "broken": str(error)}
+    return _entry(estimator, file.name, frame, min_score)
 
 
 def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
@@ -137,46 +172,41 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
     return len(annotations)
 
 
-def _entry(
-    estimator: PoseEstimator, name: str, frame: Frame | InputError, min_score: float
-) -> dict[str, Any]:
-    """The journal's line of a frame."""
-    if isinstance(frame, InputError):
-        log.warning("%s: left out", frame)
-        return {"file_name": name, "broken": str(frame)}
+def check_output(output: Path) -> None:
+    """Raise DataError unless a file can be written there."""
+    if output.is_dir() or not output.parent.is_dir():
+        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
+
+
+def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"description": "pseudo-labels", "source": source.name, "min_score": min_score}
+    return {**about, **more}
+
+
+def _write_all(
+    entries: Callable[[set[str]], Iterator[dict[str, Any]]],
+    info: Mapping[str, Any],
+    output: Path,
+    total: int | None,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Journal what is not finished yet, then write the whole; people and broken pictures."""
+    with Journal(output.with_suffix(".jsonl"), info) as journal:
+        finished = {entry["file_name"] for entry in journal.entries}
+        progress(len(finished), total)
+        for entry in entries(finished):
+            if "broken" in entry:
+                log.warning("%s: left out", entry["broken"])
+            journal.append(entry)
+            progress(len(journal.entries), total)
+        done = sorted(journal.entries, key=lambda entry: entry["file_name"])
+    return write_coco(done, info, output), sum("broken" in entry for entry in done)
+
+
+def _entry(estimator: PoseEstimator, name: str, frame: Frame, min_score: float) -> dict[str, Any]:
     people = label_frame(estimator(frame), min_score)
     height, width = frame.shape[:2]
     return {"file_name": name, "width": width, "height": height, "people": people}
-
-
-def _frames(
-    source: Path, output: Path, every: int, finished: set[str]
-) -> tuple[Iterator[tuple[str, Frame | InputError]], int | None]:
-    """Names and frames, or what is wrong with them, one after the other, and how many there are.
-
-    Pictures that are finished are not read again.
-    """
-    if is_video(source):
-        _frames_folder(output).mkdir(exist_ok=True)
-        video = VideoReader(source)
-        count = None if video.frames is None else -(-video.frames // every)
-        return _video_frames(video, every), count
-    files = list_images(source)
-    return ((file.name, _read(file)) for file in files if file.name not in finished), len(files)
-
-
-def _video_frames(video: VideoReader, every: int) -> Iterator[tuple[str, Frame | InputError]]:
-    with video:
-        for number, (frame, _) in enumerate(video):
-            if number % every == 0:
-                yield f"{number:08d}.jpg", frame
-
-
-def _read(file: Path) -> Frame | InputError:
-    try:
-        return read_image(file)
-    except InputError as error:
-        return error
 
 
 def _frames_folder(output: Path) -> Path:
