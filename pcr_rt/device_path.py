@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pcr_rt.cuda_kernels import kernels
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.detectors import Boxes, Detector
-from pcr_rt.device_plans import DetectPlan, Plan, PosePlan, bucket
+from pcr_rt.device_plans import DetectPlan, PosePlan
+from pcr_rt.device_work import Plan, bucket
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.ensemble import PoseNetwork, same_grid
 from pcr_rt.errors import InputError
