@@ -191,13 +191,13 @@ def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) ->
     for i in range(people * 4):
         outputs[0][0, i // 50, i % 50] = cp.asarray([2.0 - 0.01 * i, 9, 20, 9, 20])
     maps = cp.random.random((people, JOINTS, MAP[1], MAP[0]), dtype=np.float32)
-    areas = cp.asarray((boxes[:, 2:] - boxes[:, :2]).prod(1))[None]
-    scores = cp.asarray(rng.random((1, people)))
-    count = cp.asarray([people], np.int32)
+    areas = cp.asarray((boxes[:, 2:] - boxes[:, :2]).prod(1))
+    scores = cp.asarray(rng.random(people))
+    first = cp.asarray([0, people], np.int32)
     scale, size = np.array([416 / frame_size[0]]), np.array([frame_size])
     options = {"input_size": (416, 416), "score_threshold": 0.2}
     found = kernels.decode_boxes_padded(outputs, "rtmdet", scale, size, **options)
-    keypoints = kernels.decode_heatmaps(maps, back, method="dark")[0]
+    keypoints, sure = kernels.decode_heatmaps(maps, back, method="dark")
 
     stages: dict[str, Callable[[], Any]] = {
         "letterbox": lambda: kernels.letterbox(frame, (416, 416), MEAN, STD),
@@ -208,7 +208,7 @@ def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) ->
         "crop_persons": lambda: kernels.crop_persons(frame, index, there, CROP, MEAN, STD),
         "decode_heatmaps": lambda: kernels.decode_heatmaps(maps, back, method="dark"),
         "oks_nms": lambda: kernels.oks_nms_padded(
-            keypoints[None], scores, areas, count, method="hard"
+            keypoints, scores, areas, first, method="hard", keypoint_scores=sure
         ),
     }
 

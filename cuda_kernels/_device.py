@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -14,13 +17,19 @@ from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.cuda_kernels.sources import source
 from pcr_rt.errors import InputError, MissingDependencyError
 
+log = logging.getLogger(__name__)
+
 __all__ = [
+    "FRAME",
     "NULL",
     "DeviceArray",
     "FrameTable",
     "blocks",
     "constant",
+    "constants_kept",
     "cupy",
+    "fitting",
+    "frame_rows",
     "frame_table",
     "launch",
     "normalisation",
@@ -35,6 +44,8 @@ DeviceArray = Any
 
 NULL = np.uint64(0)
 """A pointer to nothing, as a kernel's argument."""
+
+_local = threading.local()
 
 FRAME = np.dtype(
     [(name, np.uint64) for name in ("pixels", "chroma")]
@@ -108,6 +119,13 @@ def on_device(
     return cupy().ascontiguousarray(here, dtype=dtype)
 
 
+def fitting(out: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
+    """``out``; raises ValueError unless it is a contiguous array of that shape."""
+    if tuple(out.shape) != shape or not out.flags.c_contiguous:
+        raise ValueError(f"the array for the result has shape {tuple(out.shape)}, not {shape}")
+    return out
+
+
 def same_type(
     arrays: Sequence[DeviceArray],
     what: str,
@@ -136,7 +154,23 @@ def constant(array: NDArray[Any]) -> DeviceArray:
     A copy serves one stream, whose order makes sure that it has arrived.
     """
     stream = cupy().cuda.get_current_stream().ptr
-    return _constant(array.tobytes(), array.dtype.str, array.shape, cupy().cuda.Device().id, stream)
+    device = cupy().cuda.Device().id
+    there = _constant(array.tobytes(), array.dtype.str, array.shape, device, stream)
+    kept = getattr(_local, "kept", None)
+    if kept is not None:
+        kept.append(there)
+    return there
+
+
+@contextmanager
+def constants_kept() -> Iterator[list[DeviceArray]]:
+    """Collects what `constant` returns in this thread: a graph needs it for as long as it lives."""
+    kept: list[DeviceArray] = []
+    _local.kept = kept
+    try:
+        yield kept
+    finally:
+        _local.kept = None
 
 
 @lru_cache(maxsize=1024)
@@ -164,11 +198,14 @@ class FrameTable:
     """What the table points to."""
 
 
-def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
-    """What the kernels have to know of frames: BGR (H, W, 3) uint8 arrays or NV12.
+def frame_rows(
+    frames: Sequence[DeviceArray | Nv12Frame],
+) -> tuple[NDArray[Any], list[DeviceArray]]:
+    """What the kernels have to know of frames, (B,) of `FRAME` on the host, and their arrays.
 
-    Arrays on the device are used in place if a pixel's bytes lie together, rows may have any pitch;
-    others are copied. Raises InputError for other arrays, or ones on another device.
+    Frames are BGR (H, W, 3) uint8 arrays or NV12. Arrays on the device are used in place if a
+    pixel's bytes lie together, rows may have any pitch; others are copied. Raises InputError for
+    other arrays, or ones on another device.
     """
     rows, arrays = [], []
     for frame in frames:
@@ -182,8 +219,14 @@ def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
             places = (bgr.data.ptr, 0, bgr.strides[0], 0)
             rows.append((*places, bgr.shape[1], bgr.shape[0], *[0] * 6))
             arrays.append(bgr)
-    table = cupy().asarray(np.array(rows, FRAME).view(np.uint8))
-    return FrameTable(table, [(row[5], row[4]) for row in rows], arrays)
+    return np.array(rows, FRAME), arrays
+
+
+def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
+    """The table of frames as :func:`frame_rows` has them, on the device."""
+    rows, arrays = frame_rows(frames)
+    sizes = [(int(row["height"]), int(row["width"])) for row in rows]
+    return FrameTable(cupy().asarray(rows.view(np.uint8)), sizes, arrays)
 
 
 def _bgr(frame: DeviceArray) -> DeviceArray:
@@ -193,9 +236,20 @@ def _bgr(frame: DeviceArray) -> DeviceArray:
             f"A frame is uint8 of shape (height, width, 3), not {here.dtype.name} of shape "
             f"{tuple(here.shape)}."
         )
-    return here if here.strides[1:] == (3, 1) else cupy().ascontiguousarray(here)
+    return here if here.strides[1:] == (3, 1) else _gathered(here, "frame")
 
 
 def _plane(plane: DeviceArray) -> DeviceArray:
     here = as_device(plane, "The NV12 plane")
-    return here if here.strides[1] == 1 else cupy().ascontiguousarray(here)
+    return here if here.strides[1] == 1 else _gathered(here, "NV12 plane")
+
+
+def _gathered(array: DeviceArray, what: str) -> DeviceArray:
+    _note_copies(what)
+    return cupy().ascontiguousarray(array)
+
+
+@cache
+def _note_copies(what: str) -> None:
+    """One line in the log, the first time."""
+    log.warning("A pixel's bytes do not lie together in a %s: such ones are copied.", what)

@@ -70,13 +70,19 @@ def decode_boxes_padded(
     outputs: Sequence[DeviceArray],
     layout: BoxLayout,
     scales: DeviceArray,
-    frame_sizes: DeviceArray,
+    frame_sizes: DeviceArray | None,
     *,
     input_size: Size,
     score_threshold: float,
     max_candidates: int = 1000,
+    out: Candidates | None = None,
 ) -> Candidates:
-    """The candidates of all frames in one launch; scales and frame_sizes are host arrays."""
+    """The candidates of all frames in one launch.
+
+    scales and frame_sizes are host arrays; or frame_sizes is None, and scales (B, 3) float64 on the
+    device has each frame's scale, width and height. out: arrays for the
+    results.
+    """
     cp = cupy()
     labels = NULL
     arrays = list(outputs)
@@ -93,8 +99,12 @@ def decode_boxes_padded(
             f"The detector gives {maps[0].shape[1]} boxes where YOLOX gives {points} at "
             f"{input_size[0]}x{input_size[1]}; use the official export without its NMS."
         )
-    frames = np.column_stack([np.asarray(scales), np.asarray(frame_sizes)]).astype(np.float64)
-    found = Candidates(
+    if frame_sizes is None:
+        frames = on_device(scales, np.float64, (batch, 3), "scales")
+    else:
+        rows = np.column_stack([np.asarray(scales), np.asarray(frame_sizes)])
+        frames = constant(rows.astype(np.float64))
+    found = out or Candidates(
         cp.empty((batch, max_candidates, 4), np.float32),
         cp.empty((batch, max_candidates), np.float32),
         cp.zeros(batch, np.int32),
@@ -108,7 +118,7 @@ def decode_boxes_padded(
                 pointers(maps),
                 labels,
                 constant(levels),
-                constant(frames),
+                frames,
                 cp.empty((batch, points, 4), np.float32),
                 cp.empty((batch, points), np.float32),
                 cp.empty((batch, points), np.int32),
@@ -137,12 +147,19 @@ def box_nms(
 
 
 def box_nms_padded(
-    candidates: Candidates, iou_threshold: float, max_boxes: int
+    candidates: Candidates,
+    iou_threshold: float,
+    max_boxes: int,
+    *,
+    out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Rows to keep (B, max_boxes) of each frame's candidates, best first, and how many (B,)."""
+    """Rows to keep (B, max_boxes) of each frame's candidates, best first, and how many (B,).
+
+    out: arrays for both.
+    """
     cp = cupy()
     batch, capacity = candidates.scores.shape
-    keep, kept = cp.empty((batch, max_boxes), np.int32), cp.zeros(batch, np.int32)
+    keep, kept = out or (cp.empty((batch, max_boxes), np.int32), cp.zeros(batch, np.int32))
     if candidates.scores.size and max_boxes:
         sizes = (np.int32(capacity), np.int32(max_boxes))
         gone = cp.empty((batch, capacity), np.int32)

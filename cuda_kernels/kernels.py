@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pcr_rt.cuda_kernels._device import (
+    FRAME,
     NULL,
     DeviceArray,
     FrameTable,
     blocks,
     constant,
     cupy,
+    fitting,
+    frame_rows,
     frame_table,
     launch,
     normalisation,
@@ -40,29 +43,43 @@ from pcr_rt.cuda_kernels._device_boxes import (
 )
 from pcr_rt.cuda_kernels._heatmaps import DecodeMethod
 from pcr_rt.cuda_kernels._oks import SuppressMethod
+from pcr_rt.cuda_kernels._queue import Graph, Packed, Staging, memory_of, on, taken
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
+from pcr_rt.models import PersonScore
 from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS, SIGMAS
 
 __all__ = [
+    "FRAME",
     "Candidates",
     "FrameTable",
+    "Graph",
+    "Packed",
+    "Staging",
     "box_nms",
     "box_nms_padded",
     "crop_persons",
+    "cupy",
     "decode_boxes",
     "decode_boxes_padded",
     "decode_heatmaps",
     "decode_simcc",
+    "frame_rows",
     "frame_table",
     "letterbox",
+    "memory_of",
     "oks_nms",
     "oks_nms_padded",
+    "on",
+    "taken",
 ]
 
 MOST_SIGMA = 6.4
 """Of a DARK kernel that fits in the block's shared memory (MOST_RADIUS in decode_heatmaps.cu)."""
+
+PERSON_SCORES: tuple[PersonScore, ...] = ("mean>0.2", "mean", "rms")
+"""The order of `enum PersonScore` in oks_nms.cu."""
 
 _METHODS: tuple[DecodeMethod, ...] = ("none", "quarter", "dark")
 
@@ -77,15 +94,20 @@ def crop_persons(
     *,
     rgb: bool = True,
     dtype: DTypeLike = np.float32,
+    out: DeviceArray | None = None,
 ) -> DeviceArray:
-    """As :func:`reference.crop_persons`: crops (N, 3, h, w). One launch for all frames."""
+    """As :func:`reference.crop_persons`: crops (N, 3, h, w). One launch for all frames.
+
+    out: the array that takes the crops, whose dtype counts.
+    """
     width, height = size
     people = on_device(transforms, np.float64, (None, 2, 3), "transforms")
     index = on_device(frame_index, np.int32, (len(people),), "frame_index")
     count = len(frames.sizes if isinstance(frames, FrameTable) else frames)
     if isinstance(frame_index, np.ndarray) and not np.isin(frame_index, range(count)).all():
         raise InputError(f"frame_index names a frame that is not among the {count} given.")
-    crops = cupy().empty((len(people), 3, height, width), dtype)
+    shape = (len(people), 3, height, width)
+    crops = cupy().empty(shape, dtype) if out is None else fitting(out, shape)
     if len(people):
         seen = frames if isinstance(frames, FrameTable) else frame_table(frames)
         arguments = (
@@ -112,15 +134,18 @@ def letterbox(
     fill: float = 114.0,
     rgb: bool = False,
     dtype: DTypeLike = np.float32,
+    out: DeviceArray | None = None,
 ) -> tuple[DeviceArray, Any]:
     """As :func:`reference.letterbox`, grey levels not rounded: images (B, 3, h, w), scales (B,).
 
-    The scales follow from the frames' shapes, so they are a NumPy array.
+    The scales follow from the frames' shapes, so they are a NumPy array. out: the array that takes
+    the images, whose dtype counts.
     """
     width, height = size
     sizes = frames.sizes if isinstance(frames, FrameTable) else [f.shape[:2] for f in frames]
     scales = np.array([min(width / w, height / h) for h, w in sizes], np.float64)
-    images = cupy().empty((len(sizes), 3, height, width), dtype)
+    shape = (len(sizes), 3, height, width)
+    images = cupy().empty(shape, dtype) if out is None else fitting(out, shape)
     if sizes:
         seen = frames if isinstance(frames, FrameTable) else frame_table(frames)
         arguments = (seen.table, images, np.int32(width), np.int32(height), np.float32(fill))
@@ -137,12 +162,13 @@ def decode_heatmaps(
     method: DecodeMethod,
     sigma: float = 2.0,
     mirrored: DeviceArray | Sequence[DeviceArray] | None = None,
+    out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
     """As :func:`reference.decode_heatmaps`: keypoints (N, K, 2), scores (N, K). One launch.
 
     Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``.
+    out: arrays for both results.
     """
-    cp = cupy()
     if method == "dark" and not 0 < sigma <= MOST_SIGMA:
         raise InputError(f"sigma is {sigma}; the DARK kernel takes up to {MOST_SIGMA} samples.")
     plain = _networks(heatmaps)
@@ -152,8 +178,7 @@ def decode_heatmaps(
     if any(m.shape != maps[0].shape for m in maps) or len(maps) % len(plain):
         raise InputError(f"heatmaps differ in shape: {[tuple(m.shape) for m in maps]}.")
     people = on_device(transforms, np.float64, (n, 2, 3), "transforms")
-    keypoints = cp.empty((n, joints, 2), np.float32)
-    scores = cp.empty((n, joints), np.float32)
+    keypoints, scores = _decoded(n, joints, out)
     if scores.size:
         flip = constant(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
         launch(
@@ -175,17 +200,23 @@ def decode_heatmaps(
 
 
 def decode_simcc(
-    simcc_x: DeviceArray, simcc_y: DeviceArray, transforms: DeviceArray, *, split: float = 2.0
+    simcc_x: DeviceArray,
+    simcc_y: DeviceArray,
+    transforms: DeviceArray,
+    *,
+    split: float = 2.0,
+    out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """As :func:`reference.decode_simcc`: keypoints (N, K, 2), scores (N, K). One launch."""
-    cp = cupy()
+    """As :func:`reference.decode_simcc`: keypoints (N, K, 2), scores (N, K). One launch.
+
+    out: arrays for both results.
+    """
     x, y = same_type([simcc_x, simcc_y], "simcc_x and simcc_y")
     n, joints, width = x.shape
     if y.shape[:2] != x.shape[:2]:
         raise InputError(f"simcc_x and simcc_y differ in shape: {x.shape} and {y.shape}.")
     people = on_device(transforms, np.float64, (n, 2, 3), "transforms")
-    keypoints = cp.empty((n, joints, 2), np.float32)
-    scores = cp.empty((n, joints), np.float32)
+    keypoints, scores = _decoded(n, joints, out)
     if scores.size:
         sizes = map(np.int32, (joints, width, y.shape[2]))
         arguments = (x, y, people, keypoints, scores, *sizes, np.float64(split))
@@ -205,57 +236,76 @@ def oks_nms(
     points = on_device(keypoints, np.float32, (None, NUM_KEYPOINTS, 2), "keypoints")
     n = len(points)
     keep, lowered, kept = oks_nms_padded(
-        points[None],
-        on_device(scores, np.float64, (n,), "scores")[None],
-        on_device(areas, np.float64, (n,), "areas")[None],
-        constant(np.array([n], np.int32)),
+        points,
+        on_device(scores, np.float64, (n,), "scores"),
+        on_device(areas, np.float64, (n,), "areas"),
+        constant(np.array([0, n], np.int32)),
         method=method,
         threshold=threshold,
     )
     count = int(kept.get()[0])
-    return keep[0, :count].astype(np.intp), lowered[0, :count]
+    return keep[:count].astype(np.intp), lowered[:count]
 
 
 def oks_nms_padded(
     keypoints: DeviceArray,
     scores: DeviceArray,
     areas: DeviceArray,
-    counts: DeviceArray,
+    first: DeviceArray,
     *,
     method: SuppressMethod,
     threshold: float = 0.9,
+    keypoint_scores: DeviceArray | None = None,
+    person_score: PersonScore = "mean",
+    out: tuple[DeviceArray, DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Suppression in B frames of up to C people at once.
+    """Suppression in B frames at once, of the people in rows ``first[f]`` to ``first[f + 1]``.
 
-    keypoints: (B, C, 17, 2) float32; scores, areas: (B, C) float64; counts: (B,) int32. Returns
-    rows to keep (B, C), their scores (B, C) and how many there are (B,).
+    keypoints: (C, 17, 2) float32; scores, areas: (C,) float64; first: (B + 1,) int32, ascending;
+    keypoint_scores: (C, 17) float32, of which ``person_score`` multiplies the scores; out: arrays
+    for the results. Returns, from each frame's first row on, which of its people to keep (C,),
+    their scores (C,), and how many there are in each frame (B,).
     """
     cp = cupy()
-    batch, capacity = scores.shape
-    keep = cp.empty((batch, capacity), np.int32)
-    lowered = cp.empty((batch, capacity), np.float32)
-    kept = cp.zeros(batch, np.int32)
-    if scores.size:
+    capacity, frames = len(scores), len(first) - 1
+    keep, lowered, kept = out or (
+        cp.empty(capacity, np.int32),
+        cp.empty(capacity, np.float32),
+        cp.zeros(frames, np.int32),
+    )
+    if capacity:
         launch(
             "oks_nms",
-            (batch,),
+            (frames,),
             256,
             (
                 keypoints,
+                NULL if keypoint_scores is None else keypoint_scores,
+                scores,
                 areas,
                 constant(1 / (2 * (2 * SIGMAS) ** 2)),
-                counts,
-                scores.copy(),
-                cp.empty((batch, capacity), np.int32),
+                first,
+                cp.empty(capacity, np.float64),
+                cp.empty(capacity, np.int32),
                 keep,
                 lowered,
                 kept,
-                np.int32(capacity),
+                np.int32(PERSON_SCORES.index(person_score)),
                 np.int32(method == "soft"),
                 np.float64(threshold),
             ),
         )
     return keep, lowered, kept
+
+
+def _decoded(
+    people: int, joints: int, out: tuple[DeviceArray, DeviceArray] | None
+) -> tuple[DeviceArray, DeviceArray]:
+    """Arrays for keypoints and their scores."""
+    if out is not None:
+        return fitting(out[0], (people, joints, 2)), fitting(out[1], (people, joints))
+    cp = cupy()
+    return cp.empty((people, joints, 2), np.float32), cp.empty((people, joints), np.float32)
 
 
 def _networks(maps: DeviceArray | Sequence[DeviceArray]) -> list[DeviceArray]:

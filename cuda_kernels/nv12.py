@@ -46,7 +46,11 @@ class Nv12Frame:
         if self.matrix not in _RED_AND_BLUE:
             raise InputError(f"The NV12 matrix is {self.matrix!r}; use 'bt601' or 'bt709'.")
         for plane in (self.y, self.uv):
-            if len(plane.shape) != 2 or plane.dtype != np.uint8 or 0 in plane.shape:
+            if (
+                len(plane.shape) != 2
+                or str(plane.dtype).rpartition(".")[2] != "uint8"
+                or 0 in plane.shape
+            ):
                 raise InputError(
                     f"An NV12 plane is two-dimensional uint8, not {plane.dtype} of shape "
                     f"{tuple(plane.shape)}."

@@ -1,13 +1,30 @@
 // Suppression of people who are too alike by their keypoints (OKS), any number of frames at once.
 //
-// grid (frames), block 256. Frame f has counts[f] people at rows f * capacity and on. `remaining`
-// holds the scores, which the soft method lowers in place. A thread looks after the same candidates
-// all the time, so that what it notes of them needs no barrier.
+// grid (frames), block 256. Frame f's people are the rows first[f] to first[f + 1]. `remaining` takes
+// their scores, times the rule's function of their keypoints' scores where those are given; the soft
+// method lowers them in place. A thread looks after the same candidates all the time, so that what it
+// notes of them needs no barrier.
 
 #include "greedy.cuh"
 
 #define JOINTS 17
 #define SOFT_MAX_PEOPLE 20
+
+// The order of PERSON_SCORES in kernels.py.
+enum PersonScore { MEAN_ABOVE_A_FIFTH, MEAN, ROOT_MEAN_SQUARE };
+
+__device__ __forceinline__ double person_score(const float* keypoint_scores, int rule) {
+    double sum = 0;
+    int counted = 0;
+    for (int k = 0; k < JOINTS; ++k) {
+        double score = fmin(fmax((double)keypoint_scores[k], 0.0), 1.0);
+        if (rule == MEAN_ABOVE_A_FIFTH && !(score > 0.2)) continue;
+        sum += rule == ROOT_MEAN_SQUARE ? score * score : score;
+        ++counted;
+    }
+    double mean = sum / max(counted, 1);
+    return rule == ROOT_MEAN_SQUARE ? sqrt(mean) : mean;
+}
 
 __device__ __forceinline__ double pair_area(double a, double b) {
     return (a + b) / 2 + 2.220446049250313e-16;
@@ -46,19 +63,25 @@ __device__ __forceinline__ bool too_alike(const float* a, const float* b, double
 }
 
 extern "C" __global__ void __launch_bounds__(GREEDY_THREADS)
-    oks_nms(const float* keypoints, const double* areas, const double* precision,
-            const int* counts, double* remaining, int* gone, int* keep, float* kept_scores,
-            int* kept, int capacity, int soft, double threshold) {
-    long long start = (long long)blockIdx.x * capacity;
-    int n = min(counts[blockIdx.x], capacity), found = 0;
+    oks_nms(const float* keypoints, const float* keypoint_scores, const double* scores,
+            const double* areas, const double* precision, const int* first, double* remaining,
+            int* gone, int* keep, float* kept_scores, int* kept, int rule, int soft,
+            double threshold) {
+    int start = first[blockIdx.x], n = first[blockIdx.x + 1] - start, found = 0;
     int most = soft ? min(n, SOFT_MAX_PEOPLE) : n;
-    keypoints += start * JOINTS * 2;
+    keypoints += (long long)start * JOINTS * 2;
+    if (keypoint_scores) keypoint_scores += (long long)start * JOINTS;
+    scores += start;
     areas += start;
     remaining += start;
     gone += start;
     keep += start;
     kept_scores += start;
-    for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) gone[i] = 0;
+    for (int i = threadIdx.x; i < n; i += GREEDY_THREADS) {
+        gone[i] = 0;
+        remaining[i] = scores[i];
+        if (keypoint_scores) remaining[i] *= person_score(keypoint_scores + i * JOINTS, rule);
+    }
     while (found < most) {
         Candidate best = best_of_block(remaining, gone, n);
         if (best.index < 0) break;

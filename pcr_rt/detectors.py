@@ -15,7 +15,7 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import AnyPrecision, ModelSpec
 
-__all__ = ["Boxes", "Detector", "as_boxes"]
+__all__ = ["Boxes", "Detector", "as_boxes", "large_enough"]
 
 Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Boxes (N, 4) xyxy in frame pixels, scores (N,)."""
@@ -70,8 +70,7 @@ class Detector:
         for raw_boxes, raw_scores in candidates:
             boxes, scores = raw_boxes.astype(np.float64), raw_scores.astype(np.float64)
             keep = reference.box_nms(boxes, scores, IOU_THRESHOLD, MAX_BOXES)
-            keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
-            found.append((boxes[keep], scores[keep]))
+            found.append(large_enough(boxes, scores, keep))
         return found
 
     def close(self) -> None:
@@ -80,6 +79,14 @@ class Detector:
 
 
 DetectorLike = Detector | Callable[[NDArray[np.uint8]], Any]
+
+
+def large_enough(
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], keep: NDArray[np.integer[Any]]
+) -> Boxes:
+    """The boxes (N, 4) and scores (N,) that ``keep`` names and that are above a pixel in size."""
+    keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
+    return boxes[keep], scores[keep]
 
 
 def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:

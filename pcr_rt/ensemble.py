@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, heatmap_to_input
 
-__all__ = ["PoseNetwork", "average_on_common_grid"]
+__all__ = ["PoseNetwork", "average_on_common_grid", "same_grid"]
 
 
 class PoseNetwork:
@@ -31,6 +32,16 @@ class PoseNetwork:
             maps = self.engine.run(np.zeros((1, 3, height, width), dtype=np.float32))[0]
             self._heatmap = (maps.shape[3], maps.shape[2])
         return self._heatmap
+
+
+def same_grid(networks: Sequence[PoseNetwork]) -> bool:
+    """Whether all networks see the same crops, and their heatmaps' samples lie alike in them."""
+
+    def grid(network: PoseNetwork) -> tuple[Any, ...]:
+        spec = network.spec
+        return spec.input_size, spec.transform, spec.padding, network.heatmap_size()
+
+    return len(networks) == 1 or len({grid(network) for network in networks}) == 1
 
 
 def average_on_common_grid(

@@ -15,17 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.detectors import Boxes, Detector, DetectorLike, as_boxes
+from pcr_rt.device_path import Scene, device_path
 from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
 from pcr_rt.errors import InputError
+from pcr_rt.frames import check_frame, frame_size
 from pcr_rt.geometry import box_to_region, crop_transform, mirrored_crop
-from pcr_rt.models import AnyPrecision, Decode, ModelSpec, PersonScore
+from pcr_rt.models import AnyPrecision, Decode, ModelSpec
 from pcr_rt.poses import Poses
+from pcr_rt.selection import People, Selection, Suppressed, person_scores
 
 __all__ = ["PoseEstimator", "check_frame", "person_scores"]
 
 ModelLike = str | Path | Engine
+Frame = Any
+"""HxWx3 uint8 BGR of NumPy or, where the models run on a CUDA device, of that; or NV12."""
 DEFAULT_MODEL = "pcr-tiny"
 STAGES = ("detect", "crop", "infer", "decode", "suppress")
 
@@ -105,10 +110,14 @@ class PoseEstimator:
         self.nms = nms
         self.oks_threshold = oks_threshold
         self.cache_dir = cache_dir
+        self._device = device_path(self._networks, self._detector, flip_test=flip_test)
         self._local = threading.local()
 
-    def __call__(self, frame: NDArray[np.uint8], boxes: ArrayLike | None = None) -> Poses:
-        """The people of one frame, HxWx3 uint8 BGR.
+    def __call__(self, frame: Frame, boxes: ArrayLike | None = None) -> Poses:
+        """The people of one frame: HxWx3 uint8 BGR, or an `Nv12Frame`.
+
+        Where the models run on a CUDA device, frames may lie there: CuPy, torch, PyCUDA, whatever
+        has ``__cuda_array_interface__`` or DLPack.
 
         boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score each; None: the detector looks
         for them. People keep the order of their boxes; the result's ``boxes`` tell who is who,
@@ -118,30 +127,57 @@ class PoseEstimator:
 
     def batch(
         self,
-        frames: Sequence[NDArray[np.uint8]],
+        frames: Sequence[Frame],
         boxes: Sequence[ArrayLike | None] | None = None,
     ) -> list[Poses]:
         """The people of several frames of any sizes; all crops go through the network at once."""
         for frame in frames:
-            check_frame(frame)
+            check_frame(frame, device=self._device is not None)
         if boxes is not None and len(boxes) != len(frames):
             raise InputError(f"boxes has {len(boxes)} entries for {len(frames)} frames.")
         self._local.timings = dict.fromkeys(STAGES, 0.0)
+        if self._device is None:
+            return self._batch(frames, boxes, None)
+        with self._device.scene(frames) as scene:
+            return self._batch(frames, boxes, scene)
+
+    def _batch(
+        self,
+        frames: Sequence[Frame],
+        boxes: Sequence[ArrayLike | None] | None,
+        scene: Scene | None,
+    ) -> list[Poses]:
+        """scene: the frames on the device, where the networks run there."""
         with self._stage("detect"):
-            found = self._find(frames, boxes)
+            found = self._find(frames, boxes, scene)
         counts = [len(b) for b, _ in found]
         if not sum(counts):
-            return [Poses.empty(_size(frame)) for frame in frames]
+            return [Poses.empty(frame_size(frame)) for frame in frames]
         frame_index = np.repeat(np.arange(len(frames)), counts)
         all_boxes = np.concatenate([b for b, _ in found])
-        keypoints, keypoint_scores = self._keypoints(frames, frame_index, all_boxes)
-        with self._stage("suppress"):
+        select = Selection(
+            self.score_threshold,
+            self.max_people,
+            self.nms,
+            self.oks_threshold,
+            self.spec.person_score,
+        )
+        suppressed: list[Suppressed | None] = [None] * len(frames)
+        if scene is None:
+            keypoints, scores = self._keypoints(frames, frame_index, all_boxes)
+        else:
             box_scores = np.concatenate([s for _, s in found])
-            scores = box_scores * person_scores(keypoint_scores, self.spec.person_score)
+            keypoints, scores, suppressed = scene.people(
+                counts, all_boxes, box_scores, self.decode, select
+            )
+            self._local.timings.update(scene.times)
+        with self._stage("suppress"):
             return [
-                self._select(frame, *(a[frame_index == i] for a in rows))
-                for i, frame in enumerate(frames)
-                for rows in [(keypoints, keypoint_scores, all_boxes, scores)]
+                select(
+                    People(keypoints[frame_index == i], scores[frame_index == i], *found[i], kept),
+                    frame_size(frame),
+                )
+                for i, (frame, kept) in enumerate(zip(frames, suppressed, strict=True))
             ]
 
     def warmup(self) -> None:
@@ -152,11 +188,13 @@ class PoseEstimator:
 
     @property
     def timings(self) -> dict[str, float]:
-        """Milliseconds of each stage in this thread's last call."""
+        """Milliseconds of this thread's last call by stage; those of a CUDA graph are ``infer``."""
         return dict(getattr(self._local, "timings", {}))
 
     def close(self) -> None:
         """Give back the engines; the estimator cannot be called afterwards."""
+        if self._device is not None:
+            self._device.close()
         for network in self._networks:
             network.engine.close()
         if isinstance(self._detector, Detector):
@@ -180,26 +218,37 @@ class PoseEstimator:
         self._local.timings[name] += (time.perf_counter() - start) * 1e3
 
     def _find(
-        self, frames: Sequence[NDArray[np.uint8]], boxes: Sequence[ArrayLike | None] | None
+        self,
+        frames: Sequence[Frame],
+        boxes: Sequence[ArrayLike | None] | None,
+        scene: Scene | None,
     ) -> list[Boxes]:
         """Boxes of each frame: the caller's where given, the detector's for the others."""
         given = list(boxes) if boxes is not None else [None] * len(frames)
-        asked = [frame for frame, b in zip(frames, given, strict=True) if b is None]
-        found = iter(self._detect(asked))
+        asked = [i for i, b in enumerate(given) if b is None]
+        if scene is not None and scene.detects:
+            found = iter(scene.detect(asked, self._box_threshold()))
+        else:
+            found = iter(self._detect([frames[i] for i in asked]))
         return [
-            next(found) if b is None else as_boxes(b, _size(frame))
+            next(found) if b is None else as_boxes(b, frame_size(frame))
             for frame, b in zip(frames, given, strict=True)
         ]
 
-    def _detect(self, frames: list[NDArray[np.uint8]]) -> list[Boxes]:
+    def _detect(self, frames: list[Frame]) -> list[Boxes]:
         if isinstance(self._detector, Detector):
-            return self._detector(frames, max(self.score_threshold, 0.01))
-        locate: Callable[[NDArray[np.uint8]], Any] = self._detector or _whole_frame
-        return [as_boxes(locate(frame), _size(frame)) for frame in frames]
+            for frame in frames:
+                check_frame(frame)
+            return self._detector(frames, self._box_threshold())
+        locate: Callable[[Frame], Any] = self._detector or _whole_frame
+        return [as_boxes(locate(frame), frame_size(frame)) for frame in frames]
+
+    def _box_threshold(self) -> float:
+        return max(self.score_threshold, 0.01)
 
     def _keypoints(
         self,
-        frames: Sequence[NDArray[np.uint8]],
+        frames: Sequence[Frame],
         frame_index: NDArray[np.intp],
         boxes: NDArray[np.float64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -238,77 +287,6 @@ class PoseEstimator:
                 plain, to_frame, method=self.decode, sigma=self.spec.sigma, mirrored=flipped
             )
 
-    def _select(
-        self,
-        frame: NDArray[np.uint8],
-        keypoints: NDArray[np.float32],
-        keypoint_scores: NDArray[np.float32],
-        boxes: NDArray[np.float64],
-        scores: NDArray[np.float64],
-    ) -> Poses:
-        """The people of one frame that stay, in the order of their boxes."""
-        keep = np.flatnonzero(scores >= self.score_threshold)
-        if self.nms is not None and len(keep) > 1:
-            areas = (boxes[keep, 2:] - boxes[keep, :2]).prod(1)
-            chosen, rescored = reference.oks_nms(
-                keypoints[keep],
-                scores[keep],
-                areas,
-                method=self.nms,
-                threshold=self.oks_threshold,
-            )
-            keep = keep[chosen]
-            scores = scores.copy()
-            scores[keep] = rescored
-            keep = keep[scores[keep] >= self.score_threshold]
-        if self.max_people is not None:
-            keep = keep[np.argsort(-scores[keep], kind="stable")[: self.max_people]]
-        keep = np.sort(keep)
-        return Poses(
-            keypoints=keypoints[keep],
-            keypoint_scores=keypoint_scores[keep],
-            boxes=boxes[keep].astype(np.float32),
-            scores=scores[keep].astype(np.float32),
-            image_size=_size(frame),
-        )
-
-
-def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:
-    """The factor (N,) on the box score, from keypoint scores (N, 17).
-
-    ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``rms``: root of the mean
-    square.
-    """
-    scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)
-    if rule == "rms":
-        factor = np.sqrt(np.square(scores).mean(1))
-    else:
-        counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
-        factor = (scores * counted).sum(1) / counted.sum(1).clip(min=1)
-    return np.asarray(factor, dtype=np.float64)
-
-
-def check_frame(frame: Any) -> None:
-    """Raise InputError unless ``frame`` is HxWx3 uint8 with at least one pixel."""
-    if not isinstance(frame, np.ndarray):
-        raise InputError(f"A frame must be a NumPy array, not {type(frame).__name__}.")
-    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
-        raise InputError(
-            "The frame is grey: convert it with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)."
-        )
-    if frame.ndim == 3 and frame.shape[2] == 4:
-        raise InputError(
-            "The frame has four channels: convert it with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)."
-        )
-    if frame.ndim != 3 or frame.shape[2] != 3:
-        raise InputError(f"A frame has shape (height, width, 3), not {frame.shape}.")
-    if frame.dtype != np.uint8:
-        raise InputError(
-            f"The frame's dtype is {frame.dtype}: give uint8 with grey levels 0 to 255."
-        )
-    if 0 in frame.shape:
-        raise InputError(f"The frame is empty, its shape is {frame.shape}.")
-
 
 def _engine(model: ModelLike, device: str, precision: AnyPrecision) -> Engine:
     if not isinstance(model, (str, Path)):
@@ -322,9 +300,5 @@ def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
         raise InputError(f"{name} is {value!r}; use one of {', '.join(map(repr, allowed))}.")
 
 
-def _whole_frame(frame: NDArray[np.uint8]) -> list[list[float]]:
-    return [[0, 0, frame.shape[1], frame.shape[0]]]
-
-
-def _size(frame: NDArray[np.uint8]) -> tuple[int, int]:
-    return frame.shape[1], frame.shape[0]
+def _whole_frame(frame: Frame) -> list[list[float]]:
+    return [[0, 0, *frame_size(frame)]]

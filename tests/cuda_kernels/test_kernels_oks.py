@@ -8,6 +8,7 @@ import pytest
 from device_arrays import OnDevice
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
+from pcr_rt.estimator import person_scores
 
 
 def crowd(n, seed=0):
@@ -72,19 +73,29 @@ def test_keypoints_without_a_number(kernels):
         check(kernels, (keypoints, scores, areas), method="hard", threshold=threshold)
 
 
+@pytest.mark.parametrize("rule", [None, "mean>0.2", "mean", "rms"])
 @pytest.mark.parametrize("method", ["hard", "soft"])
-def test_many_frames_are_one_launch(emulated, method):
-    counts = np.array([0, 7, 30, 1], np.int32)
-    frames = [crowd(30, seed) for seed in range(4)]
-    keypoints, scores, areas = (np.stack(part) for part in zip(*frames, strict=True))
-    there = [OnDevice(array) for array in (keypoints, scores, areas, counts)]
-    keep, lowered, kept = emulated.oks_nms_padded(*there, method=method, threshold=0.7)
+def test_many_frames_are_one_launch(emulated, method, rule):
+    counts = [0, 7, 30, 1]
+    frames = [crowd(n, seed) for seed, n in enumerate(counts)]
+    keypoints, scores, areas = (np.concatenate(part) for part in zip(*frames, strict=True))
+    first = np.concatenate([[0], np.cumsum(counts)])
+    joints = np.random.default_rng(3).uniform(-0.2, 1.2, (len(scores), 17)).astype(np.float32)
+    joints[5] = 0.1  # nobody above 0.2
+    people = [OnDevice(a) for a in (keypoints, scores, areas, first.astype(np.int32))]
+    options = {"method": method, "threshold": 0.7}
+    with_rule = {"keypoint_scores": OnDevice(joints), "person_score": rule} if rule else {}
+    keep, lowered, kept = emulated.oks_nms_padded(*people, **options, **with_rule)
     assert emulated.launches == ["oks_nms"]
+    totals = scores * person_scores(joints, rule) if rule else scores
     for i, n in enumerate(counts):
-        people = tuple(part[:n] for part in frames[i])
-        expected, expected_scores = reference.oks_nms(*people, method=method, threshold=0.7)
-        np.testing.assert_array_equal(keep[i, : kept[i]], expected)
-        np.testing.assert_allclose(lowered[i, : kept[i]], expected_scores, rtol=1e-6)
+        rows = slice(first[i], first[i + 1])
+        expected, expected_scores = reference.oks_nms(
+            keypoints[rows], totals[rows], areas[rows], **options
+        )
+        assert kept[i] == len(expected) <= n
+        np.testing.assert_array_equal(keep[rows][: kept[i]], expected)
+        np.testing.assert_allclose(lowered[rows][: kept[i]], expected_scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["hard", "soft"])

@@ -50,7 +50,7 @@ def test_every_kernel_is_emulated():
 def test_wrappers_take_the_same_arguments_as_the_reference(name):
     ours = inspect.signature(getattr(kernels, name)).parameters.values()
     theirs = inspect.signature(getattr(reference, name)).parameters.values()
-    assert [(p.name, p.kind, p.default) for p in ours] == [
+    assert [(p.name, p.kind, p.default) for p in ours if p.name != "out"] == [
         (p.name, p.kind, p.default) for p in theirs
     ]
 

@@ -1,0 +1,98 @@
+"""Who of a frame's people stays: scores, suppression and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.cuda_kernels import reference
+from pcr_rt.models import PersonScore
+from pcr_rt.poses import Poses
+
+__all__ = ["People", "Selection", "Suppressed", "person_scores"]
+
+Suppressed = tuple[NDArray[np.intp], NDArray[np.float32]]
+"""Which of a frame's people OKS-NMS keeps, best first, and their scores."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of one frame before any is dropped.
+
+    keypoints: (N, 17, 2); keypoint_scores: (N, 17); boxes: (N, 4); box_scores: (N,); suppressed:
+    what OKS-NMS of all of them says, where a device has done that already.
+    """
+
+    keypoints: NDArray[np.float32]
+    keypoint_scores: NDArray[np.float32]
+    boxes: NDArray[np.float64]
+    box_scores: NDArray[np.float64]
+    suppressed: Suppressed | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rule; its fields are options of `PoseEstimator`."""
+
+    score_threshold: float
+    max_people: int | None
+    nms: Literal["hard", "soft"] | None
+    oks_threshold: float
+    person_score: PersonScore
+
+    def __call__(self, people: People, size: tuple[int, int]) -> Poses:
+        """The people who stay, in the order of their boxes; size: (width, height) of the frame."""
+        scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
+        keep = np.flatnonzero(scores >= self.score_threshold)
+        if self.nms is not None and len(keep) > 1:
+            chosen, rescored = self._suppress(people, scores, keep)
+            scores = scores.copy()
+            scores[chosen] = rescored
+            keep = chosen[scores[chosen] >= self.score_threshold]
+        if self.max_people is not None:
+            keep = keep[np.argsort(-scores[keep], kind="stable")[: self.max_people]]
+        keep = np.sort(keep)
+        return Poses(
+            keypoints=people.keypoints[keep],
+            keypoint_scores=people.keypoint_scores[keep],
+            boxes=people.boxes[keep].astype(np.float32),
+            scores=scores[keep].astype(np.float32),
+            image_size=size,
+        )
+
+    def _suppress(
+        self, people: People, scores: NDArray[np.float64], keep: NDArray[np.intp]
+    ) -> Suppressed:
+        if people.suppressed is not None:
+            # Those below the threshold come last in order of score, so they change nobody else.
+            chosen, rescored = people.suppressed
+            stays = scores[chosen] >= self.score_threshold
+            return chosen[stays], rescored[stays]
+        assert self.nms is not None
+        boxes = people.boxes[keep]
+        chosen, rescored = reference.oks_nms(
+            people.keypoints[keep],
+            scores[keep],
+            (boxes[:, 2:] - boxes[:, :2]).prod(1),
+            method=self.nms,
+            threshold=self.oks_threshold,
+        )
+        return keep[chosen], rescored
+
+
+def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:
+    """The factor (N,) on the box score, from keypoint scores (N, 17).
+
+    ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``rms``: root of the mean
+    square.
+    """
+    scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)
+    if rule == "rms":
+        factor = np.sqrt(np.square(scores).mean(1))
+    else:
+        counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
+        factor = (scores * counted).sum(1) / counted.sum(1).clip(min=1)
+    return np.asarray(factor, dtype=np.float64)

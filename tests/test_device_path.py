@@ -1,0 +1,359 @@
+"""The device path against the host's: the emulated device here, the same on a GPU."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import emulated_cupy
+from emulation import compile_kernels
+from pcr_rt.cuda_kernels import _device
+from pcr_rt.cuda_kernels.nv12 import Nv12Frame
+from pcr_rt.errors import InputError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.frames import DeviceBuffer
+from pcr_rt.models import ModelSpec
+from pcr_rt.poses import Poses
+from stand_in_engine import StandInEngine
+from toys import PLAIN, brightness_model, constant_model
+
+SPEC = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
+BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75.0]]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_kernels(tmp_path_factory.mktemp("kernels") / "plain.so", sanitizers=())
+
+
+@pytest.fixture(autouse=True)
+def cupy(library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """CuPy's stand-in, for this process, with clean counters."""
+    emulated_cupy.load(str(library))
+    monkeypatch.setitem(sys.modules, "cupy", emulated_cupy)
+    for cache in (_device._kernel, _device._module, _device._constant, _device._note_copies):
+        cache.cache_clear()
+    for counter in (emulated_cupy.launches, emulated_cupy.synchronisations, emulated_cupy.waits):
+        counter.clear()
+    emulated_cupy.Graph.launched = 0
+    yield emulated_cupy
+    _device._kernel.cache_clear()
+    _device._constant.cache_clear()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
+
+
+@pytest.fixture
+def frame() -> np.ndarray:
+    """Smooth patches, so that every crop has one clear peak."""
+    y, x = np.mgrid[0:72, 0:64]
+    picture = np.zeros((72, 64, 3))
+    for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
+        picture += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def both(make: Callable[[Any], Any], **options: Any) -> tuple[PoseEstimator, PoseEstimator]:
+    """An estimator on the host and one on the device, alike otherwise."""
+    options = {"detector": None, "score_threshold": 0.05, **options}
+    host, device = (
+        PoseEstimator(make(str), **options),
+        PoseEstimator(make(StandInEngine), **options),
+    )
+    assert device._device is not None
+    return host, device
+
+
+def same(found: Poses, expected: Poses) -> None:
+    assert len(found) == len(expected)
+    assert found.image_size == expected.image_size
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-4)
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
+    np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=0.001)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=0.001)
+
+
+def crowd(count: int) -> np.ndarray:
+    corner = np.random.default_rng(count).uniform(0, 40, (count, 2))
+    return np.concatenate([corner, corner + np.array([16, 24])], axis=1)
+
+
+@pytest.mark.parametrize("nms", ["hard", "soft", None])
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_same_people_as_on_the_host(
+    model: Path, frame: np.ndarray, nms: Any, flip_test: bool
+) -> None:
+    host, device = both(lambda kind: kind(model), nms=nms, flip_test=flip_test, oks_threshold=0.5)
+    boxes = [[*box, 0.5 + 0.1 * i] for i, box in enumerate([*BOXES, BOXES[0]])]
+    expected = host(frame, boxes)
+    assert len(expected) == 4 if nms is None else 1 < len(expected) < 5
+    for _ in range(3):  # eager, recorded, again
+        same(device(frame, boxes), expected)
+
+
+@pytest.mark.parametrize("people", [0, 1, 2, 3, 4, 5, 9])
+def test_one_wait_whatever_the_number_of_people(
+    model: Path, frame: np.ndarray, cupy: Any, people: int
+) -> None:
+    host, device = both(lambda kind: kind(model), nms=None, score_threshold=0.0)
+    expected = host(frame, crowd(people))
+    for _ in range(3):
+        cupy.synchronisations.clear()
+        cupy.launches.clear()
+        same(device(frame, crowd(people)), expected)
+        assert cupy.synchronisations == ["stream"] * (people > 0)
+        parts = -(-people // 4)
+        assert cupy.launches == ["crop_persons_float32", "decode_heatmaps_float32"] * parts
+    assert len(expected) == people
+    assert cupy.Graph.launched == (2 if 0 < people <= 4 else 0)
+
+
+def detector_model(path: Path) -> Path:
+    """YOLOX's rows: three people at fixed places of a 64x64 input, two of them alike."""
+    rows = np.zeros((1, 84, 85), np.float32)
+    for i, (x, y, w, h) in enumerate([(30, 30, 20, 40), (31, 30, 20, 40), (12, 40, 14, 30)]):
+        rows[0, i, :6] = (x / 8 - i, y / 8, np.log(w / 8), np.log(h / 8), 0.9, 0.9 - 0.1 * i)
+    spec = ModelSpec(
+        "finder", "boxes", (64, 64), (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox"
+    )
+    return constant_model(path, spec, (64, 64), [rows])
+
+
+def test_two_waits_where_a_detector_runs(
+    model: Path, frame: np.ndarray, tmp_path: Path, cupy: Any
+) -> None:
+    from pcr_rt.detectors import Detector
+
+    finder = detector_model(tmp_path / "finder.onnx")
+    host = PoseEstimator(model, detector=finder, score_threshold=0.05)
+    engine = StandInEngine(finder, max_batch=1)
+    device = PoseEstimator(StandInEngine(model), detector=Detector(engine), score_threshold=0.05)
+    expected = host(frame)
+    assert len(expected) == 2
+    for _ in range(3):
+        cupy.synchronisations.clear()
+        cupy.launches.clear()
+        same(device(frame), expected)
+        assert cupy.synchronisations == ["stream"] * 2
+        assert len(cupy.launches) == 6
+    assert device.timings["detect"] > 0
+    some = device.batch([frame, frame[:50]], [None, BOXES[:1]])
+    for found, wanted in zip(some, host.batch([frame, frame[:50]], [None, BOXES[:1]]), strict=True):
+        same(found, wanted)
+
+
+def test_frames_of_a_batch_share_launches(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    host, device = both(lambda kind: kind(model))
+    frames = [frame, frame[:40, :50], frame[10:]]
+    boxes: list[Any] = [BOXES[:2], [], BOXES[1:2]]
+    expected = host.batch(frames, boxes)
+    cupy.synchronisations.clear()
+    for found, wanted in zip(device.batch(frames, boxes), expected, strict=True):
+        same(found, wanted)
+    assert cupy.synchronisations == ["stream"]
+    assert cupy.launches.count("oks_nms") == 1
+
+
+def test_buffers_are_made_once_a_bucket(model: Path, frame: np.ndarray) -> None:
+    engine = StandInEngine(model, max_batch=8)
+    device = PoseEstimator(engine, detector=None)
+    for people in (3, 4, 1, 8, 5, 7, 2, 20, 12, 3):
+        device(frame, crowd(people))
+    assert sorted(engine.bound) == [1, 2, 4, 8]
+
+
+def test_a_graph_that_cannot_be_recorded(
+    model: Path, frame: np.ndarray, cupy: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = StandInEngine(model)
+    engine.broken = True
+    device = PoseEstimator(engine, detector=None)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            assert len(device(frame, BOXES)) > 0
+    assert [r.message for r in caplog.records if "graph" in r.message] == [
+        "No CUDA graph here, launches go on one by one: operation not permitted when stream is"
+        " capturing"
+    ]
+    assert cupy.Graph.launched == 0
+    eager = PoseEstimator(StandInEngine(model, capturable=False), detector=None)
+    for _ in range(3):
+        eager(frame, BOXES)
+    assert cupy.Graph.launched == 0
+    assert set(eager.timings) >= {"crop", "infer", "decode", "suppress"}
+
+
+def test_simcc_and_ensembles(tmp_path: Path, model: Path, frame: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.random((1, 17, 48)), rng.random((1, 17, 64))]
+    path = constant_model(
+        tmp_path / "s.onnx", replace(SPEC, kind="simcc", transform="msra"), (24, 32), parts
+    )
+    expected = PoseEstimator(path, detector=None)(frame, BOXES[:1])
+    found = PoseEstimator(StandInEngine(path, max_batch=1), detector=None)(frame, BOXES[:1])
+    same(found, expected)
+    dim = brightness_model(tmp_path / "n.onnx", replace(SPEC, mean=(9.0, 9.0, 9.0)), size=(24, 32))
+    host, device = both(lambda kind: [kind(model), kind(dim)], flip_test=True)
+    same(device(frame, BOXES), host(frame, BOXES))
+
+
+def test_what_the_kernels_cannot_do_is_done_on_the_host(
+    tmp_path: Path, model: Path, frame: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    coarse = brightness_model(tmp_path / "c.onnx", SPEC, size=(24, 32), stride=2)
+    mixed = PoseEstimator([StandInEngine(model), StandInEngine(coarse)], detector=None)
+    assert "on the host" in caplog.text
+    same(mixed(frame, BOXES), PoseEstimator([model, coarse], detector=None)(frame, BOXES))
+    with pytest.raises(InputError, match="lies on a CUDA device"):
+        mixed(emulated_cupy.asarray(frame))
+    PoseEstimator(StandInEngine(model, max_batch=1), detector=None, flip_test=True)
+    assert "flip_test needs" in caplog.text
+
+
+def test_threads_have_streams_of_their_own(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    host, device = both(lambda kind: kind(model))
+    engine = device._networks[0].engine
+    wrong: list[Any] = []
+
+    def work(i: int) -> None:
+        boxes = BOXES[: 1 + i % 3]
+        expected = host(frame, boxes)
+        try:
+            for _ in range(5):
+                same(device(frame, boxes), expected)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert sorted(engine.bound) == [1, 2, 4]  # one bucket in each of three threads
+
+
+class Foreign:
+    """An array of another library: on the device, with its stream."""
+
+    def __init__(self, memory: np.ndarray, **more: Any) -> None:
+        self.memory, self.shape = memory, memory.shape
+        interface = memory.__array_interface__
+        self.__cuda_array_interface__ = {**interface, "version": 3, **more}
+
+
+class Exported:
+    """As torch: DLPack, and an interface that names no stream."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory, self.shape, self.dtype = memory, memory.shape, "torch.uint8"
+        self.__cuda_array_interface__ = {**memory.__array_interface__, "version": 2}
+        self.streams: list[int] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, *, stream: int) -> None:
+        self.streams.append(stream)
+
+
+def test_arrays_of_every_library_in_place_and_in_order(
+    model: Path, frame: np.ndarray, cupy: Any
+) -> None:
+    host, device = both(lambda kind: kind(model))
+    expected = host(frame, BOXES)
+    same(device(frame, BOXES), expected)
+    stream = device._device._local.worker.stream.ptr
+    wide = np.zeros((72, 100, 3), np.uint8)
+    wide[:, :64] = frame
+    torch_like = Exported(frame)
+    cases = [
+        (Foreign(frame, stream=77), [(stream, 77)]),
+        (Foreign(wide[:, :64], stream=None), []),
+        (torch_like, []),
+        (DeviceBuffer(wide.ctypes.data, (72, 64, 3), pitch=300, stream=5), [(stream, 5)]),
+        (DeviceBuffer(frame.ctypes.data, (72, 64, 3), owner=frame), []),
+    ]
+    for given, waits in cases:
+        cupy.synchronisations.clear()
+        cupy.waits.clear()
+        same(device(given, BOXES), expected)
+        assert cupy.synchronisations == ["stream"]
+        assert cupy.waits == waits
+    assert torch_like.streams == [stream]
+    caller = cupy.Stream()
+    with caller:
+        same(device(emulated_cupy.asarray(frame), BOXES), expected)
+    assert cupy.waits[-1] == (stream, caller.ptr)
+
+
+def test_nv12_on_both_paths(model: Path, frame: np.ndarray) -> None:
+    y, uv = frame[..., 0].copy(), np.full((36, 64), 120, np.uint8)
+    uv[:, 1::2] = 150
+    host, device = both(lambda kind: kind(model), decode="quarter")
+    expected = host(Nv12Frame(y, uv), BOXES)
+    assert len(expected) > 0
+    same(device(Nv12Frame(y, uv), BOXES), expected)
+    same(device(Nv12Frame(Foreign8(y), Foreign8(uv)), BOXES), expected)
+
+
+class Foreign8(Foreign):
+    dtype = np.dtype(np.uint8)
+
+
+def test_frames_that_are_refused(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    host, device = both(lambda kind: kind(model))
+    for given, words in (
+        (Foreign(frame.astype(np.float32)), "float32"),
+        (Foreign(frame[..., 0]), "grey"),
+        (Foreign(np.zeros((9, 9, 4), np.uint8)), "four channels"),
+        (frame.tolist(), "NumPy"),
+        (SimpleNamespace(__dlpack_device__=lambda: (1, 0)), "NumPy"),
+        (Nv12Frame(Foreign8(frame[..., 0]), frame[:36, :, 0]), "One plane"),
+    ):
+        with pytest.raises(InputError, match=words):
+            device(given, BOXES)
+    elsewhere = Foreign(frame, stream=None)
+    elsewhere.device_id = 1  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="lies on cuda:1"):
+        device(elsewhere, BOXES)
+    with pytest.raises(InputError, match="give a NumPy array"):
+        host(Foreign(frame), BOXES)
+    same(device(frame, BOXES), host(frame, BOXES))  # nothing is left over from the failures
+    device.close()
+    with pytest.raises(InputError, match="closed"):
+        device(frame, BOXES)
+
+
+def test_a_frame_whose_pixels_are_apart_is_copied_with_a_notice(
+    model: Path, frame: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, device = both(lambda kind: kind(model))
+    apart = frame.transpose(2, 0, 1).copy().transpose(1, 2, 0)
+    for _ in range(2):
+        same(device(Foreign(apart, stream=None), BOXES), host(frame, BOXES))
+    assert caplog.text.count("such ones are copied") == 1
+
+
+def test_the_second_device(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    here = StandInEngine(model, device=1)
+    with pytest.raises(InputError, match="cuda:0 and cuda:1"):
+        PoseEstimator([here, StandInEngine(model)], detector=None)
+    device = PoseEstimator(here, detector=None, score_threshold=0.05)
+    expected = PoseEstimator(model, detector=None, score_threshold=0.05)(frame, BOXES)
+    same(device(frame, BOXES), expected)
+    assert cupy.Device().id == 0
