@@ -108,11 +108,16 @@ def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
     simplified, valid = onnxsim.simplify(model)
     if not valid:
         raise ModelError(f"The simplified {spec.name!r} does not compute what the original does.")
-    del simplified.metadata_props[:]
-    simplified.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
-    simplified.doc_string = ""
-    onnx.checker.check_model(simplified)
-    place(simplified.SerializeToString(deterministic=True), path)
+    write_as_it_is(simplified, spec, path)
+
+
+def write_as_it_is(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Embed ``spec`` in ``model`` and write it; the file is whole or not there."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
+    model.doc_string = ""
+    onnx.checker.check_model(model)
+    place(model.SerializeToString(deterministic=True), path)
 
 
 def place(content: bytes, path: Path) -> None:

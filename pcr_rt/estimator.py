@@ -49,8 +49,9 @@ class PoseEstimator:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     precision
-        Of the models: ``"fp16"`` takes the FP16 files of shipped ones. ``"auto"`` is FP32, which
-        CPUs are fastest with; a file's own precision where a path is given.
+        Of the models: ``"fp16"`` and ``"int8"`` take these files of shipped ones (INT8: of the pose
+        models; the detector stays as it is). ``"auto"`` is FP32, which loses nothing; a file's own
+        precision where a path is given.
     max_people
         Keep at most this many people of a frame, the surest ones. None: all.
     score_threshold
@@ -98,8 +99,10 @@ class PoseEstimator:
             raise InputError("An ensemble averages heatmaps: all of its models must give heatmaps.")
         if flip_test and self.spec.kind != "heatmap":
             raise InputError(f"flip_test needs a heatmap model; {self.spec.name!r} is none.")
+        # A detector loses more in INT8 than a pose model, and none is shipped.
+        of_detector: AnyPrecision = "auto" if precision == "int8" else precision
         self._detector = (
-            Detector(detector, device=device, precision=precision)
+            Detector(detector, device=device, precision=of_detector)
             if isinstance(detector, (str, Path))
             else detector
         )

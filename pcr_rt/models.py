@@ -23,6 +23,7 @@ Layout = Literal["rtmdet", "yolox", "dets"]
 PersonScore = Literal["mean>0.2", "mean", "rms"]
 Decode = Literal["none", "quarter", "dark"]
 Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["any", "cpu", "gpu", "tensorrt8"]
 AnyPrecision = Literal["auto", "fp32", "fp16", "int8"]
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -39,6 +40,7 @@ class ModelSpec:
     in the order of ``colour``. transform, padding: the crop (see ``pcr_rt.geometry``). decode,
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
     the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
+    target: what an INT8 file's form of quantisation is for.
     provenance: free facts for the model card (data hashes, recipe, AP, licences).
     """
 
@@ -57,6 +59,7 @@ class ModelSpec:
     layout: Layout = "rtmdet"
     fill: float = 114.0
     precision: Precision = "fp32"
+    target: Target = "any"
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -169,11 +172,12 @@ def shipped_models() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob("*.onnx") if "." not in path.stem)
 
 
-def model_path(model: str | Path, precision: AnyPrecision = "auto") -> Path:
+def model_path(model: str | Path, precision: AnyPrecision = "auto", *, gpu: bool = False) -> Path:
     """The file of a model, given by its shipped name or by a path.
 
-    precision: which of a shipped model's files: ``name.onnx`` (FP32, the default) or
-    ``name.fp16.onnx``. Raises ModelError when there is no such file.
+    precision: which of a shipped model's files: ``name.onnx`` (FP32, the default),
+    ``name.fp16.onnx``, or for INT8 ``name.int8.onnx`` and, gpu, ``name.int8-gpu.onnx``.
+    Raises ModelError when there is no such file.
     """
     path = Path(model)
     if not path.suffix:
@@ -182,7 +186,8 @@ def model_path(model: str | Path, precision: AnyPrecision = "auto") -> Path:
                 f"There is no model {str(model)!r}; shipped are {', '.join(shipped_models())}, or"
                 " give the path of an .onnx file."
             )
-        suffix = "onnx" if precision in ("auto", "fp32") else f"{precision}.onnx"
+        kind = "int8-gpu" if gpu and precision == "int8" else precision
+        suffix = "onnx" if kind in ("auto", "fp32") else f"{kind}.onnx"
         path = WEIGHTS / f"{model}.{suffix}"
         if not path.is_file():
             raise ModelError(

@@ -16,20 +16,36 @@ def export(
     source: Annotated[Path, typer.Argument(help="best.pt of a run, or an FP32 .onnx file.")],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     precision: Annotated[
-        Literal["fp32", "fp16"], typer.Option(help="Of weights and arithmetic.")
+        Literal["fp32", "fp16", "int8"], typer.Option(help="Of weights and arithmetic.")
     ] = "fp32",
+    calibration: Annotated[
+        Path | None, typer.Option(help="INT8: a folder of pictures of what the model will see.")
+    ] = None,
+    target: Annotated[
+        Literal["cpu", "gpu", "tensorrt8"],
+        typer.Option(help="INT8: what the file is for; gpu is TensorRT 10 and later."),
+    ] = "cpu",
+    method: Annotated[
+        Literal["minmax", "entropy", "percentile"],
+        typer.Option(help="INT8: how ranges of activations are taken."),
+    ] = "minmax",
     width: Annotated[
         int | None, typer.Option(help="Input width, with --height; the run's last unless given.")
     ] = None,
     height: Annotated[int | None, typer.Option(help="Input height, with --width.")] = None,
 ) -> None:
-    """Write a trained network as ONNX with its ModelSpec, or convert a model file to FP16.
+    """Write a trained network as ONNX with its ModelSpec, or convert a model file to FP16 or INT8.
 
-    FP32 is checked against torch, FP16 against FP32 on the people of the sample picture.
+    FP32 is checked against torch, FP16 against FP32 on the people of the sample picture, INT8
+    against FP32 on the calibration pictures, with a table of what each part of the network costs.
     """
+    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+
     try:
+        from pcr_rt.export.calibration import calibration_images
         from pcr_rt.export.checkpoint import export_checkpoint
         from pcr_rt.export.fp16 import export_fp16
+        from pcr_rt.export.int8 import export_int8
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     if (width is None) != (height is None):
@@ -38,11 +54,14 @@ def export(
     is_model = source.suffix == ".onnx"
     if is_model and (size or precision == "fp32"):
         raise InputError(
-            f"{source} is a model file: it can be converted with --precision fp16, at its own size."
+            f"{source} is a model file: it can be converted with --precision fp16 or int8, at its"
+            " own size."
         )
+    if precision == "int8" and calibration is None:
+        raise InputError("INT8 needs pictures to take ranges from: give --calibration FOLDER.")
     with TemporaryDirectory() as folder:
         fp32 = source if is_model else output
-        if precision == "fp16" and not is_model:
+        if precision != "fp32" and not is_model:
             fp32 = Path(folder) / "fp32.onnx"
         if not is_model:
             spec, difference = export_checkpoint(source, fp32, size=size)
@@ -50,6 +69,15 @@ def export(
         if precision == "fp16":
             spec, words = export_fp16(fp32, output)
             agreement = f"against FP32: {words}"
+        elif precision == "int8":
+            assert calibration is not None
+            spec = OnnxRuntimeEngine(fp32, device="cpu").spec
+            images = calibration_images(calibration, spec)
+            typer.echo(f"{len(images)} calibration images")
+            spec, off = export_int8(
+                fp32, output, images, target=target, method=method, report=typer.echo
+            )
+            agreement = f"against FP32: outputs differ by {off:.1%} (rms)"
     typer.echo(
         f"{output}: {spec.name}, {spec.precision}, input {spec.input_size[0]}x{spec.input_size[1]}"
         f" (w x h), {output.stat().st_size / 1e6:.1f} MB, {agreement}"

@@ -40,9 +40,9 @@ class OnnxRuntimeEngine:
         precision: AnyPrecision = "auto",
         threads: int = 0,
     ) -> None:
-        path = model_path(model, precision)
-        self._path, self._threads = path, threads or _usable_cores()
         providers, wanted = _providers(device)
+        path = model_path(model, precision, gpu=len(providers) > 1)
+        self._path, self._threads = path, threads or _usable_cores()
         session = _session(path, self._threads, providers)
         used = session.get_providers()[0]
         if wanted and used != "CUDAExecutionProvider":
@@ -52,10 +52,7 @@ class OnnxRuntimeEngine:
             )
         entry, exits = session.get_inputs()[0], session.get_outputs()
         shapes = [exit_.shape for exit_ in exits]
-        metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if spec is None and metadata is not None:
-            spec = ModelSpec.from_json(metadata)
-        self.spec = spec or recognise(path.stem, entry.shape, shapes)
+        self.spec = spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes)
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
             raise ModelError(
@@ -133,11 +130,27 @@ def _session(path: Path, threads: int, providers: list[Any]) -> ort.InferenceSes
     options.intra_op_num_threads = threads
     # Workers that spin after a call take the cores from the other model's call.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = _open(path, options, providers)
+    spec = _embedded_spec(session)
+    if spec is not None and spec.target == "gpu" and len(providers) == 1:
+        # The CPU provider's fused form of a quantised FP16 convolution gives wrong results (seen
+        # with 1.32); unfused it computes what the file says.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        session = _open(path, options, providers)
+    return session
+
+
+def _open(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad file
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"The model file {path} cannot be loaded: {reason}") from None
+
+
+def _embedded_spec(session: ort.InferenceSession) -> ModelSpec | None:
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return None if metadata is None else ModelSpec.from_json(metadata)
 
 
 def _usable_cores() -> int:
