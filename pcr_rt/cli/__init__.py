@@ -16,6 +16,7 @@ from pcr_rt.cli.export import export
 from pcr_rt.cli.label import label
 from pcr_rt.cli.run import run
 from pcr_rt.cli.train import train
+from pcr_rt.cli.verify import verify
 from pcr_rt.errors import PoseError
 
 __all__ = ["app", "main"]
@@ -33,6 +34,7 @@ app.command("eval")(evaluate)
 app.command()(train)
 app.command()(label)
 app.command()(export)
+app.command()(verify)
 app.command()(doctor)
 
 _debug = False

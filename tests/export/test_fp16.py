@@ -49,10 +49,7 @@ def test_the_shipped_files_are_of_the_shipped_weights(name: str) -> None:
     assert value > 0.98 if unit == "IoU" else value < 0.1
 
 
-def test_agreement_of_a_model_with_another_one() -> None:
-    unit, value = agreement(WEIGHTS / "pcr-tiny.onnx", WEIGHTS / "pcr-lite.onnx")
-    assert unit == "px"
-    assert value > 1
+def test_agreement_of_a_model_with_itself() -> None:
     assert agreement(WEIGHTS / "pcr-tiny.onnx", WEIGHTS / "pcr-tiny.onnx") == ("px", 0)
 
 
@@ -74,7 +71,7 @@ def test_another_precision_than_the_file_has_is_refused() -> None:
     with pytest.raises(ModelError, match="is fp32, not fp16"):
         OnnxRuntimeEngine(WEIGHTS / "pcr-tiny.onnx", precision="fp16")
     with pytest.raises(ModelError, match="not shipped in int8"):
-        OnnxRuntimeEngine("pcr-tiny", precision="int8")
+        OnnxRuntimeEngine("rtmdet-nano", precision="int8")
 
 
 def test_the_command_line_converts(tmp_path: Path, capsys: Any) -> None:

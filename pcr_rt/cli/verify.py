@@ -1,0 +1,131 @@
+"""``pcr-rt verify``: is one artefact as good as another?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pcr_rt.cli.options import Device, progress_bar
+
+WORST = 4
+
+
+def verify(
+    reference: Annotated[str, typer.Argument(help="A shipped name or an .onnx file.")],
+    candidate: Annotated[
+        str, typer.Argument(help="The same; NAME:fp16 and NAME:int8 are shipped files too.")
+    ],
+    images: Annotated[
+        Path | None, typer.Argument(help="Folder of pictures; the sample picture unless given.")
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="COCO JSON of the pictures: compares the AP of pose models too."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Median shift of sure keypoints in input pixels.")
+    ] = 2.0,
+    least_overlap: Annotated[
+        float, typer.Option(min=0, max=1, help="Of detectors: median overlap (IoU) of boxes.")
+    ] = 0.9,
+    ap_tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="How much AP the candidate may lose.")
+    ] = 0.01,
+    worst: Annotated[
+        Path, typer.Option(help="Folder for the worst pictures, written on failure.")
+    ] = Path("verify-worst"),
+    device: Device = "auto",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare an artefact with a reference: keypoints or boxes, and AP. Exit code 1 if it fails."""
+    import numpy as np
+
+    from pcr_rt.errors import InputError
+    from pcr_rt.media import list_images
+    from pcr_rt.verification import SAMPLE, compare, differences
+
+    if annotations is not None and images is None:
+        raise InputError("--annotations needs the folder of its pictures: give IMAGES.")
+    engines = [_engine(name, device) for name in (reference, candidate)]
+    is_detector = engines[0].spec.is_detector
+    if annotations is not None and is_detector:
+        raise InputError("--annotations measures keypoint AP, which a detector has none of.")
+    pictures = [SAMPLE] if images is None else list_images(images)
+    with progress_bar("Comparing") as progress:
+        found = compare(engines[0], engines[1], pictures, progress=progress)
+    values = differences(found)
+    tail = 5 if is_detector else 95
+    report: dict[str, Any] = {
+        "unit": found[0].unit,
+        "pictures": len(found),
+        "compared": len(values),
+        "median": round(float(np.median(values)), 4),
+        f"percentile_{tail}": round(float(np.percentile(values, tail)), 4),
+    }
+    median = report["median"]
+    passed = median >= least_overlap if is_detector else median <= tolerance
+    if annotations is not None and images is not None:
+        report["ap"] = [_ap(engine, annotations, images) for engine in engines]
+        passed = passed and report["ap"][1] >= report["ap"][0] - ap_tolerance
+    report["passed"] = passed
+    if not passed:
+        order = sorted(found, key=lambda c: c.worst if is_detector else -c.worst)
+        report["worst"] = [str(_draw(c, worst)) for c in order[:WORST]]
+    typer.echo(json.dumps(report) if json_output else _words(report))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _engine(name: str, device: str) -> Any:
+    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+
+    model, _, precision = name.partition(":")
+    if precision in ("fp32", "fp16", "int8"):
+        return OnnxRuntimeEngine(model, device=device, precision=precision)  # type: ignore[arg-type]
+    return OnnxRuntimeEngine(name, device=device)
+
+
+def _ap(engine: Any, annotations: Path, images: Path) -> float:
+    from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.evaluation import evaluate
+
+    estimator = PoseEstimator(engine, detector=None, score_threshold=0.0, nms=None)
+    with progress_bar("Evaluating") as progress:
+        return round(evaluate(estimator, annotations, images, progress=progress)[0].ap, 4)
+
+
+def _draw(comparison: Any, folder: Path) -> Path:
+    """A picture with what the reference found on the left and the candidate on the right."""
+    import cv2
+    import numpy as np
+
+    from pcr_rt.drawing import draw_poses
+    from pcr_rt.errors import InputError
+    from pcr_rt.media import read_image
+
+    frame = read_image(comparison.picture)
+    sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]
+    path = folder / f"{comparison.picture.stem}.jpg"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), np.hstack(sides)):
+        raise InputError(f"{path} cannot be written: name another folder with --worst.")
+    return path
+
+
+def _words(report: dict[str, Any]) -> str:
+    tail = next(key for key in report if key.startswith("percentile"))
+    things = "keypoints" if report["unit"] == "px" else "boxes"
+    plural = "s" if report["pictures"] > 1 else ""
+    lines = [
+        f"{report['compared']} {things} in {report['pictures']} picture{plural}: median"
+        f" {report['median']:.2f} {report['unit']}, {tail.removeprefix('percentile_')} %"
+        f" {report[tail]:.2f} {report['unit']}"
+    ]
+    if "ap" in report:
+        lines.append("AP {:.3f} and {:.3f}".format(*report["ap"]))
+    lines.append("passed" if report["passed"] else "failed")
+    lines += [f"worst: {path}" for path in report.get("worst", [])]
+    return "\n".join(lines)
