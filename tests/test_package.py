@@ -36,7 +36,7 @@ attempts, seen = [], []
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "onnx", "onnxsim", "pycocotools", "cupy", "tensorrt"):
+        if name in ("torch", "onnx", "onnxsim", "pycocotools", "cupy", "tensorrt", "tensorrt_rtx"):
             attempts.append(name)
             raise ModuleNotFoundError(name, name=name)
 

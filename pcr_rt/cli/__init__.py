@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pcr_rt.cli.build import build
 from pcr_rt.cli.demo import demo
 from pcr_rt.cli.doctor import doctor
 from pcr_rt.cli.evaluate import evaluate
@@ -35,6 +36,7 @@ app.command()(train)
 app.command()(label)
 app.command()(export)
 app.command()(verify)
+app.command()(build)
 app.command()(doctor)
 
 _debug = False

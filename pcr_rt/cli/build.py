@@ -1,0 +1,140 @@
+"""``pcr-rt build``: a TensorRT engine of a model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcr_rt.cli.options import Device, Precision
+from pcr_rt.errors import InputError
+
+if TYPE_CHECKING:
+    from pcr_rt.engines.tensorrt_api import Api
+
+
+def build(
+    model: Annotated[str, typer.Argument(help="Shipped name or .onnx file.")],
+    precision: Precision = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The engine file; in the cache unless given."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--for", help="TensorRT-RTX only, needs no GPU: sm75 to sm121; repeatable."),
+    ] = None,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="Largest batch of the default profile.")
+    ] = 16,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MIN,OPT,MAX",
+            help="Batch sizes of a profile, instead of --max-batch; repeatable.",
+        ),
+    ] = None,
+    workspace_mb: Annotated[
+        int | None, typer.Option(min=1, help="Device memory that a layer's method may use.")
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(min=0, max=5, help="Optimisation level; higher builds longer.")
+    ] = None,
+    device: Device = "auto",
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of built engines.")] = None,
+    dla: Annotated[bool, typer.Option("--dla", hidden=True)] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Build the TensorRT engine of a model for this GPU, or find it in the cache."""
+    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+    from pcr_rt.engines.tensorrt_api import load
+    from pcr_rt.engines.tensorrt_builder import BuildOptions
+    from pcr_rt.engines.tensorrt_cache import cached_engine
+    from pcr_rt.engines.tensorrt_sidecar import Sidecar
+    from pcr_rt.models import model_path
+
+    if dla:
+        raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
+    profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
+    options = BuildOptions(profiles, workspace_mb, level, tuple(target or ()))
+    api = load("TensorRT-RTX" if target else None)
+    path = model_path(model, precision, gpu=True)
+    with contextlib.closing(OnnxRuntimeEngine(path, device="cpu", precision=precision)) as engine:
+        spec = engine.spec
+    if not json_output:
+        typer.echo(f"{path.name}: {spec.precision}, {api.product} {api.version}")
+    with _phases() as progress:
+        plan, is_new = cached_engine(
+            api,
+            path,
+            spec,
+            options,
+            device=_device(api, device),
+            cache_dir=cache_dir,
+            output=output,
+            progress=progress,
+        )
+    sidecar = Sidecar.read(plan)
+    if json_output:
+        facts = {"engine": str(plan), "built": is_new, "types": sidecar.types}
+        typer.echo(json.dumps({**facts, "types_from": sidecar.types_from, "key": sidecar.key}))
+        return
+    layers = ", ".join(f"{count} {name}" for name, count in sidecar.types.items())
+    source = "read back from the engine" if sidecar.types_from == "inspector" else "as parsed"
+    typer.echo(f"layers, {source}: {layers}")
+    if api.is_rtx:
+        typer.echo("kernels are made on the GPU at the first run, not here")
+    size = plan.stat().st_size / 1e6
+    typer.echo(f"{plan}: {size:.1f} MB, {'built' if is_new else 'there already'}")
+
+
+def _device(api: Api, device: str) -> int | None:
+    """The GPU's number; None where there is none, which TensorRT-RTX can do without."""
+    from pcr_rt.engines.tensorrt_device import device_number, gpu_facts
+    from pcr_rt.errors import PoseError
+
+    number = device_number(device)
+    try:
+        gpu_facts(number)
+    except PoseError:
+        if api.is_rtx and device == "auto":
+            return None
+        raise
+    return number
+
+
+def _profile(text: str) -> tuple[int, int, int]:
+    try:
+        low, usual, high = map(int, text.split(","))
+    except ValueError:
+        raise InputError(f"--profile {text!r} is not MIN,OPT,MAX, such as 1,4,16.") from None
+    return low, usual, high
+
+
+@contextlib.contextmanager
+def _phases() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars on stderr, one a phase that is under way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as bars:
+        tasks = {}
+
+        def report(phase: str, done: int, total: int | None) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase[:60], total=total)
+            bars.update(tasks[phase], completed=done, total=total, visible=done != total)
+
+        yield report

@@ -1,0 +1,106 @@
+"""The JSON beside an engine: what it was built from, for what, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pcr_rt.engines.tensorrt_files import write_whole
+from pcr_rt.errors import ModelError
+from pcr_rt.models import ModelSpec
+
+__all__ = ["Sidecar", "differences", "sha256", "sidecar_path", "vouch"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of an engine file.
+
+    key: everything that the engine depends on. types: how many layers compute in which type, read
+    from the engine's ``inspector`` or, where that was not possible, from the parsed ``network``.
+    agreement: in words, how it compares with ONNX Runtime; empty: not compared. failed: why it was
+    set aside.
+    """
+
+    plan_sha256: str
+    key: Mapping[str, Any]
+    spec: ModelSpec
+    types: Mapping[str, int] = field(default_factory=dict)
+    types_from: Literal["inspector", "network"] = "network"
+    agreement: str = ""
+    failed: str = ""
+
+    def write(self, plan: Path) -> None:
+        """Put it beside ``plan``."""
+        table = {"format": FORMAT, **dataclasses.asdict(self), "spec": self.spec.to_json()}
+        write_whole(json.dumps(table, indent=1).encode(), sidecar_path(plan))
+
+    @classmethod
+    def read(cls, plan: Path) -> Sidecar:
+        """That of ``plan``. Raises ModelError where there is none or it cannot be read."""
+        path = sidecar_path(plan)
+        try:
+            table = json.loads(path.read_bytes())
+            version = table.pop("format")
+            if version != FORMAT:
+                raise ModelError(f"{path} has format {version!r}, not {FORMAT}.")
+            table["spec"] = ModelSpec.from_json(table["spec"])
+            sidecar = cls(**table)
+            if not isinstance(sidecar.key, dict):
+                raise ModelError(f"{path} has no key.")
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ModelError(f"{path} is damaged.") from None
+        return sidecar
+
+
+def sidecar_path(plan: Path) -> Path:
+    """Where the sidecar of a plan lies."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def sha256(content: bytes) -> str:
+    """The hash as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def vouch(plan: Path, key: Mapping[str, Any]) -> tuple[Sidecar, bytes]:
+    """The sidecar and the bytes of a plan that is what its sidecar says and fits ``key``.
+
+    ``key`` may name a part of what the sidecar's key does. Raises ModelError with the reason where
+    the plan cannot be vouched for.
+    """
+    sidecar = Sidecar.read(plan)
+    different = differences(sidecar.key, key)
+    if different:
+        raise ModelError(f"{plan} was built for another machine or setting: {different}.")
+    if sidecar.failed:
+        raise ModelError(sidecar.failed)
+    try:
+        content = plan.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{plan} cannot be read: {error.strerror}.") from None
+    if sha256(content) != sidecar.plan_sha256:
+        raise ModelError(f"{plan} is not the file that was built: its hash differs.")
+    return sidecar, content
+
+
+def differences(had: Mapping[str, Any], want: Mapping[str, Any]) -> str:
+    """In words, which fields of ``want`` another key has otherwise; empty where none."""
+    return ", ".join(
+        f"{name} {_shown(had.get(name))} instead of {_shown(value)}"
+        for name, value in want.items()
+        if had.get(name) != value
+    )
+
+
+def _shown(value: Any) -> str:
+    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcr_rt.models import ModelSpec
+from toys import PLAIN, brightness_model
+
+SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--dla"], "leave out --dla"),
+        (["--profile", "1,2"], "MIN,OPT,MAX"),
+        (["--profile", "0,1,2"], "makes no sense"),
+        (["--precision", "fp16"], "is fp32, not fp16"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(
+    cli, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    model = brightness_model(tmp_path / "toy.onnx", SPEC)
+    answer = cli("build", model, "--for", "sm86", "--cache-dir", tmp_path, *arguments)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_without_tensorrt_it_says_so(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    answer = cli("build", "pcr-lite")
+    assert answer.code == 2
+    assert "TensorRT cannot be used" in answer.err
+
+
+def test_engine_is_built_once(cli, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    model = brightness_model(tmp_path / "toy.onnx", SPEC)
+    command = ["build", model, "--for", "sm86", "--cache-dir", tmp_path]
+    first = cli(*command, "--json").json
+    assert first["built"]
+    assert first["types"] == {"FLOAT": 1}
+    assert first["types_from"] == "network"
+    assert Path(first["engine"]).read_bytes()[:4] == b"vtrt"
+    assert not cli(*command, "--json").json["built"]
+    shown = cli(*command).out
+    assert "there already" in shown
+    assert "kernels are made on the GPU at the first run" in shown
+    there = cli(*command, "--output", tmp_path / "mine.engine", "--json").json
+    assert there["engine"] == str(tmp_path / "mine.engine")
+    assert json.loads((tmp_path / "mine.engine.json").read_text())["key"]["targets"] == ["sm86"]
