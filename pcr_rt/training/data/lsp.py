@@ -1,4 +1,4 @@
-"""People from Leeds Sports Pose Extended, stored as JSON with the 14 original joints.
+"""People from Leeds Sports Pose Extended: its joints.mat, or JSON with the 14 original joints.
 
 Johnson and Everingham, "Learning Effective Human Pose Estimation from Inaccurate Annotation"
 (2011). Of the 14 joints 12 are COCO's; neck and head top are not.
@@ -7,9 +7,12 @@ Johnson and Everingham, "Learning Effective Human Pose Estimation from Inaccurat
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pcr_rt.annotations import load_annotations
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, MissingDependencyError
 from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person
 
@@ -32,10 +35,14 @@ def read_lsp(
 ) -> list[Person]:
     """All people who have at least ``min_keypoints`` keypoints that COCO knows too.
 
-    annotations: JSON with COCO's ``images`` and ``annotations``, each with ``bbox`` (x, y, w, h)
-    and ``lsp14`` (14 x (x, y, v)). Errors are those of ``people_of``.
+    annotations: ``joints.mat`` of the data set, whose pictures are im00001.jpg and so on, or JSON
+    with COCO's ``images`` and ``annotations``, each with ``bbox`` (x, y, w, h) and ``lsp14``
+    (14 x (x, y, v)). Errors are those of ``people_of``.
     """
-    data = load_annotations(annotations, need_keypoints=False)
+    if annotations.suffix == ".mat":
+        data = _from_matlab(annotations)
+    else:
+        data = load_annotations(annotations, need_keypoints=False)
     people = [{**a, "keypoints": a["lsp14"]} for a in data["annotations"] if "lsp14" in a]
     if not people:
         raise DataError(f"{annotations} has no annotation with 'lsp14': read it with format coco.")
@@ -48,3 +55,44 @@ def read_lsp(
         names=LSP_KEYPOINTS,
         broken=broken,
     )
+
+
+def _from_matlab(path: Path) -> dict[str, Any]:
+    """``joints`` (14, 3, N) of LSP-Extended: x, y from 1, and 1 where the joint can be seen.
+
+    Its boxes are those of the joints that can be seen, 8 % larger.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Reading {path} needs SciPy: pip install 'pcr-rt[train]'."
+        ) from error
+    try:
+        joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
+    except Exception as error:  # SciPy raises what the bytes lead it to
+        raise DataError(f"{path} cannot be read as LSP-Extended's joints.mat: {error}.") from None
+    if joints.ndim != 3 or joints.shape[:2] != (14, 3):
+        raise DataError(
+            f"{path} has joints {joints.shape}, LSP-Extended has (14, 3, N): (3, 14, N) is the"
+            " first Leeds Sports Pose, whose third row means the opposite."
+        )
+    images, annotations = [], []
+    for number, person in enumerate(joints.transpose(2, 0, 1), 1):
+        seen = person[:, 2] > 0
+        if not seen.any():
+            continue
+        points = person[:, :2] - 1
+        low, high = points[seen].min(0), points[seen].max(0)
+        size, middle = 1.08 * (high - low), (low + high) / 2
+        keypoints = np.column_stack([points, 2 * seen]) * seen[:, None]
+        images.append({"id": number, "file_name": f"im{number:05d}.jpg"})
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "bbox": [*(middle - size / 2), *size],
+                "lsp14": keypoints.ravel().tolist(),
+            }
+        )
+    return {"images": images, "annotations": annotations}
