@@ -24,7 +24,7 @@ def build(
         Path | None,
         typer.Option("--output", "-o", help="The engine file; in the cache unless given."),
     ] = None,
-    target: Annotated[
+    capability: Annotated[
         list[str] | None,
         typer.Option("--for", help="TensorRT-RTX only, needs no GPU: sm75 to sm121; repeatable."),
     ] = None,
@@ -62,8 +62,8 @@ def build(
     if dla:
         raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
-    options = BuildOptions(profiles, workspace_mb, level, tuple(target or ()))
-    api = load("TensorRT-RTX" if target else None)
+    options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
+    api = load("TensorRT-RTX" if capability else None)
     path = model_path(model, precision, gpu=True)
     with contextlib.closing(OnnxRuntimeEngine(path, device="cpu", precision=precision)) as engine:
         spec = engine.spec
