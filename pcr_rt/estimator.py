@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.detectors import Boxes, Detector, DetectorLike, as_boxes
 from pcr_rt.engines import Engine
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.choose import make_engine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform, mirrored_crop
@@ -42,7 +42,8 @@ class PoseEstimator:
         A shipped name, a path, a `Detector`, or a callable ``frame -> boxes`` ((N, 4) xyxy or
         (N, 5) with scores). None: the whole frame is one person's box.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. On a GPU with TensorRT and CuPy engines
+        are built on first use, which takes minutes, and kept.
     precision
         Of the models: ``"fp16"`` takes the FP16 files of shipped ones. ``"auto"`` is FP32, which
         CPUs are fastest with; a file's own precision where a path is given.
@@ -58,7 +59,7 @@ class PoseEstimator:
     nms, oks_threshold
         OKS-NMS ``"hard"`` or ``"soft"`` of people who are more alike than the threshold, or None.
     cache_dir
-        Where built engines are kept; ONNX Runtime builds none.
+        Where built TensorRT engines are kept; ``~/.cache/pcr-rt`` unless given.
 
     Raises ModelError for a model that cannot be used, InputError for an option that makes no
     sense. The estimator is thread-safe.
@@ -87,14 +88,14 @@ class PoseEstimator:
         given = [model] if isinstance(model, (str, Path, Engine)) else model
         if not given:
             raise InputError("model is an empty list: name at least one model.")
-        self._networks = [PoseNetwork(_engine(m, device, precision)) for m in given]
+        self._networks = [PoseNetwork(_engine(m, device, precision, cache_dir)) for m in given]
         self.spec: ModelSpec = self._networks[0].spec
         if len(self._networks) > 1 and any(n.spec.kind != "heatmap" for n in self._networks):
             raise InputError("An ensemble averages heatmaps: all of its models must give heatmaps.")
         if flip_test and self.spec.kind != "heatmap":
             raise InputError(f"flip_test needs a heatmap model; {self.spec.name!r} is none.")
         self._detector = (
-            Detector(detector, device=device, precision=precision)
+            Detector(detector, device=device, precision=precision, cache_dir=cache_dir)
             if isinstance(detector, (str, Path))
             else detector
         )
@@ -310,11 +311,13 @@ def check_frame(frame: Any) -> None:
         raise InputError(f"The frame is empty, its shape is {frame.shape}.")
 
 
-def _engine(model: ModelLike, device: str, precision: AnyPrecision) -> Engine:
+def _engine(
+    model: ModelLike, device: str, precision: AnyPrecision, cache_dir: str | Path | None
+) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
     name = DEFAULT_MODEL if model == "auto" else model
-    return OnnxRuntimeEngine(name, device=device, precision=precision)
+    return make_engine(name, device=device, precision=precision, cache_dir=cache_dir)
 
 
 def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -46,7 +46,7 @@ def build(
     ] = None,
     device: Device = "auto",
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of built engines.")] = None,
-    dla: Annotated[bool, typer.Option("--dla", hidden=True)] = False,
+    dla: Annotated[bool, typer.Option("--dla", hidden=True, help="Not supported.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the TensorRT engine of a model for this GPU, or find it in the cache.

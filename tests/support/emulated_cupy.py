@@ -7,6 +7,10 @@ arrays are full of 255 bytes (NaN, -1), so that what a kernel leaves out shows.
 from __future__ import annotations
 
 import ctypes
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +33,12 @@ class ndarray(np.ndarray):
     def device(self) -> Any:
         return SimpleNamespace(id=getattr(self, "device_id", 0))
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.__array_interface__, "version": 3, "stream": 1}
+
     def get(self) -> np.ndarray:
+        synchronisations.append("get")
         return np.array(self)
 
     def __array_finalize__(self, parent: Any) -> None:
@@ -39,10 +48,16 @@ class ndarray(np.ndarray):
 def asarray(array: Any, dtype: Any = None) -> ndarray:
     if isinstance(array, ndarray) and dtype in (None, array.dtype):
         return array
+    if hasattr(array, "__cuda_array_interface__"):
+        interface = array.__cuda_array_interface__
+        if interface.get("stream") is not None:
+            synchronisations.append("array interface")
+        memory = np.asarray(SimpleNamespace(__array_interface__={**interface, "version": 3}))
+        return seen(memory, getattr(getattr(array, "_owner", array), "device_id", 0))
     host = np.array(array, dtype=dtype)
     device = np.empty(host.shape, host.dtype).view(ndarray)
     device[...] = host
-    return device
+    return seen(device, cuda.Device().id)
 
 
 def ascontiguousarray(array: Any, dtype: Any = None) -> ndarray:
@@ -53,19 +68,145 @@ def ascontiguousarray(array: Any, dtype: Any = None) -> ndarray:
 def empty(shape: Any, dtype: Any = np.float32) -> ndarray:
     array = np.empty(shape, dtype)
     array.reshape(-1).view(np.uint8)[...] = 255
-    return array.view(ndarray)
+    return seen(array, cuda.Device().id)
 
 
 def zeros(shape: Any, dtype: Any = np.float32) -> ndarray:
-    return np.zeros(shape, dtype).view(ndarray)
+    array = empty(shape, dtype)
+
+    def clear() -> None:
+        array[...] = 0
+
+    submit(clear)
+    return array
 
 
 def asnumpy(array: ndarray) -> np.ndarray:
     return array.get()
 
 
+def from_dlpack(array: Any) -> ndarray:
+    array.__dlpack__(stream=cuda.get_current_stream().ptr)
+    return seen(array.memory)
+
+
+def seen(memory: np.ndarray, device: int = 0) -> ndarray:
+    """Memory as an array on the device, in place."""
+    array = memory.view(ndarray)
+    array.device_id = device
+    return array
+
+
+state = threading.local()
+gpu = ThreadPoolExecutor(1)
+"""Runs the kernels: the emulator's fibers belong to one thread."""
+synchronisations: list[str] = []
+"""One entry for each time that the host waited for the device."""
+waits: list[tuple[int, int]] = []
+"""(stream, stream that it waits for)."""
+
+
+def submit(work: Any) -> None:
+    """Do something on the device, or record it where the current stream is captured."""
+    recorded = cuda.get_current_stream().recorded
+    if recorded is None:
+        work()
+    else:
+        recorded.append(work)
+
+
+class Stream:
+    count = itertools.count(1000)
+
+    def __init__(self, *, ptr: int | None = None, non_blocking: bool = False) -> None:
+        self.ptr = next(self.count) if ptr is None else ptr
+        self.recorded: list[Any] | None = None
+
+    def __enter__(self) -> Stream:
+        state.streams = [*getattr(state, "streams", []), self]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        state.streams = state.streams[:-1]
+
+    def synchronize(self) -> None:
+        assert self.recorded is None, "a stream that records cannot be waited for"
+        synchronisations.append("stream")
+
+    def wait_event(self, event: Event) -> None:
+        waits.append((self.ptr, event.stream.ptr))
+
+    def begin_capture(self) -> None:
+        self.recorded = []
+
+    def end_capture(self) -> Graph:
+        graph, self.recorded = Graph(self.recorded), None
+        return graph
+
+
+DEFAULT_STREAM = Stream(ptr=0)
+
+
+class Graph:
+    launched = 0
+
+    def __init__(self, recorded: list[Any]) -> None:
+        self.recorded = recorded
+
+    def launch(self, stream: Stream) -> None:
+        Graph.launched += 1
+        for work in self.recorded:
+            work()
+
+
+class Event:
+    def __init__(self, *, disable_timing: bool = False) -> None:
+        self.stream = DEFAULT_STREAM
+
+    def record(self, stream: Stream) -> None:
+        self.stream = stream
+
+
+class Device:
+    """Any number; `current` says which is."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.id = getattr(state, "device", 0) if number is None else number
+
+    def __enter__(self) -> Device:
+        self.before, state.device = getattr(state, "device", 0), self.id
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        state.device = self.before
+
+
+class MemoryPool:
+    def malloc(self, size: int) -> None:
+        raise NotImplementedError
+
+
+def memcpy_async(target: int, source: int, size: int, kind: int, stream: int) -> None:
+    assert stream == cuda.get_current_stream().ptr
+    submit(lambda: ctypes.memmove(target, source, size))
+
+
 cuda = SimpleNamespace(
-    Device=lambda: SimpleNamespace(id=0), get_current_stream=lambda: SimpleNamespace(ptr=0)
+    Device=Device,
+    Event=Event,
+    ExternalStream=lambda ptr: Stream(ptr=ptr),
+    MemoryPool=MemoryPool,
+    Stream=Stream,
+    alloc_pinned_memory=bytearray,
+    get_current_stream=lambda: (getattr(state, "streams", None) or [DEFAULT_STREAM])[-1],
+    get_elapsed_time=lambda before, after: 1.0,
+    using_allocator=lambda allocator: nullcontext(),
+    runtime=SimpleNamespace(
+        getDevice=lambda: getattr(state, "device", 0),
+        memcpyAsync=memcpy_async,
+        memcpyHostToDevice=1,
+        memcpyDeviceToHost=2,
+    ),
 )
 
 
@@ -92,10 +233,15 @@ class RawKernel:
             self._value(i, letter, argument)
             for i, (letter, argument) in enumerate(zip(self.signature, args, strict=True))
         ]
+        # A graph's memory pool keeps what its launches use; so does holding `args` here.
+        submit(lambda args=args: self._run(grid, block, values))
+
+    def _run(self, grid: tuple[int, ...], block: tuple[int, ...], values: list[np.ndarray]) -> None:
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
         message = ctypes.create_string_buffer(2000)
         launches.append(self.name)
-        failed = library.launch_kernel(
+        failed = gpu.submit(
+            library.launch_kernel,
             self.name.encode(),
             (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3]),
             (ctypes.c_uint * 3)(*(*block, 1, 1)[:3]),
@@ -103,7 +249,7 @@ class RawKernel:
             int(reversed_order),
             message,
             len(message),
-        )
+        ).result()
         if failed:
             raise RuntimeError(message.value.decode())
 
