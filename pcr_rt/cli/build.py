@@ -46,7 +46,9 @@ def build(
     ] = None,
     device: Device = "auto",
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of built engines.")] = None,
-    dla: Annotated[bool, typer.Option("--dla", hidden=True, help="Not supported.")] = False,
+    dla: Annotated[
+        bool, typer.Option("--dla", hidden=True, help="Refused: engines run on the GPU.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the TensorRT engine of a model for this GPU, or find it in the cache.
