@@ -11,7 +11,7 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
 
-__all__ = ["make_engine", "tensorrt_engine"]
+__all__ = ["make_engine", "tensorrt_engine", "tensorrt_problem"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def make_engine(
     by_name = device.partition(":")[0]
     if Path(model).suffix == ".engine":
         return _given_engine(Path(model), spec, device)
-    problem = "" if by_name == "cpu" else _tensorrt_problem(device)
+    problem = "" if by_name == "cpu" else tensorrt_problem(device)
     if by_name in ("auto", "cuda") and not problem:
         try:
             return tensorrt_engine(
@@ -146,7 +146,7 @@ def _given_engine(plan: Path, spec: ModelSpec | None, device: str) -> Engine:
     return TensorRTEngine(plan, spec=spec, device=device_number(device))
 
 
-def _tensorrt_problem(device: str) -> str:
+def tensorrt_problem(device: str) -> str:
     """Why TensorRT cannot be used; empty where it can."""
     try:
         from pcr_rt.engines.tensorrt_api import load
