@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.choose import make_engine
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import AnyPrecision, ModelSpec
 
@@ -37,9 +37,12 @@ class Detector:
         spec: ModelSpec | None = None,
         device: str = "auto",
         precision: AnyPrecision = "auto",
+        cache_dir: str | Path | None = None,
     ) -> None:
         if isinstance(model, (str, Path)):
-            model = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
+            model = make_engine(
+                model, spec=spec, device=device, precision=precision, cache_dir=cache_dir
+            )
         if not model.spec.is_detector:
             raise ModelError(
                 f"{model.spec.name!r} is a pose model (kind {model.spec.kind!r}), not a detector."

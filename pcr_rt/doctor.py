@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pcr_rt.errors import PoseError
 from pcr_rt.models import shipped_models
 
-__all__ = ["Check", "Status", "diagnose"]
+__all__ = ["Check", "Status", "diagnose", "find_module", "one_line"]
 
 Status = Literal["ok", "missing", "warning", "error"]
 
@@ -29,6 +29,8 @@ OPENCV_DISTRIBUTIONS = (
 ONNX_RUNTIME_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 H264_ENCODERS = ("libx264", "libopenh264")
 DEFAULT_MODELS = {"pcr-tiny", "rtmdet-nano"}
+NUMPY_ABI = r"multiarray failed to import|_ARRAY_API not found|compiled using NumPy 1"
+"""What a module says that was compiled for NumPy 1 and finds NumPy 2."""
 REINSTALL = "pip install --force-reinstall pcr-rt"
 
 
@@ -50,8 +52,7 @@ class Check:
 def diagnose() -> list[Check]:
     """Look at the Python environment, the libraries, the shipped models and the processor.
 
-    A fault becomes a `Check` with status ``error``; nothing is raised. Optional packages are
-    looked up, not imported.
+    A fault becomes a `Check` with status ``error``; nothing is raised.
     """
     return [
         Check(
@@ -70,20 +71,7 @@ def diagnose() -> list[Check]:
         _optional(
             "torch", "torch", ("torch",), "training and export", 'pip install "pcr-rt[train]"'
         ),
-        _optional(
-            "CuPy",
-            "cupy",
-            ("cupy-cuda12x", "cupy-cuda13x", "cupy"),
-            "NVIDIA GPUs",
-            "pip install cupy-cuda12x, or cupy-cuda13x for CUDA 13",
-        ),
-        _optional(
-            "TensorRT",
-            "tensorrt",
-            ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
-            "NVIDIA GPUs",
-            "pip install tensorrt-cu12, or tensorrt-cu13 for CUDA 13",
-        ),
+        *_gpu(),
     ]
 
 
@@ -96,6 +84,15 @@ def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _gpu() -> list[Check]:
+    from pcr_rt.doctor_gpu import gpu_checks
+
+    try:
+        return gpu_checks()
+    except Exception as error:  # ONNX Runtime may be what is broken
+        return [Check("GPU", "error", one_line(error), REINSTALL)]
 
 
 def _package() -> Check:
@@ -113,10 +110,17 @@ def _library(name: str, module: str, distribution: str, inspect: Callable[[Any],
     try:
         return inspect(importlib.import_module(module))
     except Exception as error:  # a damaged installation raises anything, and that is the finding
+        if module == "cv2" and re.search(NUMPY_ABI, str(error)):
+            return Check(
+                name,
+                "error",
+                f"this OpenCV was built for NumPy 1: {one_line(error)}",
+                'pip install "numpy<2", which keeps JetPack\'s OpenCV with GStreamer',
+            )
         return Check(
             name,
             "error",
-            f"cannot be used: {_one_line(error)}",
+            f"cannot be used: {one_line(error)}",
             f"pip install --force-reinstall {distribution}",
         )
 
@@ -184,7 +188,7 @@ def _cuda_problem() -> str:
     try:
         OnnxRuntimeEngine("rtmdet-nano", device="cuda").close()
     except PoseError as error:
-        return _one_line(error)
+        return one_line(error)
     return ""
 
 
@@ -208,7 +212,7 @@ def _model(name: str) -> Check:
 
         engine = OnnxRuntimeEngine(name, device="cpu")
     except Exception as error:  # ONNX Runtime may be what is broken
-        return Check(title, "error", _one_line(error), REINSTALL)
+        return Check(title, "error", one_line(error), REINSTALL)
     spec = engine.spec
     engine.close()
     width, height = spec.input_size
@@ -224,11 +228,17 @@ def _cores() -> Check:
 def _optional(
     name: str, module: str, distributions: tuple[str, ...], purpose: str, remedy: str
 ) -> Check:
-    if importlib.util.find_spec(module) is None:
+    if not find_module(module):
         return Check(name, "missing", f"not installed, needed only for {purpose}", remedy)
     versions = list(_installed(distributions).values())
     return Check(name, "ok", versions[0] if versions else "installed, version unknown")
 
 
-def _one_line(error: Exception) -> str:
+def find_module(name: str) -> bool:
+    """Whether there is a module of that name; it is not imported."""
+    return importlib.util.find_spec(name) is not None
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
     return " ".join(f"{error}".split()) or type(error).__name__

@@ -17,7 +17,7 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.detectors import Boxes, Detector, DetectorLike, as_boxes
 from pcr_rt.device_path import Scene, device_path
 from pcr_rt.engines import Engine
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.choose import make_engine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
 from pcr_rt.errors import InputError
 from pcr_rt.frames import check_frame, frame_size
@@ -47,7 +47,8 @@ class PoseEstimator:
         A shipped name, a path, a `Detector`, or a callable ``frame -> boxes`` ((N, 4) xyxy or
         (N, 5) with scores). None: the whole frame is one person's box.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. On a GPU with TensorRT and CuPy engines
+        are built on first use, which takes minutes, and kept.
     precision
         Of the models: ``"fp16"`` and ``"int8"`` take these files of shipped ones (INT8: of the pose
         models; the detector stays as it is). ``"auto"`` is FP32, which loses nothing; a file's own
@@ -64,7 +65,7 @@ class PoseEstimator:
     nms, oks_threshold
         OKS-NMS ``"hard"`` or ``"soft"`` of people who are more alike than the threshold, or None.
     cache_dir
-        Where built engines are kept; ONNX Runtime builds none.
+        Where built TensorRT engines are kept; ``~/.cache/pcr-rt`` unless given.
 
     Raises ModelError for a model that cannot be used, InputError for an option that makes no
     sense. The estimator is thread-safe.
@@ -93,7 +94,7 @@ class PoseEstimator:
         given = [model] if isinstance(model, (str, Path, Engine)) else model
         if not given:
             raise InputError("model is an empty list: name at least one model.")
-        self._networks = [PoseNetwork(_engine(m, device, precision)) for m in given]
+        self._networks = [PoseNetwork(_engine(m, device, precision, cache_dir)) for m in given]
         self.spec: ModelSpec = self._networks[0].spec
         if len(self._networks) > 1 and any(n.spec.kind != "heatmap" for n in self._networks):
             raise InputError("An ensemble averages heatmaps: all of its models must give heatmaps.")
@@ -102,7 +103,7 @@ class PoseEstimator:
         # A detector loses more in INT8 than a pose model, and none is shipped.
         of_detector: AnyPrecision = "auto" if precision == "int8" else precision
         self._detector = (
-            Detector(detector, device=device, precision=of_detector)
+            Detector(detector, device=device, precision=of_detector, cache_dir=cache_dir)
             if isinstance(detector, (str, Path))
             else detector
         )
@@ -291,11 +292,13 @@ class PoseEstimator:
             )
 
 
-def _engine(model: ModelLike, device: str, precision: AnyPrecision) -> Engine:
+def _engine(
+    model: ModelLike, device: str, precision: AnyPrecision, cache_dir: str | Path | None
+) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
     name = DEFAULT_MODEL if model == "auto" else model
-    return OnnxRuntimeEngine(name, device=device, precision=precision)
+    return make_engine(name, device=device, precision=precision, cache_dir=cache_dir)
 
 
 def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

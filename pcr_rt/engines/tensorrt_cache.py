@@ -83,6 +83,7 @@ def cached_engine(
                 log.warning("%s It is built again.", error)
         else:
             _say_what_changed(plan, name, key)
+        log.info("%s %s builds %s", api.product, api.version, plan.name)
         kept = cache_folder(cache_dir) / f"timing-{_machine_digest(api, device)}.cache"
         with nullcontext() if device is None else cupy().cuda.Device(device):
             built = build_plan(

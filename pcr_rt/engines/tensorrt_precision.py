@@ -52,20 +52,20 @@ def engine_types(trt: Any, engine: Any) -> dict[str, int]:
     except (ValueError, AttributeError):
         return {}
     counts: Counter[str] = Counter()
-    for layer in layers:
-        if isinstance(layer, dict):
-            types = {_type_of(tensor) for tensor in layer.get("Inputs", [])} - {""}
-            # Reformats and shuffles stand between types; what computes has one that is lowest.
+    for record in layers:
+        if isinstance(record, dict):
+            types = {_type_of(entry) for entry in record.get("Inputs", [])} - {""}
+            # Reformats stand between types; of what computes, the lowest type counts.
             lowest = next((name for name in ("INT8", "HALF", "FLOAT") if name in types), None)
-            if lowest and "eformat" not in str(layer.get("LayerType", "")):
+            if lowest and "reformat" not in str(record.get("LayerType", "")).lower():
                 counts[lowest] += 1
     return dict(counts)
 
 
-def _type_of(tensor: Any) -> str:
+def _type_of(entry: Any) -> str:
     """FLOAT, HALF or INT8, from the inspector's words for a tensor, which differ by version."""
-    if isinstance(tensor, dict):
-        for key, words in tensor.items():
+    if isinstance(entry, dict):
+        for key, words in entry.items():
             if "datatype" in key.replace(" ", "").lower():
                 for word in re.findall(r"\w+", str(words).lower()):
                     if word in TYPE_NAMES:

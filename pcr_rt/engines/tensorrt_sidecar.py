@@ -26,7 +26,7 @@ class Sidecar:
     key: everything that the engine depends on. types: how many layers compute in which type, read
     from the engine's ``inspector`` or, where that was not possible, from the parsed ``network``.
     agreement: in words, how it compares with ONNX Runtime; empty: not compared. failed: why it was
-    set aside.
+    set aside. runtime_cache_sha256: of the kernels that TensorRT-RTX made, kept beside the engine.
     """
 
     plan_sha256: str
@@ -36,6 +36,7 @@ class Sidecar:
     types_from: Literal["inspector", "network"] = "network"
     agreement: str = ""
     failed: str = ""
+    runtime_cache_sha256: str = ""
 
     def write(self, plan: Path) -> None:
         """Put it beside ``plan``."""
@@ -56,7 +57,10 @@ class Sidecar:
             if not isinstance(sidecar.key, dict):
                 raise ModelError(f"{path} has no key.")
         except OSError as error:
-            raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+            raise ModelError(
+                f"{plan} cannot be vouched for, since {path.name} cannot be read:"
+                f" {error.strerror}. 'pcr-rt build' writes both."
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelError(f"{path} is damaged.") from None
         return sidecar

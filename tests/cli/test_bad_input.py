@@ -153,13 +153,14 @@ def test_models_that_are_missing_or_broken(
     told: Any, toy: Path, picture: Path, tmp_path: Path
 ) -> None:
     broken = write(tmp_path / "broken.onnx", toy.read_bytes()[:200])
-    other = write(tmp_path / "model.engine", b"x")
+    other = write(tmp_path / "model.pt", b"x")
     for model, words in (
         ("pcr-huge", "shipped are"),
         (tmp_path / "none.onnx", "does not exist"),
         (broken, "cannot be loaded"),
         (write(tmp_path / "empty.onnx", b""), "cannot be loaded"),
         (other, "not an .onnx file"),
+        (write(tmp_path / "model.engine", b"x"), "cannot be vouched for"),
         ("rtmdet-nano", "detector"),
     ):
         assert words in told("run", picture, "-m", model, "-o", tmp_path / "out")

@@ -1,0 +1,24 @@
+"""TensorRT's stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Engines go to a folder of this test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pcr-rt" / "engines"
+
+
+@pytest.fixture
+def tensorrt(request: Any, monkeypatch: pytest.MonkeyPatch, private_home: Path) -> Any:
+    """The stand-in of TensorRT 10.3, or of the version that a test is parametrised with."""
+    pytest.importorskip("onnx")
+    import tensorrt_standin
+
+    return tensorrt_standin.install(monkeypatch, getattr(request, "param", "10.3.0"))
