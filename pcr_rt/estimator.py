@@ -51,8 +51,8 @@ class PoseEstimator:
         are built on first use, which takes minutes, and kept.
     precision
         Of the models: ``"fp16"`` and ``"int8"`` take these files of shipped ones (INT8: of the pose
-        models; the detector stays as it is). ``"auto"`` is FP32, which loses nothing; a file's own
-        precision where a path is given.
+        models; the detector stays as it is). ``"auto"`` is FP32, which loses nothing, and FP16 on
+        TensorRT; a file's own precision where a path is given.
     max_people
         Keep at most this many people of a frame, the surest ones. None: all.
     score_threshold

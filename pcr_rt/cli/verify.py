@@ -14,7 +14,7 @@ WORST = 4
 
 
 def verify(
-    reference: Annotated[str, typer.Argument(help="A shipped name or an .onnx file.")],
+    reference: Annotated[str, typer.Argument(help="A shipped name, an .onnx or an .engine file.")],
     candidate: Annotated[
         str, typer.Argument(help="The same; NAME:fp16 and NAME:int8 are shipped files too.")
     ],
@@ -80,12 +80,12 @@ def verify(
 
 
 def _engine(name: str, device: str) -> Any:
-    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+    from pcr_rt.engines.choose import make_engine
 
     model, _, precision = name.partition(":")
     if precision in ("fp32", "fp16", "int8"):
-        return OnnxRuntimeEngine(model, device=device, precision=precision)  # type: ignore[arg-type]
-    return OnnxRuntimeEngine(name, device=device)
+        return make_engine(model, device=device, precision=precision)  # type: ignore[arg-type]
+    return make_engine(name, device=device)
 
 
 def _ap(engine: Any, annotations: Path, images: Path) -> float:
