@@ -203,6 +203,7 @@ cuda = SimpleNamespace(
     using_allocator=lambda allocator: nullcontext(),
     runtime=SimpleNamespace(
         getDevice=lambda: getattr(state, "device", 0),
+        getDeviceCount=lambda: 0,  # runs kernels, is no GPU: "auto" shall not look for TensorRT
         memcpyAsync=memcpy_async,
         memcpyHostToDevice=1,
         memcpyDeviceToHost=2,

@@ -109,7 +109,7 @@ def install(monkeypatch: Any, version: str) -> Any:
     gpu = {"name": b"Orin", "major": 8, "minor": 7, "multiProcessorCount": 16}
     gpu["totalGlobalMem"] = 8 << 30
     runtime = emulated_cupy.cuda.runtime
-    monkeypatch.setattr(runtime, "getDeviceCount", lambda: 1, raising=False)
+    monkeypatch.setattr(runtime, "getDeviceCount", lambda: 1)
     monkeypatch.setattr(runtime, "getDeviceProperties", lambda i: dict(gpu), raising=False)
     module.behaviour.gpu = gpu
     return module
