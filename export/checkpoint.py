@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from pcr_rt.errors import DataError
-from pcr_rt.export.onnx_export import export_onnx
+from pcr_rt.export.onnx_export import TorchDifference, export_onnx
 from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.checkpoints import load_checkpoint
@@ -55,8 +55,8 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
 
 def export_checkpoint(
     checkpoint: Path, output: Path, *, size: Size | None = None
-) -> tuple[ModelSpec, float]:
-    """Write the checkpoint's network to ``output``; its spec and largest difference from torch.
+) -> tuple[ModelSpec, TorchDifference]:
+    """Write the checkpoint's network to ``output``; its spec and how far it is from torch.
 
     size: input (w, h), the last stage's unless given.
     """

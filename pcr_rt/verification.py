@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.detectors import Detector
 from pcr_rt.engines import Engine
+from pcr_rt.engines.agreement import SAMPLE
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.geometry import box_iou, box_to_region
@@ -20,7 +21,6 @@ from pcr_rt.poses import Poses
 
 __all__ = ["SAMPLE", "Comparison", "compare", "differences"]
 
-SAMPLE = Path(__file__).parent / "samples" / "street.jpg"
 SURE_KEYPOINT, SURE_BOX = 0.3, 0.4
 
 

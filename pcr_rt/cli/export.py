@@ -36,7 +36,7 @@ def export(
 ) -> None:
     """Write a trained network as ONNX with its ModelSpec, or convert a model file to FP16 or INT8.
 
-    FP32 is checked against torch, FP16 against FP32 on the people of the sample picture, INT8
+    FP32 is checked against torch and FP16 against FP32 on the people of the sample picture, INT8
     against FP32 on the calibration pictures, with a table of what each part of the network costs.
     """
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
@@ -65,7 +65,7 @@ def export(
             fp32 = Path(folder) / "fp32.onnx"
         if not is_model:
             spec, difference = export_checkpoint(source, fp32, size=size)
-            agreement = f"largest difference from torch {difference:.1e}"
+            agreement = f"differs from torch: {difference}"
         if precision == "fp16":
             spec, words = export_fp16(fp32, output)
             agreement = f"against FP32: {words}"

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 import pcr_rt
 from pcr_rt.cuda_kernels import reference
+from pcr_rt.detectors import Detector
 from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import box_iou, box_to_region, crop_transform, heatmap_to_input
 from pcr_rt.models import ModelSpec, Precision
 
-__all__ = ["check_agreement"]
+__all__ = ["SAMPLE", "check_agreement", "keypoints_in_input", "person_crops"]
 
 SAMPLE = Path(pcr_rt.__file__).parent / "samples" / "street.jpg"
 SURE_KEYPOINT, SURE_BOX = 0.3, 0.4
@@ -32,8 +33,6 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
     sure of nothing, all outputs are compared by their relative error. Raises ModelError with what
     was found where the difference is larger.
     """
-    from pcr_rt.detectors import Detector
-
     precision = expected.spec.precision
     if expected.spec.is_detector:
         (boxes, _), (others, _) = (Detector(e)([frame], SURE_BOX)[0] for e in (expected, engine))
@@ -50,11 +49,10 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
             rgb=expected.spec.colour == "rgb",
         )
         return _relative(engine.run(images), expected.run(images), engine.spec)
-    people, _ = Detector(device="cpu")([frame], SURE_BOX)[0]
-    images = _crops(frame, people, expected.spec)
+    images = person_crops(frame, expected.spec)
     outputs, wanted = engine.run(images), expected.run(images)
-    found, _ = _keypoints(outputs, expected.spec)
-    places, scores = _keypoints(wanted, expected.spec)
+    found, _ = keypoints_in_input(outputs, expected.spec)
+    places, scores = keypoints_in_input(wanted, expected.spec)
     sure = scores > SURE_KEYPOINT
     if not sure.any():
         return _relative(outputs, wanted, engine.spec)
@@ -63,9 +61,9 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
     return _judge(words, shift <= MOST_SHIFT_PX[precision], engine.spec)
 
 
-def _crops(
-    frame: NDArray[np.uint8], boxes: NDArray[np.float64], spec: ModelSpec
-) -> NDArray[np.float32]:
+def person_crops(frame: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.float32]:
+    """The people that the shipped detector finds in a frame, as network input (N, 3, H, W)."""
+    boxes, _ = Detector(device="cpu")([frame], SURE_BOX)[0]
     width, height = spec.input_size
     region = box_to_region(boxes, width / height, spec.padding)
     crops = crop_transform(*region, spec.input_size, spec.transform)
@@ -75,7 +73,7 @@ def _crops(
     )
 
 
-def _keypoints(
+def keypoints_in_input(
     outputs: list[NDArray[np.float32]], spec: ModelSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Keypoints (N, 17, 2) in input pixels and their scores (N, 17)."""
