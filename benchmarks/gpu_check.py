@@ -11,7 +11,8 @@ by CUDA events, with the L2 cache flushed between runs, and set against
 - the same operation in CuPy's array functions, and in torch (grid_sample, topk).
 
 The pipeline around the network is timed at 1 to 16 people of a 720p and a 1080p frame, launched one
-by one and as a CUDA graph.
+by one and as a CUDA graph; so is PoseEstimator from a frame on the device to its people, on
+TensorRT, ONNX Runtime's CUDA provider or torch, the first that is there.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gpu_pipeline import engines, estimator_rows
 
 from pcr_rt import __version__
+from pcr_rt.errors import PoseError
 from pcr_rt.geometry import box_to_region, crop_transform, heatmap_to_input
 from rivals import CROP, MEAN, STD, cuda_torch, cupy_crop, cupy_decode, torch_crop, torch_decode
 
@@ -274,6 +277,12 @@ def main() -> int:
         label: {str(n): pipeline(cp, timer, size, n) for n in PEOPLE}
         for label, size in FRAMES.items()
     }
+    try:
+        record["estimator"] = estimator_rows(
+            cp, engines(cuda_torch()), FRAMES, PEOPLE, timer.repeats, percentiles
+        )
+    except PoseError as error:
+        record["estimator"] = {"left_out": str(error)}
     record["verdict"] = judge(record)
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / f"{name.replace(' ', '-').lower()}.json"

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pcr_rt.doctor import Check, find_module, one_line
-from pcr_rt.engines import tensorrt_device
+from pcr_rt.engines import gpu
 from pcr_rt.engines.choose import tensorrt_problem
 from pcr_rt.engines.tensorrt_api import load
 from pcr_rt.errors import PoseError
@@ -76,7 +76,7 @@ def _attribute(cuda: ctypes.CDLL, device: ctypes.c_int, key: int) -> int:
 def gpu_checks() -> list[Check]:
     """Findings on what runs models on a GPU. Nothing is raised."""
     gpus = look_for_gpus()
-    release = tensorrt_device.l4t_release()
+    release = gpu.l4t_release()
     return [
         _driver(gpus),
         *_jetpack(release),

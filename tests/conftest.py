@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pcr_rt
 from drawn_people import draw_people
+from emulation import compile_kernels
+from pcr_rt.cuda_kernels import _device
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(pcr_rt.__file__).parent / "samples"
@@ -41,6 +46,29 @@ def sample_clip() -> Path:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of 8 drawn people: images, labels.json and a recipe.toml of seconds."""
     return draw_people(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
+def plain_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CUDA kernels, compiled for the CPU without sanitizers, for use in this process."""
+    return compile_kernels(tmp_path_factory.mktemp("kernels") / "plain.so", sanitizers=())
+
+
+@pytest.fixture
+def emulated_device(plain_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """CuPy's stand-in, for this process, with clean counters."""
+    import emulated_cupy
+
+    emulated_cupy.load(str(plain_kernels))
+    monkeypatch.setitem(sys.modules, "cupy", emulated_cupy)
+    for cache in (_device._kernel, _device._module, _device._constant, _device._note_copies):
+        cache.cache_clear()
+    for counter in (emulated_cupy.launches, emulated_cupy.synchronisations, emulated_cupy.waits):
+        counter.clear()
+    emulated_cupy.Graph.launched = 0
+    yield emulated_cupy
+    _device._kernel.cache_clear()
+    _device._constant.cache_clear()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +16,6 @@ import pytest
 pytest.importorskip("onnx")
 
 import emulated_cupy
-from emulation import compile_kernels
-from pcr_rt.cuda_kernels import _device
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
@@ -32,24 +29,9 @@ SPEC = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
 BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75.0]]
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_kernels(tmp_path_factory.mktemp("kernels") / "plain.so", sanitizers=())
-
-
 @pytest.fixture(autouse=True)
-def cupy(library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """CuPy's stand-in, for this process, with clean counters."""
-    emulated_cupy.load(str(library))
-    monkeypatch.setitem(sys.modules, "cupy", emulated_cupy)
-    for cache in (_device._kernel, _device._module, _device._constant, _device._note_copies):
-        cache.cache_clear()
-    for counter in (emulated_cupy.launches, emulated_cupy.synchronisations, emulated_cupy.waits):
-        counter.clear()
-    emulated_cupy.Graph.launched = 0
-    yield emulated_cupy
-    _device._kernel.cache_clear()
-    _device._constant.cache_clear()
+def cupy(emulated_device: Any) -> Any:
+    return emulated_device
 
 
 @pytest.fixture

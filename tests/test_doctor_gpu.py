@@ -12,7 +12,7 @@ import pytest
 from pcr_rt import doctor_gpu
 from pcr_rt.doctor import Check, diagnose
 from pcr_rt.doctor_gpu import Gpus, gpu_checks, look_for_gpus
-from pcr_rt.engines import tensorrt_device
+from pcr_rt.engines import gpu
 
 
 def named(name: str) -> Check:
@@ -62,7 +62,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 def release(monkeypatch: pytest.MonkeyPatch, path: Path, text: str) -> None:
     path.write_text(text)
-    monkeypatch.setattr(tensorrt_device, "L4T_RELEASE", path)
+    monkeypatch.setattr(gpu, "L4T_RELEASE", path)
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def build(
 
 def _device(api: Api, device: str) -> int | None:
     """The GPU's number; None where there is none, which TensorRT-RTX can do without."""
-    from pcr_rt.engines.tensorrt_device import device_number, gpu_facts
+    from pcr_rt.engines.gpu import device_number, gpu_facts
     from pcr_rt.errors import PoseError
 
     number = device_number(device)

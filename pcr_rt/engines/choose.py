@@ -44,11 +44,12 @@ def make_engine(
                 raise
             log.warning("%s ONNX Runtime is used instead.", error)
     try:
-        return OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
+        engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
     except InputError as error:
         if by_name == "cuda" and problem:
             raise InputError(f"{error} TensorRT is no way out: {problem}") from None
         raise
+    return _on_device(engine, device) if engine.provider == "cuda" else engine
 
 
 def tensorrt_engine(
@@ -65,11 +66,11 @@ def tensorrt_engine(
     cannot be built or differs too much from ONNX Runtime; then it is set aside, and the reason is
     remembered.
     """
+    from pcr_rt.engines.gpu import device_number
     from pcr_rt.engines.tensorrt import TensorRTEngine
     from pcr_rt.engines.tensorrt_api import load
     from pcr_rt.engines.tensorrt_builder import BuildOptions
     from pcr_rt.engines.tensorrt_cache import cached_engine
-    from pcr_rt.engines.tensorrt_device import device_number
     from pcr_rt.engines.tensorrt_sidecar import Sidecar
 
     number = device_number(device)
@@ -137,9 +138,21 @@ def _file(model: str | Path, precision: AnyPrecision) -> Path:
     return model_path(model, precision, gpu=True)
 
 
+def _on_device(engine: OnnxRuntimeEngine, device: str) -> Engine:
+    from pcr_rt.engines.gpu import device_number, gpu_facts
+    from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
+
+    try:
+        gpu_facts(device_number(device))
+    except PoseError as error:
+        log.warning("%s runs on CUDA, but crops are made on the host: %s", engine.spec.name, error)
+        return engine
+    return OnnxRuntimeCudaEngine(engine, device_number(device))
+
+
 def _given_engine(plan: Path, spec: ModelSpec | None, device: str) -> Engine:
+    from pcr_rt.engines.gpu import device_number
     from pcr_rt.engines.tensorrt import TensorRTEngine
-    from pcr_rt.engines.tensorrt_device import device_number
 
     if device == "cpu":
         raise InputError(f"{plan} is a TensorRT engine, which needs a GPU: use device='cuda'.")
@@ -149,8 +162,8 @@ def _given_engine(plan: Path, spec: ModelSpec | None, device: str) -> Engine:
 def tensorrt_problem(device: str) -> str:
     """Why TensorRT cannot be used; empty where it can."""
     try:
+        from pcr_rt.engines.gpu import device_number, gpu_facts
         from pcr_rt.engines.tensorrt_api import load
-        from pcr_rt.engines.tensorrt_device import device_number, gpu_facts
 
         gpu_facts(device_number(device))
         load()

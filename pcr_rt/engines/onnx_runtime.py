@@ -20,6 +20,8 @@ __all__ = ["OnnxRuntimeEngine"]
 
 log = logging.getLogger(__name__)
 
+CPU = "CPUExecutionProvider"
+
 
 class OnnxRuntimeEngine:
     """A model in an ONNX Runtime session.
@@ -50,8 +52,8 @@ class OnnxRuntimeEngine:
                 f"device={device!r} was asked for, but ONNX Runtime fell back to the CPU: install"
                 " onnxruntime-gpu with the CUDA libraries that it names, or use device='cpu'."
             )
-        entry, exits = session.get_inputs()[0], session.get_outputs()
-        shapes = [exit_.shape for exit_ in exits]
+        self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
+        entry, shapes = self.inputs[0], [value.shape for value in self.outputs]
         self.spec = spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes)
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
@@ -67,7 +69,7 @@ class OnnxRuntimeEngine:
         self._lock = threading.Lock()
         self._input = entry.name
         self._dtype = np.float16 if "float16" in entry.type else np.float32
-        self._fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+        self.fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
         log.info("%s runs on ONNX Runtime (%s)", self.spec.name, self.provider)
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
@@ -75,7 +77,7 @@ class OnnxRuntimeEngine:
         if self._session is None:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
         images = np.ascontiguousarray(images, dtype=self._dtype)
-        step = self._fixed_batch
+        step = self.fixed_batch
         if step is None and self.provider == "cpu" and len(images) >= self._threads > 1:
             return self._run_shared(images)
         if step is None or step == len(images):
@@ -91,12 +93,21 @@ class OnnxRuntimeEngine:
             parts.append([output[: step - short] for output in result])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._session is None
+
+    def open_session(self, cuda: dict[str, Any]) -> ort.InferenceSession:
+        """Another session of the same file, with options of the CUDA provider."""
+        return _session(self._path, self._threads, [("CUDAExecutionProvider", cuda), CPU])
+
     def _run_shared(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """Each core runs its share of the images alone, which needs no waiting for each other."""
         with self._lock:
             if self._sharing is None:
                 self._sharing = (
-                    _session(self._path, 1, ["CPUExecutionProvider"]),
+                    _session(self._path, 1, [CPU]),
                     ThreadPoolExecutor(self._threads, thread_name_prefix="pcr-rt infer"),
                 )
         single, pool = self._sharing
@@ -174,4 +185,4 @@ def _providers(device: str) -> tuple[list[Any], bool]:
         )
     cuda: list[Any] = [("CUDAExecutionProvider", {"device_id": int(index or 0)})]
     use = cuda if available and kind != "cpu" else []
-    return [*use, "CPUExecutionProvider"], kind == "cuda"
+    return [*use, CPU], kind == "cuda"

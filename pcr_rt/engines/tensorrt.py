@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.engines.gpu import cupy
 from pcr_rt.engines.tensorrt_api import load, logger
 from pcr_rt.engines.tensorrt_binding import TensorRTBinding, Worker
 from pcr_rt.engines.tensorrt_cache import deserialize, machine_key
-from pcr_rt.engines.tensorrt_device import cupy
 from pcr_rt.engines.tensorrt_files import write_whole
 from pcr_rt.engines.tensorrt_host_io import HostIOName
 from pcr_rt.engines.tensorrt_sidecar import Sidecar, sha256, vouch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.engines.tensorrt_device import cupy
+from pcr_rt.engines.gpu import cupy
 from pcr_rt.engines.tensorrt_host_io import make_host_io
 from pcr_rt.errors import InputError, ModelError
 

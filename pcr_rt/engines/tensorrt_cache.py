@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from pcr_rt.engines.gpu import cupy, gpu_facts
 from pcr_rt.engines.tensorrt_api import Api, logger
 from pcr_rt.engines.tensorrt_builder import BuildOptions, build_plan
-from pcr_rt.engines.tensorrt_device import cupy, gpu_facts
 from pcr_rt.engines.tensorrt_files import cache_folder, locked, write_whole
 from pcr_rt.engines.tensorrt_precision import check_precision, engine_types
 from pcr_rt.engines.tensorrt_progress import ProgressCallback

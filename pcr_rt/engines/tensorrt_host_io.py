@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pcr_rt.engines.tensorrt_device import cupy
+from pcr_rt.engines.gpu import cupy
 from pcr_rt.errors import MissingDependencyError
 
 __all__ = ["HostIO", "HostIOName", "make_host_io"]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_arrays import OnDevice
 from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
 from pcr_rt.cuda_kernels import reference
+from pcr_rt.selection import person_scores
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((2, 17, 31, 23), dtype=np.float32)
@@ -19,6 +21,12 @@ FRAME = RNG.integers(0, 256, (21, 17, 3), dtype=np.uint8)
 MATRICES = np.array([[[1.9, 0.1, -2.2], [0.2, 3.1, -1.5]], [[1, 0, 3.5], [0, 1, 12.5]]])
 BOXES = np.concatenate([xy := RNG.uniform(0, 30, (300, 2)), xy + 12], axis=1).astype(np.float32)
 SCORES = RNG.random(300)
+PEOPLE = RNG.uniform(0, 30, (4, 17, 2)).repeat(3, axis=0) + RNG.uniform(0, 9, (12, 17, 2))
+PEOPLE = PEOPLE.astype(np.float32)
+AREAS = RNG.uniform(400, 4000, 12)
+JOINTS = (
+    RNG.random((12, 17)).astype(np.float32) * np.linspace(0.3, 1, 12, dtype=np.float32)[:, None]
+)
 DETS = [np.concatenate([BOXES[None], SCORES[None, :, None]], axis=2).astype(np.float32)]
 
 
@@ -42,6 +50,25 @@ def boxes(backend):
 
 def suppression(backend):
     return backend.box_nms(BOXES, SCORES, 0.3, 300)
+
+
+def ranked(backend, rule="mean>0.2"):
+    """Soft OKS-NMS of people whose scores come from their keypoints'."""
+    totals = SCORES[:12] * person_scores(JOINTS, rule)
+    if backend is reference:
+        return reference.oks_nms(PEOPLE, totals, AREAS, method="soft")
+    people = (PEOPLE, SCORES[:12], AREAS, np.array([0, 12], np.int32))
+    keep, scores, kept = backend.oks_nms_padded(
+        *map(OnDevice, people),
+        method="soft",
+        keypoint_scores=OnDevice(JOINTS),
+        person_score=rule,
+    )
+    return keep[: kept[0]], scores[: kept[0]]
+
+
+def ranked_by_squares(backend):
+    return ranked(backend, "rms")
 
 
 # What is replaced in which file, the call that meets it, and how it shows.
@@ -118,6 +145,34 @@ MUTANTS = {
         suppression,
         {WRONG, STUCK},
     ),
+    "joints that nobody sees count": (
+        "oks_nms.cu",
+        "if (rule == MEAN_ABOVE_A_FIFTH && !(score > 0.2)) continue;",
+        "",
+        ranked,
+        {WRONG},
+    ),
+    "a mean instead of squares": (
+        "oks_nms.cu",
+        "rule == ROOT_MEAN_SQUARE ? score * score : score",
+        "score",
+        ranked_by_squares,
+        {WRONG},
+    ),
+    "the first person's keypoint scores for everybody": (
+        "oks_nms.cu",
+        "person_score(keypoint_scores + i * JOINTS, rule)",
+        "person_score(keypoint_scores, rule)",
+        ranked,
+        {WRONG},
+    ),
+    "one person's area for a pair": (
+        "oks_nms.cu",
+        "(a + b) / 2",
+        "a",
+        ranked,
+        {WRONG},
+    ),
 }
 """One order of threads may hide a missing barrier; the two together must not."""
 
@@ -146,7 +201,7 @@ def outcomes(library, call):
     return found
 
 
-@pytest.mark.parametrize("call", [heatmaps, crops, boxes, suppression])
+@pytest.mark.parametrize("call", [heatmaps, crops, boxes, suppression, ranked, ranked_by_squares])
 def test_the_kernels_as_they_are_pass(kernel_library, call):
     assert outcomes(kernel_library, call) == {None}
 

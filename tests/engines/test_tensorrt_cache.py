@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from pcr_rt.engines import tensorrt_device, tensorrt_files
+from pcr_rt.engines import gpu, tensorrt_files
 from pcr_rt.engines.tensorrt import TensorRTEngine
 from pcr_rt.engines.tensorrt_api import load
 from pcr_rt.engines.tensorrt_builder import BuildOptions
@@ -93,7 +93,7 @@ def test_other_version_options_file_or_jetpack(
     plans.add(get(model, options=BuildOptions(optimization_level=1))[0])
     release = tmp_path / "nv_tegra_release"
     release.write_text("# R36 (release), REVISION: 4.0, GCID: 1, BOARD: generic\n")
-    monkeypatch.setattr(tensorrt_device, "L4T_RELEASE", release)
+    monkeypatch.setattr(gpu, "L4T_RELEASE", release)
     plans.add(get(model)[0])
     assert "l4t None instead of 36.4.0" in caplog.text
     tensorrt.__version__ = "10.3.1"

@@ -1,0 +1,142 @@
+"""PoseEstimator from a frame on the device to its people, by number of people; for gpu_check."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.detectors import Detector
+from pcr_rt.engines import Binding, DeviceEngine, Engine
+from pcr_rt.engines.agreement import SAMPLE
+from pcr_rt.engines.choose import make_engine
+from pcr_rt.errors import PoseError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.media import read_image
+from pcr_rt.models import ModelSpec
+
+Summary = Callable[[list[float]], dict[str, float]]
+WARMUP = 3
+ROWS = 2
+POSE = "pcr-tiny"
+
+
+class Eager:
+    """An engine whose work is not recorded in graphs."""
+
+    def __init__(self, engine: DeviceEngine) -> None:
+        self.spec, self.device, self.max_batch = engine.spec, engine.device, engine.max_batch
+        self.run, self.close, self._bind = engine.run, engine.close, engine.bind
+
+    def bind(self, batch: int) -> Binding:
+        binding = self._bind(batch)
+        binding.capturable = False
+        return binding
+
+
+def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A frame (w, h) with the sample picture's surest person ``people`` times, and the boxes."""
+    picture = read_image(SAMPLE)
+    boxes, _ = Detector(device="cpu")([picture], 0.4)[0]
+    left, top, right, bottom = boxes[0].round().astype(int)
+    person = picture[max(top, 0) : bottom, max(left, 0) : right]
+    columns = -(-max(people, ROWS) // ROWS)
+    cell = size[0] / columns, size[1] / ROWS
+    scale = 0.8 * min(cell[0] / person.shape[1], cell[1] / person.shape[0])
+    person = cv2.resize(person, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    frame = np.full((size[1], size[0], 3), 128, np.uint8)
+    places = []
+    for i in range(people):
+        x = int((i // ROWS + 0.1) * cell[0])
+        y = int((i % ROWS + 0.1) * cell[1])
+        frame[y : y + person.shape[0], x : x + person.shape[1]] = person
+        places.append([x, y, x + person.shape[1], y + person.shape[0]])
+    return frame, np.array(places, float)
+
+
+def engines(torch: Any) -> tuple[str, Engine, Engine | None]:
+    """What runs the networks, in words; a pose engine and a detector's, if there is one.
+
+    Without TensorRT and a CUDA build of ONNX Runtime torch runs the pose network, with fresh
+    weights, which take as long as trained ones. Raises PoseError where there is nothing.
+    """
+    try:
+        pose, detector = (make_engine(name, device="cuda") for name in (POSE, "rtmdet-nano"))
+    except PoseError:
+        if not torch:
+            raise
+    else:
+        if isinstance(pose, DeviceEngine):
+            return type(pose).__name__, pose, detector
+    from pcr_rt.training.networks.registry import build
+    from pcr_rt.training.torch_engine import TorchDeviceEngine
+
+    network = build(POSE).eval().to("cuda")
+    spec = ModelSpec(POSE, "heatmap", (192, 256), transform="msra", sigma=2.0)
+    return "torch (development), fresh weights, no detector", TorchDeviceEngine(network, spec), None
+
+
+def estimator_rows(
+    cp: Any,
+    found: tuple[str, Engine, Engine | None],
+    sizes: dict[str, tuple[int, int]],
+    counts: tuple[int, ...],
+    repeats: int,
+    summary: Summary,
+) -> dict[str, Any]:
+    """Milliseconds of whole calls and of their stages: eager, and as graphs where they record.
+
+    ``given``: with the caller's boxes; ``detected``: with the detector, where it finds ``people``.
+    """
+    words, pose, detector = found
+    record: dict[str, Any] = {"engine": words, "pose": POSE}
+    for label, size in sizes.items():
+        rows = record[label] = {}
+        for people in counts:
+            frame, boxes = scene(size, people)
+            there = cp.asarray(frame)
+            row = rows[str(people)] = {}
+            for mode, estimator in _modes(pose, detector):
+                calls = {"given": lambda e=estimator, f=there, b=boxes: e(f, b)}
+                if detector is not None:
+                    calls["detected"] = lambda e=estimator, f=there: e(f)
+                row[mode] = {
+                    name: _timed(call, estimator, repeats, summary) for name, call in calls.items()
+                }
+    return record
+
+
+def _modes(pose: Any, detector: Any) -> Iterator[tuple[str, PoseEstimator]]:
+    for mode in ("eager", "graph"):
+        both = (pose, detector)
+        if mode == "eager":
+            both = tuple(Eager(e) if isinstance(e, DeviceEngine) else e for e in both)
+        elif not pose.bind(1).capturable:
+            return
+        finder = None if both[1] is None else Detector(both[1])
+        yield mode, PoseEstimator(both[0], detector=finder)
+
+
+def _timed(
+    call: Callable[[], Any], estimator: PoseEstimator, repeats: int, summary: Summary
+) -> dict[str, Any]:
+    for _ in range(WARMUP):
+        people = len(call())
+    whole: list[float] = []
+    stages: dict[str, list[float]] = defaultdict(list)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        whole.append((time.perf_counter() - start) * 1e3)
+        for stage, milliseconds in estimator.timings.items():
+            stages[stage].append(milliseconds)
+    return {
+        "people": people,
+        "whole": summary(whole),
+        "stages": {stage: summary(times) for stage, times in stages.items()},
+    }

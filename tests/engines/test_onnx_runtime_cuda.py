@@ -1,0 +1,152 @@
+"""ONNX Runtime's CUDA provider in the estimator's GPU path: a stand-in here, the same on a GPU."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import cuda_onnxruntime
+
+from pcr_rt.engines import DeviceEngine
+from pcr_rt.engines.choose import make_engine
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
+from pcr_rt.errors import InputError
+from pcr_rt.estimator import PoseEstimator
+from pcr_rt.models import ModelSpec
+from toys import PLAIN, brightness_model
+
+SPEC = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
+BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75.0]]
+
+
+@pytest.fixture
+def gpu(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two GPUs, ONNX Runtime with CUDA, no TensorRT."""
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    found = {"name": b"Orin", "major": 8, "minor": 7, "multiProcessorCount": 16}
+    found["totalGlobalMem"] = 8 << 30
+    runtime = emulated_device.cuda.runtime
+    monkeypatch.setattr(runtime, "getDeviceCount", lambda: 2)
+    monkeypatch.setattr(runtime, "getDeviceProperties", lambda i: found, raising=False)
+    cuda_onnxruntime.install(monkeypatch)
+    return emulated_device
+
+
+@pytest.fixture
+def frame() -> np.ndarray:
+    y, x = np.mgrid[0:72, 0:64]
+    picture = np.zeros((72, 64, 3))
+    for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
+        picture += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("batch", ["batch", 2])
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_same_people_as_on_the_cpu(
+    gpu: Any, frame: np.ndarray, tmp_path: Path, device: str, batch: int | str
+) -> None:
+    model = brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32), batch=batch)
+    options: dict[str, Any] = {"detector": None, "score_threshold": 0.05, "nms": None}
+    expected = PoseEstimator(model, device="cpu", **options)(frame, BOXES)
+    estimator = PoseEstimator(model, device=device, **options)
+    assert estimator._device is not None
+    assert estimator._device.device == (1 if device == "cuda:1" else 0)
+    for _ in range(3):
+        gpu.synchronisations.clear()
+        cuda_onnxruntime.runs.clear()
+        poses = estimator(frame, BOXES)
+        np.testing.assert_allclose(poses.keypoints, expected.keypoints, atol=0.01)
+        np.testing.assert_allclose(poses.keypoint_scores, expected.keypoint_scores, atol=1e-3)
+    # Three people: a bucket of four, or two runs of a batch of two; no run waits for the device.
+    assert [waits for _, waits in cuda_onnxruntime.runs] == [False] * (1 if batch == "batch" else 2)
+    assert gpu.synchronisations == ["stream"]
+    assert gpu.Graph.launched == 0
+
+
+def test_buffers_are_bound_once_and_a_thread_has_one_session(gpu: Any, tmp_path: Path) -> None:
+    model = brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
+    engine = make_engine(model, device="cuda")
+    assert isinstance(engine, OnnxRuntimeCudaEngine)
+    assert isinstance(engine, DeviceEngine)
+    streams = [gpu.cuda.Stream(non_blocking=True) for _ in range(2)]
+    bindings = [engine.bind(n) for n in (1, 4)]
+    for stream in streams:
+        with stream:
+            for value, binding in enumerate(bindings):
+                binding.images[...] = value + 1
+                binding.enqueue(stream.ptr)
+                binding.enqueue(stream.ptr)
+                np.testing.assert_allclose(binding.outputs[0][:, 16], value + 1, rtol=1e-6)
+    assert [a.shape[0] for b in bindings for a in (b.images, *b.outputs)] == [1, 1, 4, 4]
+    assert len(cuda_onnxruntime.runs) == 8
+    assert set(engine._sessions) == {streams[1].ptr}  # nobody has the first stream's any more
+    del bindings, binding
+    gc.collect()
+    assert not engine._sessions
+
+
+def test_threads_have_their_own_sessions(gpu: Any, frame: np.ndarray, tmp_path: Path) -> None:
+    model = brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
+    estimator = PoseEstimator(model, detector=None, device="cuda")
+    expected, found = estimator(frame, BOXES), []
+
+    def work() -> None:
+        found.extend(estimator(frame, BOXES) for _ in range(3))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    for poses in found:
+        np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
+    assert len({stream for stream, _ in cuda_onnxruntime.runs}) == 3
+
+
+def test_closed_engine_opens_no_session(gpu: Any, tmp_path: Path) -> None:
+    engine = make_engine(brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32)), device="cuda")
+    assert isinstance(engine, OnnxRuntimeCudaEngine)
+    binding = engine.bind(1)
+    engine.close()
+    with pytest.raises(InputError, match="closed"):
+        binding.enqueue(7)
+
+
+def test_without_cupy_crops_are_made_on_the_host_and_it_says_so(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    model = brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
+    engine = make_engine(model, device="cuda")
+    assert isinstance(engine, OnnxRuntimeEngine)
+    assert "crops are made on the host" in caplog.text
+
+
+@pytest.mark.gpu
+def test_shipped_model_on_a_gpu(sample_image: Path) -> None:
+    """The real provider; needs a GPU build of ONNX Runtime."""
+    import onnxruntime as ort
+
+    from pcr_rt.media import read_image
+
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("ONNX Runtime has no CUDA provider")
+    frame = read_image(sample_image)
+    engine = OnnxRuntimeCudaEngine(OnnxRuntimeEngine("pcr-tiny", device="cuda"), 0)
+    found = PoseEstimator(engine)(frame)
+    expected = PoseEstimator("pcr-tiny", device="cpu")(frame)
+    assert len(found) == len(expected)
+    shift = np.linalg.norm(found.keypoints - expected.keypoints, axis=2)
+    assert np.median(shift[expected.keypoint_scores > 0.3]) < 0.3
