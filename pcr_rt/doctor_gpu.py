@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from pcr_rt.decoding import has_nvdec
 from pcr_rt.doctor import Check, find_module, one_line
 from pcr_rt.engines import gpu
 from pcr_rt.engines.choose import tensorrt_problem
@@ -188,15 +189,18 @@ def _pycuda() -> Check:
 
 
 def _decoder() -> Check:
-    """NVDEC, which GStreamer pipelines use; files and URLs are decoded on the CPU."""
+    """NVDEC, for files and streams through PyAV, and for GStreamer pipelines."""
     inspect = shutil.which("gst-inspect-1.0")
     found = [
         element
         for element in DECODERS
         if inspect and not subprocess.run([inspect, "--exists", element], check=False).returncode
     ]
-    if found:
-        return Check("NVDEC", "ok", f"GStreamer element {' and '.join(found)}")
+    ways = [f"GStreamer element {' and '.join(found)}"] if found else []
+    if has_nvdec():
+        ways.insert(0, "PyAV (--decoder nvdec)")
+    if ways:
+        return Check("NVDEC", "ok", "; ".join(ways))
     try:
         ctypes.CDLL("libnvcuvid.so.1")
     except OSError:
@@ -204,8 +208,8 @@ def _decoder() -> Check:
     return Check(
         "NVDEC",
         "missing",
-        "the driver has it, GStreamer has no element for it",
-        "sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-bad",
+        "the driver has it, PyAV cannot use it and GStreamer has no element for it",
+        "pip install -U av",
     )
 
 

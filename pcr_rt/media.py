@@ -16,6 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 
@@ -109,15 +110,15 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     """A video file as (frame, seconds since the first frame), to be read once.
 
     Frames are turned upright as the file says. size: (width, height) of the upright frames; fps:
-    on average; frames: how many there should be, or None. Raises InputError where the file is
-    missing or holds no frame. A file that is damaged or cut short gives what can be decoded, and
-    then raises InputError.
+    on average; frames: how many there should be, or None; decoder: as for
+    `pcr_rt.decoding.open_video`. Raises InputError where the file is missing or holds no frame. A
+    file that is damaged or cut short gives what can be decoded, and then raises InputError.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, decoder: Decoder = "cpu") -> None:
         self.path = Path(path)
         try:
-            self._container = av.open(str(path))
+            self._container = open_video(str(path), f"video {self.path.name}", decoder)
         except FFmpegError as error:
             raise InputError(
                 f"The video {path} cannot be opened ({error.strerror}): check its name, or copy or"
@@ -127,7 +128,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             self.close()
             raise InputError(f"The file {path} has sound but no video: give another file.")
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        if not getattr(self._stream.codec_context, "is_hwaccel", False):
+            self._stream.thread_type = "AUTO"
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or DEFAULT_FPS)
         seconds = (self._container.duration or 0) / av.time_base
         self.frames = self._stream.frames or round(seconds * self.fps) or None

@@ -106,6 +106,9 @@ def process_images(
     return summary
 
 
+ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")
+
+
 def process_stream(
     estimator: PoseEstimator,
     sources: Sources,
@@ -121,7 +124,7 @@ def process_stream(
     options: those of PoseStream. Ctrl-C ends the work and keeps both files. Raises InputError where
     a file cannot be written: at once, or at the end if a source is live.
     """
-    asked = {key: options.pop(key, None) for key in ("width", "height", "fps", "fourcc")}
+    asked = {key: options.pop(key, None) for key in ASKED_OF_SOURCES}
     opened = open_sources(sources, **asked)  # before a file is made for a source that is not there
     own: list[Sink] = []
     if files is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -72,11 +72,16 @@ def run(
         str | None,
         typer.Option(help="Format asked of a camera; MJPG is fast on USB."),
     ] = None,
+    decoder: Annotated[
+        Literal["cpu", "nvdec", "auto"] | None,
+        typer.Option(help="Of videos and network streams; cpu unless given."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines."""
     options: dict[str, Any] = {"track": track, "smooth": smooth, "detect_every": detect_every}
     options |= {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
+    options["decoder"] = decoder
     with make_estimator(
         model, detector, device, precision, score_threshold, flip_test
     ) as estimator:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
-import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
 
+from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.media import DEFAULT_FPS, TURNS
 from pcr_rt.streaming.sources import Item, Source
@@ -25,13 +25,17 @@ RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_del
 
 
 class NetworkSource(Source):
-    """A live stream behind a URL; given up after ``timeout_s`` without data, to be opened again."""
+    """A live stream behind a URL; given up after ``timeout_s`` without data, to be opened again.
+
+    decoder: as for `pcr_rt.decoding.open_video`.
+    """
 
     live = True
     reconnects = True
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, decoder: Decoder = "cpu") -> None:
         self._url = url
+        self._decoder = decoder
         self._timeout_s = timeout_s
         self.name = f"stream {hide_password(url)}"
 
@@ -40,7 +44,9 @@ class NetworkSource(Source):
         options = RTSP_OPTIONS if self._url.startswith("rtsp") else {"fflags": "nobuffer"}
         timeout = (self._timeout_s, self._timeout_s)
         try:
-            container = av.open(self._url, options=options, timeout=timeout)
+            container = open_video(
+                self._url, self.name, self._decoder, options=options, timeout=timeout
+            )
         except (FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
@@ -51,7 +57,8 @@ class NetworkSource(Source):
                 raise InputError(f"The {self.name} has no video: give another address.")
             stream = container.streams.video[0]
             # Threads by frame would hold back as many frames as there are threads.
-            stream.thread_type = "SLICE"
+            if not getattr(stream.codec_context, "is_hwaccel", False):
+                stream.thread_type = "SLICE"
             self.fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
             started = False
             try:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pcr_rt.decoding import Decoder
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.streaming.clock import StageClock
@@ -73,6 +74,8 @@ class PoseStream:
         Whether a sink that fails ends the stream with its error, or is left out from then on.
     width, height, fps, fourcc
         Asked of cameras, see `open_source`.
+    decoder
+        Of video files and network streams: ``cpu``, ``nvdec`` or ``auto``.
 
     Raises InputError for a source that does not exist; when run, also for one that cannot be
     opened, unless there are others.
@@ -92,10 +95,13 @@ class PoseStream:
         height: int | None = None,
         fps: float | None = None,
         fourcc: str | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
         if detect_every < 1:
             raise InputError(f"detect_every is {detect_every}: give a positive number.")
-        opened = open_sources(source, width=width, height=height, fps=fps, fourcc=fourcc)
+        opened = open_sources(
+            source, width=width, height=height, fps=fps, fourcc=fourcc, decoder=decoder
+        )
         self._estimator = estimator
         self._clock = StageClock()
         self._changed = threading.Condition()

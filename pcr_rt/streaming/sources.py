@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.decoding import Decoder
 from pcr_rt.errors import InputError
 from pcr_rt.media import DEFAULT_FPS, Camera, VideoReader, is_video, list_images, read_image
 
@@ -103,15 +104,18 @@ class CameraSource(Source):
 
 
 class VideoSource(Source):
-    """Every frame of a video file, or of one behind a URL, at its own time."""
+    """Every frame of a video file, or of one behind a URL, at its own time.
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = path
+    decoder: as for `pcr_rt.decoding.open_video`.
+    """
+
+    def __init__(self, path: str | Path, *, decoder: Decoder = "cpu") -> None:
+        self._path, self._decoder = path, decoder
         self.name = f"video {Path(path).name}"  # without folders, or a password in a URL
 
     def frames(self) -> Iterator[Item]:
         """Frames with the seconds since the first one."""
-        with VideoReader(self._path) as video:
+        with VideoReader(self._path, decoder=self._decoder) as video:
             self.fps, self.total = video.fps, video.frames
             yield from video
 
@@ -176,6 +180,7 @@ def open_source(
     height: int | None = None,
     fps: float | None = None,
     fourcc: str | None = None,
+    decoder: Decoder | None = None,
 ) -> Source:
     """The source that is meant by a number, a name, a URL, a pipeline, a folder or an iterable.
 
@@ -188,13 +193,15 @@ def open_source(
     an iterable of frames           what it gives
     ==============================  ==========================================================
 
-    width, height, fourcc: asked of a camera; fps also of a folder and an iterable. Raises
-    InputError where it is none of these, or an option does not suit it.
+    width, height, fourcc: asked of a camera; fps also of a folder and an iterable. decoder: of a
+    video file or a network stream, as for `pcr_rt.decoding.open_video`. Raises InputError where it
+    is none of these, or an option does not suit it.
     """
     from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline
     from pcr_rt.streaming.network import NetworkSource
 
     asked = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
+    asked["decoder"] = decoder
     for name, value in asked.items():
         if isinstance(value, (int, float)) and value <= 0:
             raise InputError(f"{name} is {value}: give a positive number.")
@@ -212,7 +219,7 @@ def open_source(
     elif (text.isdigit() and not Path(text).exists()) or text.startswith("/dev/video"):
         camera: int | str = int(text) if text.isdigit() else text
         opened = CameraSource(camera, width=width, height=height, fps=fps, fourcc=fourcc)
-        allowed = tuple(asked)
+        allowed = tuple(asked)[:4]
     elif text.startswith("csi://"):
         pipeline = csi_pipeline(text, width=width, height=height, fps=fps)
         opened, allowed = GStreamerSource(pipeline, name=f"camera {text}"), tuple(asked)[:3]
@@ -221,11 +228,12 @@ def open_source(
     elif "://" in text:
         path = urlsplit(text).path
         is_file = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
-        opened = VideoSource(text) if is_file else NetworkSource(text)
+        kind = VideoSource if is_file else NetworkSource
+        opened, allowed = kind(text, decoder=decoder or "cpu"), ("decoder",)
     elif Path(text).is_dir():
         opened, allowed = FolderSource(text, fps), ("fps",)
     elif Path(text).exists():
-        opened = VideoSource(text)
+        opened, allowed = VideoSource(text, decoder=decoder or "cpu"), ("decoder",)
     else:
         raise InputError(
             f"{text} does not exist: give a camera number, a video, a folder, a URL or a GStreamer"
