@@ -101,7 +101,7 @@ def soak(frames: int, folder: Path, *, samples: int = 10) -> dict[str, Any]:
     page = LivePage(port=0)
     files = [JsonLinesSink(folder / "soak.jsonl"), VideoSink(folder / "soak.mp4")]
     threads_before = threading.active_count()  # the page's own included
-    stream = PoseStream(list(cameras), StandIn(), track=False, sinks=[*files, page])
+    stream = PoseStream(list(cameras), StandIn(), sinks=[*files, page])
     seen, history = 0, []
     start = time.monotonic()
     for _ in stream:

@@ -2,6 +2,8 @@
 
     python benchmarks/stream_stages.py clip.mp4 [clip.mp4 ...] --frames 60 --output stages.json
 
+A clip may begin later: clip.mp4@680 leaves out its first 680 frames.
+
 Stages run in different threads, so their sum is not the time a frame takes. ``cpu`` is processor
 seconds by wall seconds: 1 is one core. Results go to a video, JSON lines and nothing else.
 """
@@ -27,8 +29,10 @@ from pcr_rt.streaming.sinks import JsonLinesSink, VideoSink
 
 
 def frames_of(clip: str, count: int) -> Iterator[NDArray[np.uint8]]:
-    with VideoReader(clip) as video:
-        for frame, _ in itertools.islice(video, count):
+    path, _, skipped = clip.partition("@")
+    with VideoReader(path) as video:
+        first = int(skipped or 0)
+        for frame, _ in itertools.islice(video, first, first + count):
             yield frame
 
 

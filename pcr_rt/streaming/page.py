@@ -39,6 +39,8 @@ FILES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 DEFAULT_PORT = 8080
 LARGEST_REQUEST = 4096
+MOST_IDLE = 32
+"""Connections that watch nothing; one more ends the oldest, so that nobody can use up all."""
 WIDEST = 1280
 """Pixels; larger frames are scaled down before they are drawn on and sent."""
 JPEG_QUALITY = 80
@@ -69,7 +71,8 @@ class LivePage(Sink):
         self._access = Access(host, token)
         self._stream: PoseStream | None = None
         self._newest: dict[int, _Picture] = {}
-        self._viewers: set[web.WebSocketResponse] = set()
+        self._viewers: dict[web.WebSocketResponse, Any] = {}
+        """Each with its connection."""
         self._loop = asyncio.new_event_loop()
         self._news = asyncio.Condition()
         self._started: threading.Event = threading.Event()
@@ -147,10 +150,25 @@ class LivePage(Sink):
         app.router.add_get("/{name:[a-z.]*}", self._file)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=1)
         await runner.setup()
+        requests = runner.server
+        assert requests is not None
+
+        def end_the_oldest() -> None:
+            watching = list(self._viewers.values())
+            idle = [c.transport for c in requests.connections if c not in watching]
+            there = [t for t in idle if t is not None and not t.is_closing()]
+            for transport in there[:-MOST_IDLE]:
+                transport.abort()
+
+        def connection() -> Any:
+            self._loop.call_later(0.01, end_the_oldest)  # it does not count before it is made
+            return requests()
+
         try:
-            site = web.TCPSite(runner, self._access.host, self._port, backlog=16)
-            await site.start()
-            self._port = runner.addresses[0][1]
+            server = await self._loop.create_server(
+                connection, self._access.host, self._port, backlog=16
+            )
+            self._port = server.sockets[0].getsockname()[1]
         except OSError as error:
             self._failures.append(error)
             await runner.cleanup()
@@ -159,6 +177,7 @@ class LivePage(Sink):
             self._started.set()
         await self._quit.wait()
         await asyncio.sleep(0.2)  # the viewers' last message
+        server.close()
         for viewer in list(self._viewers):
             await viewer.close()
         await runner.cleanup()
@@ -179,7 +198,7 @@ class LivePage(Sink):
         if len(self._viewers) >= self.max_viewers:
             raise web.HTTPServiceUnavailable(text=f"{self.max_viewers} viewers watch already.")
         socket = web.WebSocketResponse(max_msg_size=LARGEST_REQUEST, heartbeat=HEARTBEAT_S)
-        self._viewers.add(socket)
+        self._viewers[socket] = request.protocol
         try:
             await socket.prepare(request)
             seen: dict[int, int] = {}
@@ -201,7 +220,7 @@ class LivePage(Sink):
         except ConnectionError:
             pass  # the viewer has gone
         finally:
-            self._viewers.discard(socket)
+            self._viewers.pop(socket, None)
         return socket
 
     async def _next(self, seen: dict[int, int]) -> _Picture | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import socket
@@ -19,7 +20,7 @@ from toy_streams import ToyEstimator, numbered
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.page import WIDEST, LivePage
+from pcr_rt.streaming.page import MOST_IDLE, WIDEST, LivePage
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sources import FrameSource
@@ -106,6 +107,41 @@ def test_viewers_that_never_read_slow_nothing(page: LivePage) -> None:
             return seconds
 
     assert asyncio.run(view()) < 5  # 200 pictures encoded for three viewers would take longer
+
+
+def test_connections_that_ask_for_nothing_shut_nobody_out(page: LivePage) -> None:
+    """Also those that never end their request; the oldest go, a viewer stays."""
+    page.write(result())
+    port = int(page.url.rstrip("/").rpartition(":")[2])
+
+    async def view() -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{page.url}live") as viewer,
+        ):
+            await ask(viewer)
+            idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_IDLE + 20)]
+            for connection in idle[:-1]:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"GET / HTTP/1.1")
+            page.write(result(1))
+            assert (await ask(viewer))[0]["frame_index"] == 1
+            async with session.get(page.url) as answer:
+                assert answer.status == 200
+            await asyncio.sleep(0.2)
+            open_ones = 0
+            for connection in idle:
+                connection.settimeout(0.05)
+                try:
+                    open_ones += connection.recv(1) != b""
+                except TimeoutError:
+                    open_ones += 1
+                except ConnectionError:
+                    pass
+                connection.close()
+            assert 0 < open_ones <= MOST_IDLE
+
+    asyncio.run(view())
 
 
 def test_the_number_of_viewers_is_limited() -> None:
