@@ -30,6 +30,7 @@ from common import machine, write_json
 
 from pcr_rt.annotations import is_labelled, load_annotations, picture_path
 from pcr_rt.detectors import Detector
+from pcr_rt.engines.choose import make_engine
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.evaluation import MAX_RESULTS, evaluate, keypoint_ap
 from pcr_rt.geometry import box_iou
@@ -56,14 +57,15 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
     results: dict[int, list[Any]] = defaultdict(list)
     scores: dict[int, list[float]] = defaultdict(list)
     times: dict[tuple[int, float], list[float]] = defaultdict(list)
+    engine = make_engine(model, device="cpu")  # one for all: each keeps memory for its crops
     everything = {
-        size: PoseEstimator(model, device="cpu", detector=found, score_threshold=LEAST_SCORE)
+        size: PoseEstimator(engine, detector=found, score_threshold=LEAST_SCORE)
         for size, found in detectors.items()
     }
     timed = {(size, DEFAULT_THRESHOLD) for size in SIZES} | {(DEFAULT_SIZE, t) for t in THRESHOLDS}
     estimators = {
         (size, threshold): PoseEstimator(
-            model, device="cpu", detector=detectors[size], score_threshold=threshold
+            engine, detector=detectors[size], score_threshold=threshold
         )
         for size, threshold in timed
     }
