@@ -47,7 +47,8 @@ class DataSet:
 
     weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
     pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
-    score at which a keypoint of a pseudo-label, or a detection, counts. detections: COCO results of
+    score at which a keypoint of a pseudo-label, or a detection, counts. min_size: people whose box,
+    widened to 3:4, is lower than so many pixels are left out. detections: COCO results of
     a detector, for hard negatives. name: what stages call the set. share: the part of every batch
     that comes from this set alone; at 0 its people are shuffled among those of the other sets.
     """
@@ -64,6 +65,7 @@ class DataSet:
     weight: float = 1.0
     repeat: int = 1
     min_keypoints: int = 1
+    min_size: float = 0.0
     fold: Literal["all", "train", "dev"] = "all"
 
 

@@ -11,6 +11,7 @@ from pcr_rt.training.checkpoints import load_checkpoint
 from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
 from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load_imagenet
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
+from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
 from pcr_rt.training.published import load_published, load_published_encoder
 from pcr_rt.training.weights import fill
 
@@ -38,7 +39,8 @@ def load_encoder(network: nn.Module, source: str, data: Path) -> None:
     """Start the encoder from ``source``.
 
     "imagenet" is the package with EfficientNet-Lite0's weights. Other encoders read a file in
-    ``data``: Lite-HRNet PP-TinyPose's ONNX, ResNet and HRNet a published checkpoint.
+    ``data``: Lite-HRNet PP-TinyPose's ONNX, MobileNetV2 MoveNet Thunder's, ResNet and HRNet a
+    published checkpoint.
     """
     encoder = network.get_submodule("encoder")
     if isinstance(encoder, EfficientNetLite0Encoder):
@@ -47,5 +49,7 @@ def load_encoder(network: nn.Module, source: str, data: Path) -> None:
         load_imagenet(encoder)
     elif isinstance(encoder, LiteHRNetEncoder):
         load_tinypose(encoder, data / source)
+    elif isinstance(encoder, MobileNetV2Encoder):
+        load_movenet(encoder, data / source)
     else:
         load_published_encoder(encoder, data / source)

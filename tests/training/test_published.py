@@ -196,7 +196,7 @@ def test_another_networks_file_is_refused_with_its_keys(tmp_path: Path) -> None:
 
 def test_encoder_weights_of_the_wrong_kind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="imagenet"):
-        load_encoder(build("pcr-lite"), "resnet50.pth", tmp_path)
+        load_encoder(build({"encoder": "efficientnet-lite0"}), "resnet50.pth", tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         load_encoder(build("pcr-r50"), "resnet50.pth", tmp_path)
     torch.save({"epoch": 3}, tmp_path / "empty.pth")

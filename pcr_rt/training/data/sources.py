@@ -47,7 +47,8 @@ def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
         people = read(
             *files, weight=source.weight, min_keypoints=source.min_keypoints, broken=broken
         )
-    return in_fold(people, source.fold) * source.repeat
+    large = [person for person in people if _height(person) >= source.min_size]
+    return in_fold(large, source.fold) * source.repeat
 
 
 def in_fold(people: list[Person], fold: str) -> list[Person]:
@@ -55,6 +56,12 @@ def in_fold(people: list[Person], fold: str) -> list[Person]:
     if fold == "all":
         return people
     return [p for p in people if (_number(p) % 5 == 0) == (fold == "dev")]
+
+
+def _height(person: Person) -> float:
+    """Pixels from top to bottom of a person's box, widened to 3:4."""
+    width, height = person.box[2:] - person.box[:2]
+    return float(max(height, width * 4 / 3))
 
 
 def _number(person: Person) -> int:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, the encoder of pcr-lite: plain convolutions, batch norms and ReLU6.
+"""EfficientNet-Lite0: plain convolutions, batch norms and ReLU6.
 
 Architecture after Tan and Le, "EfficientNet" (2019), in its "lite" form for edge devices: no
 squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width.

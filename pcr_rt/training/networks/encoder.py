@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
@@ -15,11 +15,17 @@ class Encoder(nn.Module):
 
     H and W are multiples of ``divisor``, the stride of the coarsest features inside, which may be
     larger than that of the result. Other sizes fail, or shift the features against the picture.
+    ``map_channels``: of encoders that also give their features at several resolutions (`maps`).
     """
 
     channels: int
     stride: int
     divisor: int = 32
+    map_channels: tuple[int, ...] = ()
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Features from stride 4 on, each map half as large as the one before."""
+        raise TypeError(f"{type(self).__name__} gives features of one resolution only")
 
 
 def check_input_size(network: nn.Module, size: Size) -> None:

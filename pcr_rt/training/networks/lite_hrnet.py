@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcr_rt.errors import MissingDependencyError, ModelError
+from pcr_rt.errors import ModelError
 from pcr_rt.training.networks.encoder import Encoder
+from pcr_rt.training.networks.onnx_convolutions import fill_convolutions, published_convolutions
 
 __all__ = ["LiteHRNetEncoder", "load_tinypose", "load_tinypose_head"]
 
@@ -168,68 +169,25 @@ def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
 
     Raises ModelError where the file's convolutions are not those of the encoder.
     """
-    published = _published_convolutions(path)
+    published = published_convolutions(path)
     own = list(_in_published_order(encoder))
     if len(published) != len(own) + 1:
         raise ModelError(
             f"{path} has {len(published)} convolutions, PP-TinyPose has {len(own) + 1}; "
             "give the file of PP-TinyPose 256x192."
         )
-    with torch.no_grad():
-        for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=False)):
-            assert convolution.bias is not None
-            if weight.shape != convolution.weight.shape or bias.shape != convolution.bias.shape:
-                raise ModelError(
-                    f"{path}: convolution {number} is {tuple(weight.shape)}, PP-TinyPose has "
-                    f"{tuple(convolution.weight.shape)}; give the file of PP-TinyPose 256x192."
-                )
-            convolution.weight.copy_(weight)
-            convolution.bias.copy_(bias)
+    fill_convolutions(own, published[:-1], path, "PP-TinyPose 256x192")
 
 
 def load_tinypose_head(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
     """Weight (17, 40, 1, 1) and bias (17,) of PP-TinyPose's prediction head."""
-    weight, bias = _published_convolutions(path)[-1]
-    if weight.shape != (17, LiteHRNetEncoder.channels, 1, 1):
+    weight, bias = published_convolutions(path)[-1]
+    if weight.shape != (17, LiteHRNetEncoder.channels, 1, 1) or bias is None:
         raise ModelError(
             f"{path} ends in a convolution {tuple(weight.shape)}, not in PP-TinyPose's head; "
             "give the file of PP-TinyPose 256x192."
         )
     return weight, bias
-
-
-def _published_convolutions(path: str | PathLike[str]) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of each convolution of an ONNX file, in the order of its nodes."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading PP-TinyPose's weights needs onnx: pip install 'pcr-rt[train]'."
-        ) from error
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:
-        raise ModelError(f"{path} is not a readable ONNX file; give PP-TinyPose's.") from error
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    # A convolution's bias stands in an addition of its own behind it.
-    added = {
-        node.input[0]: node.input[1]
-        for node in graph.node
-        if node.op_type == "Add" and node.input[1] in constants
-    }
-    pairs = []
-    for node in graph.node:
-        if node.op_type != "Conv":
-            continue
-        names = node.input[1], added.get(node.output[0])
-        if any(name not in constants for name in names):
-            raise ModelError(f"{path}: convolution {node.name!r} has no constant weight and bias.")
-        weight, bias = (
-            torch.from_numpy(numpy_helper.to_array(constants[name]).copy()) for name in names
-        )
-        pairs.append((weight.float(), bias.float().flatten()))
-    return pairs
 
 
 def _in_published_order(encoder: LiteHRNetEncoder) -> Iterator[nn.Conv2d]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pcr_rt.training.networks.cam import ContextAwareModule
 from pcr_rt.training.networks.encoder import Encoder
 from pcr_rt.training.networks.maps import PoseMaps
+from pcr_rt.training.networks.pyramid import FeaturePyramid
 
 __all__ = ["PCR", "ProgressiveDecoder", "prediction_head"]
 
@@ -66,6 +67,9 @@ class PCR(nn.Module):
         The branches of every context-aware module.
     auxiliary
         Auxiliary heads (AD), one a level, computed in training mode only.
+    pyramid
+        Width of a feature pyramid over the encoder's maps, which the decoders then read instead of
+        the encoder's last features; 0 for none.
 
     ``forward`` maps (N, 3, H, W) to `PoseMaps` of L levels.
     """
@@ -79,26 +83,29 @@ class PCR(nn.Module):
         se: bool = True,
         hdc: bool = True,
         auxiliary: bool = True,
+        pyramid: int = 0,
         num_keypoints: int = 17,
     ) -> None:
         super().__init__()
         if not channels or levels < 1:
             raise ValueError("PCR needs at least one context-aware module and one level")
         self.encoder = encoder
+        self.pyramid = FeaturePyramid(encoder.map_channels, pyramid) if pyramid else None
+        width = pyramid or encoder.channels
         self.decoders = nn.ModuleList(
-            ProgressiveDecoder(encoder.channels, channels, stride, se, hdc) for _ in range(levels)
+            ProgressiveDecoder(width, channels, stride, se, hdc) for _ in range(levels)
         )
         self.heads = nn.ModuleList(
             prediction_head(channels[-1], num_keypoints) for _ in range(levels)
         )
         self.auxiliary_heads = nn.ModuleList(
-            prediction_head([encoder.channels, *channels][-2], num_keypoints)
+            prediction_head([width, *channels][-2], num_keypoints)
             for _ in range(levels if auxiliary else 0)
         )
 
     def forward(self, x: Tensor) -> PoseMaps:
         """Heatmaps of all levels."""
-        features = self.encoder(x)
+        features = self.encoder(x) if self.pyramid is None else self.pyramid(self.encoder.maps(x))
         total: Tensor | None = None
         maps: list[Tensor] = []
         auxiliary: list[Tensor] = []

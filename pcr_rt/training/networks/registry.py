@@ -14,6 +14,7 @@ from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder
 from pcr_rt.training.networks.encoder import Encoder
 from pcr_rt.training.networks.hrnet import HRNetEncoder
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder
+from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder
 from pcr_rt.training.networks.pcr import PCR
 from pcr_rt.training.networks.resnet import ResNetEncoder
 
@@ -24,6 +25,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
     "hrnet-w32": partial(HRNetEncoder, 32),
     "hrnet-w48": partial(HRNetEncoder, 48),
     "lite-hrnet": LiteHRNetEncoder,
+    "mobilenet-v2": MobileNetV2Encoder,
     "resnet-50": partial(ResNetEncoder, 50),
     "resnet-152": partial(ResNetEncoder, 152),
 }
@@ -37,12 +39,12 @@ _PCR_DEFAULTS: dict[str, Any] = {
     "se": True,
     "hdc": True,
     "auxiliary": True,
+    "pyramid": 0,
 }
 
 
-def _pcr(encoder: str, channels: list[int], levels: int = 1, stride: int = 2) -> dict[str, Any]:
-    own = {"channels": channels, "levels": levels, "stride": stride}
-    return {"encoder": encoder, "decoder": "pcr", **_PCR_DEFAULTS, **own}
+def _pcr(encoder: str, channels: list[int], **own: int) -> dict[str, Any]:
+    return {"encoder": encoder, "decoder": "pcr", **_PCR_DEFAULTS, "channels": channels, **own}
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -51,7 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pcr-w32": _pcr("hrnet-w32", [48], stride=1),
     "pcr-w48": _pcr("hrnet-w48", [48], levels=2, stride=1),
     "pcr-tiny": _pcr("lite-hrnet", [48], levels=2, stride=1),
-    "pcr-lite": _pcr("efficientnet-lite0", [128, 96, 64]),
+    "pcr-lite": _pcr("mobilenet-v2", [48], stride=1, pyramid=48),
     "baseline-r50": {"encoder": "resnet-50", "decoder": "simple-baseline"},
     "baseline-r152": {"encoder": "resnet-152", "decoder": "simple-baseline"},
     "hrnet-w32": {"encoder": "hrnet-w32", "decoder": "none"},
@@ -68,8 +70,8 @@ def build(name_or_table: str | Mapping[str, Any]) -> nn.Module:
         A name of `PRESETS`, or a table with the key ``encoder`` (a name of `ENCODERS`), and
         optionally ``decoder``: ``pcr`` (the default), ``simple-baseline`` (encoders of stride 32)
         or ``none`` (a bare prediction head; encoders of stride 4). The decoder ``pcr`` also takes
-        ``channels`` (a list of C_1 to C_K), ``levels``, ``stride``, ``se``, ``hdc`` and
-        ``auxiliary``.
+        ``channels`` (a list of C_1 to C_K), ``levels``, ``stride``, ``se``, ``hdc``,
+        ``auxiliary`` and ``pyramid`` (a width, with encoders that give several maps).
 
     Raises
     ------
@@ -113,6 +115,8 @@ def _checked_options(table: Mapping[str, Any]) -> dict[str, Any]:
         raise _wrong("levels", options["levels"], "a whole number from 1 on")
     if not _is_whole(options["stride"]) or options["stride"] not in (1, 2):
         raise _wrong("stride", options["stride"], "1, 2")
+    if not _is_whole(options["pyramid"]) or options["pyramid"] < 0:
+        raise _wrong("pyramid", options["pyramid"], "a width, or 0 for none")
     for key in ("se", "hdc", "auxiliary"):
         if not isinstance(options[key], bool):
             raise _wrong(key, options[key], "true, false")
@@ -120,12 +124,16 @@ def _checked_options(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_scale(encoder: Encoder, options: Mapping[str, Any]) -> None:
-    if options["stride"] == 2 and 2 ** len(options["channels"]) > encoder.stride:
-        most = encoder.stride.bit_length() - 1
+    if options["pyramid"] and not encoder.map_channels:
+        names = [name for name, make in ENCODERS.items() if getattr(make, "map_channels", ())]
+        raise _wrong("pyramid", options["pyramid"], f"0, or an encoder of {', '.join(names)}")
+    stride = 4 if options["pyramid"] else encoder.stride
+    if options["stride"] == 2 and 2 ** len(options["channels"]) > stride:
+        most = stride.bit_length() - 1
         raise _wrong(
             "channels",
             options["channels"],
-            f"up to {most} widths at stride 2, since the encoder's stride is {encoder.stride}",
+            f"up to {most} widths at stride 2, since the features' stride is {stride}",
         )
 
 

@@ -139,6 +139,26 @@ def test_broken_coco_annotations_and_missing_pictures(
     assert "id 2" in caplog.text
 
 
+def test_small_people_are_left_out(tmp_path: Path) -> None:
+    """Boxes of 30x40, 60x10 (80 high at 3:4) and 59x79 pixels."""
+    (tmp_path / "1.jpg").write_bytes(PICTURE)
+    boxes = [[0, 0, 30, 40], [5, 5, 60, 10], [0, 0, 59, 79]]
+    keypoints = [1, 2, 2] * 17
+    data = coco(
+        *(
+            {"id": i, "image_id": 1, "bbox": box, "keypoints": keypoints}
+            for i, box in enumerate(boxes)
+        )
+    )
+    found = [read(tmp_path, data, min_size=size) for size in (0, 40, 80, 81)]
+    assert [[p.box[2:].tolist() for p in people] for people in found] == [
+        [[30, 40], [65, 15], [59, 79]],
+        [[30, 40], [65, 15], [59, 79]],
+        [[65, 15]],
+        [],
+    ]
+
+
 def test_folds_need_numbers(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(PICTURE)
     (tmp_path / "5.jpg").write_bytes(PICTURE)

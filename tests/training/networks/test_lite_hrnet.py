@@ -135,8 +135,13 @@ def test_refuses_other_files(tmp_path):
         load_tinypose(encoder, other)
     with pytest.raises(ModelError, match="not in PP-TinyPose's head"):
         load_tinypose_head(other)
-    with pytest.raises(ModelError, match="'first' has no constant weight and bias"):
-        load_tinypose(encoder, one_convolution(tmp_path / "bare.onnx", bias=False))
+    with pytest.raises(ModelError, match="not in PP-TinyPose's head"):
+        load_tinypose_head(one_convolution(tmp_path / "bare.onnx", (17, 40, 1, 1), bias=False))
+    variable = onnx.load(other)
+    del variable.graph.initializer[:]
+    onnx.save(variable, tmp_path / "variable.onnx")
+    with pytest.raises(ModelError, match="'first' has no constant weight"):
+        load_tinypose(encoder, tmp_path / "variable.onnx")
     text = tmp_path / "text.onnx"
     text.write_text("no model")
     for path in (text, tmp_path / "missing.onnx"):

@@ -20,7 +20,7 @@ EXPECTED = {
     "pcr-w32": (PCR, 4, 32, 1, [48]),
     "pcr-w48": (PCR, 4, 48, 2, [48]),
     "pcr-tiny": (PCR, 4, 40, 2, [48]),
-    "pcr-lite": (PCR, 32, 320, 1, [128, 96, 64]),
+    "pcr-lite": (PCR, 32, 280, 1, [48]),
     "baseline-r50": (SimpleBaseline, 32, 2048, 1, None),
     "baseline-r152": (SimpleBaseline, 32, 2048, 1, None),
     "hrnet-w32": (HeadOnly, 4, 32, 1, None),
@@ -97,6 +97,12 @@ def test_table_options_arrive():
         ({"encoder": "resnet-50", "levels": 0}, ["levels is 0", "from 1 on"]),
         ({"encoder": "resnet-50", "levels": True}, ["levels is True", "from 1 on"]),
         ({"encoder": "resnet-50", "stride": 4}, ["stride is 4", "1, 2"]),
+        ({"encoder": "mobilenet-v2", "pyramid": -8}, ["pyramid is -8", "0 for none"]),
+        ({"encoder": "resnet-50", "pyramid": 48}, ["pyramid is 48", "mobilenet-v2"]),
+        (
+            {"encoder": "mobilenet-v2", "pyramid": 48, "channels": [8] * 3},
+            ["channels is [8, 8, 8]", "up to 2"],
+        ),
         ({"encoder": "resnet-50", "se": "yes"}, ["se is 'yes'", "true, false"]),
         ({"encoder": "resnet-50", "decoder": "none"}, ["encoder is 'resnet-50'", "stride 4"]),
         (
