@@ -154,8 +154,8 @@ MUTANTS = {
     ),
     "a mean instead of squares": (
         "oks_nms.cu",
-        "rule == ROOT_MEAN_SQUARE ? score * score : score",
-        "score",
+        "squares += score * score;",
+        "squares += score;",
         ranked_by_squares,
         {WRONG},
     ),
