@@ -73,8 +73,8 @@ def run(
         typer.Option(help="Format asked of a camera; MJPG is fast on USB."),
     ] = None,
     decoder: Annotated[
-        Literal["cpu", "nvdec", "auto"] | None,
-        typer.Option(help="Of videos and network streams; cpu unless given."),
+        Literal["cpu", "nvdec", "auto", "nvv4l2"] | None,
+        typer.Option(help="Of videos and network streams; cpu unless given, nvv4l2 on a Jetson."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

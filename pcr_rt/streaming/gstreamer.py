@@ -1,14 +1,13 @@
 """GStreamer pipelines, run by a child process that writes its frames to a pipe.
 
 This works with every build of OpenCV, a fault in a driver's plugin cannot take this process along,
-and a hung pipeline can be ended. Each frame travels as a binary PPM, which carries its own size:
-a source may change it, and rows have no padding.
+and a hung pipeline can be ended. Frames travel in GStreamer's data protocol, with their size, which
+may change, and their time.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import select
 import shlex
 import shutil
@@ -16,20 +15,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import IO
-
-import cv2
-import numpy as np
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media import DEFAULT_FPS
-from pcr_rt.streaming.sources import Frame, Item, Source
+from pcr_rt.streaming.gdp import FORMAT, read_pictures
+from pcr_rt.streaming.sources import Item, Source
 
-__all__ = ["GStreamerSource", "csi_pipeline"]
+__all__ = ["GStreamerSource", "csi_pipeline", "nvv4l2_pipeline"]
 
 TIMEOUT_S = 10.0
-PPM_HEADER = re.compile(rb"P6\s(?:#[^\n]*\n)?\s*(\d+)\s(\d+)\s255\s")
-LONGEST_HEADER = 256
 
 
 class GStreamerSource(Source):
@@ -58,14 +54,12 @@ class GStreamerSource(Source):
         self.live = self.live if live is None else live
         self.reconnects = self.live
         self.name = name or f"GStreamer pipeline {elements[0]}"
-        rate = re.search(r"framerate=(?:\(fraction\))?(\d+)/(\d+)", pipeline)
-        self.fps = int(rate[1]) / int(rate[2]) if rate and int(rate[1]) else DEFAULT_FPS
         self._elements = elements
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def frames(self) -> Iterator[Item]:
-        """Frames until the pipeline ends."""
+        """Frames until the pipeline ends; those of a file with the seconds since its first one."""
         program = shutil.which("gst-launch-1.0")
         if program is None:
             raise MissingDependencyError(
@@ -75,7 +69,8 @@ class GStreamerSource(Source):
         # What the reader cannot follow is left out inside of the pipeline, not queued in it.
         newest = "queue leaky=downstream max-size-buffers=1 !" if self.live else ""
         reading, writing = os.pipe()
-        tail = f"! videoconvert ! {newest} video/x-raw,format=RGB ! pnmenc ! fdsink fd={writing}"
+        raw = f"video/x-raw,format={FORMAT}"
+        tail = f"! videoconvert ! {newest} {raw} ! gdppay ! fdsink fd={writing}"
         command = [program, "-q", *self._elements, *tail.split()]
         with tempfile.TemporaryFile() as said, os.fdopen(reading, "rb", 0) as pipe:
             try:
@@ -90,10 +85,13 @@ class GStreamerSource(Source):
             finally:
                 os.close(writing)
             try:
-                count = 0
-                while (frame := self._read(pipe.fileno())) is not None:
-                    yield frame, time.monotonic() if self.live else count / self.fps
-                    count += 1
+                start = None
+                pictures = read_pictures(partial(self._bytes, pipe.fileno()))
+                for count, (frame, seconds, fps) in enumerate(pictures):
+                    self.fps = fps or DEFAULT_FPS
+                    seconds = count / self.fps if seconds is None else seconds
+                    start = seconds if start is None else start
+                    yield frame, time.monotonic() if self.live else seconds - start
                 if self._child.wait(self._timeout_s):
                     raise InputError(f"The {self.name} stopped: {_reason(said)}.")
             finally:
@@ -104,23 +102,6 @@ class GStreamerSource(Source):
         """End the child."""
         if self._child is not None:
             self._child.kill()
-
-    def _read(self, pipe: int) -> Frame | None:
-        """The next frame, or None at the end."""
-        header = b""
-        while not (found := PPM_HEADER.fullmatch(header)):
-            byte = self._bytes(pipe, 1)
-            if not byte:
-                return None
-            header += byte
-            if len(header) > LONGEST_HEADER:
-                raise InputError(f"The {self.name} gave something else than pictures.")
-        width, height = int(found[1]), int(found[2])
-        data = self._bytes(pipe, 3 * width * height)
-        if len(data) < 3 * width * height:
-            return None
-        picture = np.frombuffer(data, np.uint8).reshape(height, width, 3)
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
     def _bytes(self, pipe: int, count: int) -> bytearray:
         """So many bytes, or fewer at the end."""
@@ -154,10 +135,32 @@ def csi_pipeline(
     )
 
 
+def nvv4l2_pipeline(source: str) -> str:
+    """The pipeline for a video file or a network stream that is decoded by a Jetson's hardware.
+
+    decodebin takes the best decoder there is, which is nvv4l2decoder on a Jetson; what the CPU
+    decodes is not in NVIDIA's memory and ends the pipeline with an error.
+    """
+    if source.startswith(("rtsp://", "rtsps://")):
+        origin = f"rtspsrc {_property('location', source)} protocols=tcp latency=100"
+        origin += " ! application/x-rtp,media=video ! decodebin"
+    elif "://" in source:
+        origin = f"uridecodebin {_property('uri', source)}"
+    else:
+        origin = f"filesrc {_property('location', source)} ! decodebin"
+    return f"{origin} ! video/x-raw(memory:NVMM) ! nvvidconv ! video/x-raw,format=BGRx"
+
+
+def _property(name: str, value: str) -> str:
+    return f"{name}={shlex.quote(value)}"
+
+
 def _reason(said: IO[bytes]) -> str:
     """The child's first error in one line."""
     said.seek(0)
     lines = said.read(20_000).decode(errors="replace").splitlines()
     errors = [line for line in lines if "ERROR" in line or "erroneous" in line]
     text = (errors or lines or ["it gave no reason"])[0].strip().rstrip(".")
-    return text.removeprefix("WARNING: ").removeprefix("ERROR: ")
+    text = text.removeprefix("WARNING: ").removeprefix("ERROR: ")
+    more = [line.partition(", reason ")[2] for line in lines if ", reason " in line]
+    return f"{text} ({more[0]})" if more else text

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcr_rt.decoding import Decoder
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.streaming.clock import StageClock
@@ -23,7 +22,7 @@ from pcr_rt.streaming.reader import Captured, Reader, SourceStats
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sink_threads import SinkThread
 from pcr_rt.streaming.sinks import Sink
-from pcr_rt.streaming.sources import Source, Sources, open_sources
+from pcr_rt.streaming.sources import Source, Sources, StreamDecoder, open_sources
 
 __all__ = ["PoseStream"]
 
@@ -75,7 +74,8 @@ class PoseStream:
     width, height, fps, fourcc
         Asked of cameras, see `open_source`.
     decoder
-        Of video files and network streams: ``cpu``, ``nvdec`` or ``auto``.
+        Of video files and network streams: ``cpu``, ``nvdec``, ``auto`` (NVDEC where it works,
+        else the CPU), or ``nvv4l2`` for a Jetson's own.
 
     Raises InputError for a source that does not exist; when run, also for one that cannot be
     opened, unless there are others.
@@ -95,7 +95,7 @@ class PoseStream:
         height: int | None = None,
         fps: float | None = None,
         fourcc: str | None = None,
-        decoder: Decoder | None = None,
+        decoder: StreamDecoder | None = None,
     ) -> None:
         if detect_every < 1:
             raise InputError(f"detect_every is {detect_every}: give a positive number.")

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Literal, Union
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "SourceLike",
     "Sources",
+    "StreamDecoder",
     "VideoSource",
     "open_source",
     "open_sources",
@@ -36,6 +37,7 @@ Frame = NDArray[np.uint8]
 Item = tuple["Frame | None", float]
 SourceLike = Union[int, str, Path, "Source", Iterable[Frame]]
 Sources = SourceLike | Sequence[SourceLike]
+StreamDecoder = Literal["cpu", "nvdec", "auto", "nvv4l2"]
 
 
 class Source(ABC):
@@ -180,7 +182,7 @@ def open_source(
     height: int | None = None,
     fps: float | None = None,
     fourcc: str | None = None,
-    decoder: Decoder | None = None,
+    decoder: StreamDecoder | None = None,
 ) -> Source:
     """The source that is meant by a number, a name, a URL, a pipeline, a folder or an iterable.
 
@@ -194,10 +196,10 @@ def open_source(
     ==============================  ==========================================================
 
     width, height, fourcc: asked of a camera; fps also of a folder and an iterable. decoder: of a
-    video file or a network stream, as for `pcr_rt.decoding.open_video`. Raises InputError where it
-    is none of these, or an option does not suit it.
+    video file or a network stream, as for `pcr_rt.decoding.open_video`, or ``nvv4l2``, a Jetson's
+    by GStreamer. Raises InputError where it is none of these, or an option does not suit it.
     """
-    from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline
+    from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline, nvv4l2_pipeline
     from pcr_rt.streaming.network import NetworkSource
 
     asked = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
@@ -225,15 +227,17 @@ def open_source(
         opened, allowed = GStreamerSource(pipeline, name=f"camera {text}"), tuple(asked)[:3]
     elif " ! " in text:
         opened = GStreamerSource(text)
-    elif "://" in text:
-        path = urlsplit(text).path
-        is_file = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
-        kind = VideoSource if is_file else NetworkSource
-        opened, allowed = kind(text, decoder=decoder or "cpu"), ("decoder",)
     elif Path(text).is_dir():
         opened, allowed = FolderSource(text, fps), ("fps",)
-    elif Path(text).exists():
-        opened, allowed = VideoSource(text, decoder=decoder or "cpu"), ("decoder",)
+    elif "://" in text or Path(text).exists():
+        path = urlsplit(text).path
+        recorded = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
+        live = "://" in text and not recorded
+        kind, allowed = NetworkSource if live else VideoSource, ("decoder",)
+        if decoder == "nvv4l2":
+            opened = GStreamerSource(nvv4l2_pipeline(text), live=live, name=kind(text).name)
+        else:
+            opened = kind(text, decoder=decoder or "cpu")
     else:
         raise InputError(
             f"{text} does not exist: give a camera number, a video, a folder, a URL or a GStreamer"

@@ -7,13 +7,16 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from jetson import as_here, can_decode
 from toy_streams import ToyEstimator
 
 from pcr_rt.streaming import reader
+from pcr_rt.streaming.gstreamer import GStreamerSource, nvv4l2_pipeline
 from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.sources import Source, open_source
 
 SERVER = """
 import sys
@@ -57,10 +60,24 @@ def serving(port: int, width: int, height: int) -> Iterator[subprocess.Popen[str
             server.kill()
 
 
+def by_ffmpeg(url: str) -> Source:
+    return open_source(url)
+
+
+def by_gstreamer(url: str) -> Source:
+    """A Jetson's pipeline, decoded by this machine's GStreamer."""
+    if not can_decode():
+        pytest.skip("this GStreamer decodes no H.264")
+    return GStreamerSource(as_here(nvv4l2_pipeline(url)), name=open_source(url).name, timeout_s=5)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not _can_serve(), reason="there is no GStreamer RTSP server")
+@pytest.mark.parametrize("opened", [by_ffmpeg, by_gstreamer])
 def test_a_killed_server_is_reconnected(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    opened: Callable[[str], Source],
 ) -> None:
     monkeypatch.setattr(reader, "FIRST_DELAY_S", 0.1)
     with socket.socket() as probe:
@@ -68,7 +85,7 @@ def test_a_killed_server_is_reconnected(
         port = probe.getsockname()[1]
     servers = contextlib.ExitStack()
     first = servers.enter_context(serving(port, 160, 120))
-    stream = PoseStream(f"rtsp://me:secret@127.0.0.1:{port}/a", ToyEstimator(), track=False)
+    stream = PoseStream(opened(f"rtsp://me:secret@127.0.0.1:{port}/a"), ToyEstimator(), track=False)
     sizes: list[tuple[int, int] | None] = []
     deadline = time.monotonic() + 60
     with servers, stream:

@@ -7,18 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
-from toy_streams import numbered
+from jetson import as_here, can_decode, has_element
+from toy_streams import ToyEstimator, numbered
 
 from pcr_rt import media
 from pcr_rt.errors import InputError, MissingDependencyError
-from pcr_rt.streaming import gstreamer
-from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline
+from pcr_rt.streaming import gstreamer, reader
+from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline, nvv4l2_pipeline
 from pcr_rt.streaming.network import NetworkSource, hide_password
+from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.sources import (
     CameraSource,
     FolderSource,
@@ -62,25 +64,56 @@ def test_files_and_folders_are_told_apart(tmp_path: Path, sample_clip: Path) -> 
     assert type(open_source(str(sample_clip))) is VideoSource
 
 
-def test_a_camera_is_opened_with_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+class Unplugged:
+    """A cv2.VideoCapture of a camera that is unplugged after each three frames and comes back."""
 
-    class FakeCamera:
-        fps = 25.0
+    sizes: ClassVar[list[tuple[int, int]]] = []
+    asked: ClassVar[list[tuple[int, float]]] = []
 
-        def __init__(self, *given: Any, **options: Any) -> None:
-            asked.append((given, options))
+    def __init__(self, camera: int) -> None:
+        assert camera == 2
+        self.size, self.left = self.sizes.pop(0), 3
 
-        def __enter__(self) -> Iterator[Any]:
-            return iter([])
+    def set(self, what: int, value: float) -> bool:
+        self.asked.append((what, value))
+        return True
 
-        def __exit__(self, *error: object) -> None: ...
+    def get(self, what: int) -> float:
+        return 25.0 if what == cv2.CAP_PROP_FPS else 0.0
 
-    monkeypatch.setattr("pcr_rt.streaming.sources.Camera", FakeCamera)
-    source = open_source("2", width=1280, height=720, fps=25, fourcc="MJPG")
-    with pytest.raises(AttributeError):  # an iterator has no fps
-        list(source.frames())
-    assert asked == [((2,), {"width": 1280, "height": 720, "fps": 25, "fourcc": "MJPG"})]
+    def read(self) -> tuple[bool, Any]:
+        time.sleep(0.01)
+        self.left -= 1
+        return (True, numbered(0, size=self.size)) if self.left >= 0 else (False, None)
+
+    def release(self) -> None: ...
+
+
+def test_a_camera_that_is_unplugged_is_opened_again_as_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    monkeypatch.setattr(Unplugged, "sizes", [(1280, 720), (640, 480), (640, 480)])
+    monkeypatch.setattr(Unplugged, "asked", [])
+    asked = {"width": 1280, "height": 720, "fps": 25, "fourcc": "MJPG"}
+    sizes = []
+    for _, poses in (stream := PoseStream("2", ToyEstimator(), track=False, **asked)):
+        sizes.append(poses.image_size)
+        if sizes[-1] == (640, 480):
+            break
+    assert sizes[0] == (1280, 720)
+    assert stream.sources[0].fps == 25
+    (stats,) = stream.stats
+    assert (stats.name, stats.reconnects) == ("camera 2", 1)
+    assert stats.shown + stats.dropped + stats.failed == stats.read
+    once = [
+        (cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little")),
+        (cv2.CAP_PROP_FRAME_WIDTH, 1280),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 720),
+        (cv2.CAP_PROP_FPS, 25),
+    ]
+    assert Unplugged.asked[:8] == once * 2
 
 
 def test_no_camera_is_one_sentence() -> None:
@@ -202,6 +235,7 @@ def test_a_pipeline_gives_frames_of_odd_sizes(end: str) -> None:
     source = GStreamerSource(pipeline, live=False)
     items = list(source.frames())
     assert [t for _, t in items] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert source.fps == 10
     for frame, _ in items:
         assert frame is not None
         assert frame.shape == (21, 33, 3)
@@ -218,6 +252,52 @@ def test_a_pipeline_may_change_its_size(tmp_path: Path) -> None:
 
 
 @needs_gstreamer
+def test_a_jetson_decodes_a_file_with_its_own_times(tmp_path: Path) -> None:
+    path, times = tmp_path / "with a 'space'.mp4", [0.0, 0.1, 0.15, 0.9]
+    with media.VideoWriter(path, (34, 22), 25, recording=True) as writer:
+        for k, seconds in enumerate(times):
+            writer.write(np.full((22, 34, 3), 20 + 60 * k, np.uint8), seconds)
+    opened = open_source(path, decoder="nvv4l2")
+    assert isinstance(opened, GStreamerSource)
+    assert (opened.live, opened.name) == (False, "video with a 'space'.mp4")
+    if not can_decode():
+        pytest.skip("this GStreamer decodes no H.264")
+    items = list(GStreamerSource(as_here(nvv4l2_pipeline(str(path)))).frames())
+    np.testing.assert_allclose([t for _, t in items], times, atol=2e-4)
+    for k, (frame, _) in enumerate(items):
+        assert frame is not None
+        assert frame.shape == (22, 34, 3)
+        assert abs(frame.mean() - 20 - 60 * k) < 10
+
+
+@needs_gstreamer
+def test_what_the_cpu_decodes_is_not_taken_for_a_jetson_s(sample_clip: Path) -> None:
+    if shutil.which("gst-inspect-1.0") is None or has_element("nvvidconv"):
+        pytest.skip("this may be a Jetson")
+    with pytest.raises(InputError, match='no element "nvvidconv"'):
+        list(open_source(sample_clip, decoder="nvv4l2").frames())
+    pipeline = nvv4l2_pipeline(str(sample_clip)).replace("nvvidconv", "identity")
+    with pytest.raises(InputError, match=r"Internal data stream error \(not-linked"):
+        list(GStreamerSource(pipeline).frames())
+
+
+@pytest.mark.parametrize(
+    ("source", "begin", "live"),
+    [
+        ("rtsp://a:b@c/d?e=1", "rtspsrc location='rtsp://a:b@c/d?e=1' protocols=tcp", True),
+        ("http://c/live", "uridecodebin uri=http://c/live ! video/x-raw(memory:NVMM) !", True),
+        ("http://c/a.mp4", "uridecodebin uri=http://c/a.mp4 ! video/x-raw(memory:NVMM) !", False),
+    ],
+)
+def test_a_jetson_decodes_network_streams(source: str, begin: str, live: bool) -> None:
+    assert nvv4l2_pipeline(source).startswith(begin)
+    opened = open_source(source, decoder="nvv4l2")
+    assert isinstance(opened, GStreamerSource)
+    assert opened.live == live
+    assert "a:b" not in opened.name
+
+
+@needs_gstreamer
 def test_a_pipeline_that_cannot_be_built_says_why() -> None:
     with pytest.raises(InputError, match='no element "nosuchelement"'):
         list(open_source("nosuchelement ! identity").frames())
@@ -228,6 +308,12 @@ def test_a_pipeline_without_frames_is_given_up() -> None:
     source = GStreamerSource("appsrc ! videoconvert", live=True, timeout_s=0.5)
     with pytest.raises(InputError, match="no frame"):
         list(source.frames())
+
+
+@needs_gstreamer
+def test_other_data_than_frames_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="could not link"):
+        list(GStreamerSource("audiotestsrc num-buffers=1").frames())
 
 
 @needs_gstreamer
@@ -248,6 +334,22 @@ def test_without_gstreamer_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
         list(open_source("videotestsrc ! identity").frames())
     with pytest.raises(InputError, match="cannot be read"):
         open_source("videotestsrc ! 'x")
+
+
+@needs_gstreamer
+def test_the_pipeline_of_a_csi_camera_runs() -> None:
+    pipeline = csi_pipeline("csi://0", width=320, height=240, fps=10)
+    camera = "nvarguscamerasrc sensor-id=0"
+    assert pipeline.startswith(camera)
+    pipeline = as_here(pipeline.replace(camera, "videotestsrc pattern=red"))
+    source = GStreamerSource(pipeline)
+    frames = source.frames()
+    frame, _ = next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert frame is not None
+    assert frame.shape == (240, 320, 3)
+    np.testing.assert_allclose(frame[120, 160], [0, 0, 255], atol=3)
+    assert source.fps == 10
 
 
 def test_the_pipeline_of_a_csi_camera() -> None:
