@@ -77,11 +77,12 @@ def draw_poses(
         width = _line_width(corners[person], canvas)
         _draw_skeleton(canvas, poses.keypoints[person], seen, width)
     if labels:
-        for person in order:
+        taken: list[list[int]] = []
+        for person in order[::-1]:  # the best have their label where it belongs
             label = f"{poses.scores[person]:.2f}"
             if poses.ids is not None:
                 label = f"#{poses.ids[person]} {label}"
-            _draw_label(canvas, corners[person], label)
+            taken.append(_draw_label(canvas, corners[person], label, taken))
     return canvas
 
 
@@ -130,19 +131,25 @@ def _draw_box(canvas: Frame, box: list[int]) -> None:
     cv2.rectangle(canvas, (left, top), (right, bottom), LIGHT, width)
 
 
-def _draw_label(canvas: Frame, box: list[int], label: str) -> None:
-    """On the box's top edge, moved into the frame where it would be cut."""
+def _draw_label(canvas: Frame, box: list[int], label: str, taken: list[list[int]]) -> list[int]:
+    """On the box's top edge, moved into the frame and above labels that are there: its place."""
     scale = max(0.4, 0.5 * _frame_scale(canvas))
     thickness = max(1, round(1.2 * scale))
     (width, height), descent = cv2.getTextSize(label, FONT, scale, thickness)
     pad = max(2, height // 4)
-    left, top, *_ = box
-    left = max(0, min(left, canvas.shape[1] - width - 2 * pad))
-    bottom = min(max(top, height + descent + 2 * pad), canvas.shape[0])
-    corner = (left + width + 2 * pad, bottom - height - descent - 2 * pad)
-    cv2.rectangle(canvas, (left, bottom), corner, DARK, cv2.FILLED)
+    wide, high = width + 2 * pad, height + descent + 2 * pad
+    left = max(0, min(box[0], canvas.shape[1] - wide))
+    wanted = bottom = min(max(box[1], high), canvas.shape[0])
+    for x1, y1, x2, y2 in sorted(taken, key=lambda place: -place[3]):
+        if left < x2 and x1 < left + wide and bottom - high < y2 and y1 < bottom:
+            bottom = y1
+    if bottom < high:  # no room above: on top of the others
+        bottom = wanted
+    place = [left, bottom - high, left + wide, bottom]
+    cv2.rectangle(canvas, (left, bottom), (place[2], place[1]), DARK, cv2.FILLED)
     origin = (left + pad, bottom - descent - pad)
     cv2.putText(canvas, label, origin, FONT, scale, LIGHT, thickness, cv2.LINE_AA)
+    return place
 
 
 def contact_sheet(

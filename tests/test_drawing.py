@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.drawing import COLOURS, contact_sheet, draw_poses
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
@@ -68,6 +68,39 @@ def test_limbs_have_the_colour_of_their_side() -> None:
         (170, 138, RIGHT),
     ]:
         np.testing.assert_allclose(drawn[y, x], wanted, atol=12)
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
+COLOUR_BLINDNESS = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+}
+
+
+@pytest.mark.parametrize("kind", COLOUR_BLINDNESS)
+def test_sides_can_be_told_apart_by_everybody(kind: str) -> None:
+    colours = np.array([COLOURS["left"], COLOURS["right"], COLOURS["centre"]])[:, ::-1] / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(COLOUR_BLINDNESS[kind]).T).clip(0, 1)
+    encoded = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = cv2.cvtColor(encoded[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        # CIE76: 2.3 is just noticeable, side by side.
+        assert np.linalg.norm(lab[one] - lab[other]) > 15
 
 
 def test_what_is_far_from_the_skeleton_stays() -> None:
@@ -148,6 +181,21 @@ def thickness(height: float, frame: NDArray[np.uint8]) -> int:
     drawn = skeleton_only(people(keypoints=[STANDING * scale], boxes=[BOX * scale]), frame)
     row = drawn[round(170 * scale), round(170 * scale) : round(200 * scale)]
     return int((row != GREY).any(axis=1).sum())
+
+
+def test_labels_of_neighbours_do_not_cover_each_other() -> None:
+    frame = canvas(400, 400)
+    boxes = np.array([[150, 200, 200, 380], [165, 202, 215, 380], [180, 199, 230, 380]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7])
+
+    def label(rows: list[int]) -> NDArray[np.bool_]:
+        poses = people(3, boxes=boxes, scores=scores, ids=np.array([11, 22, 33]))[rows]
+        plain = draw_poses(frame, poses, labels=False)
+        return (draw_poses(frame, poses) != plain).any(axis=2)
+
+    alone = sum(int(label([row]).sum()) for row in range(3))
+    assert int(label([0, 1, 2]).sum()) > 0.9 * alone
+    assert label([0, 1, 2])[label([0])].mean() > 0.99  # the best keeps its place
 
 
 def test_lines_grow_with_the_person_and_the_frame() -> None:
