@@ -18,6 +18,8 @@ __all__ = ["Smoother"]
 Float = NDArray[np.float64]
 
 DERIVATIVE_CUTOFF_HZ = 1.0
+TREMBLING = 0.1
+"""Heights a second: speeds well below it are taken for trembling and hardly raise the cut-off."""
 MIN_WEIGHT = 0.1
 """Share of its own step that a keypoint of score 0 takes."""
 SIZE_S = 1.0
@@ -54,8 +56,8 @@ class Smoother:
 
     def __init__(
         self,
-        min_cutoff_hz: float = 0.8,
-        beta: float = 6.0,
+        min_cutoff_hz: float = 0.5,
+        beta: float = 8.0,
         *,
         confident: float = 0.3,
         max_gap_s: float = 0.5,
@@ -111,9 +113,8 @@ class Smoother:
         measured = (raw - np.stack([s.raw for s in states])) / elapsed / height
         speed = speed + weight * _share(DERIVATIVE_CUTOFF_HZ, elapsed) * (measured - speed)
         pace = np.sqrt((speed**2).sum(-1, keepdims=True))  # both axes alike, else paths bend
-        smooth: Float = last + weight * _share(self.min_cutoff_hz + self.beta * pace, elapsed) * (
-            raw - last
-        )
+        cutoff = self.min_cutoff_hz + self.beta * pace**2 / (pace + TREMBLING)
+        smooth: Float = last + weight * _share(cutoff, elapsed) * (raw - last)
         for row, state in enumerate(states):
             state.keypoints, state.speed, state.raw = smooth[row], speed[row], raw[row]
             state.time = now
