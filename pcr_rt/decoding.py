@@ -24,28 +24,39 @@ def open_video(url: str, name: str, decoder: Decoder = "cpu", **options: Any) ->
 
     decoder: ``cpu``; ``nvdec``, whose pictures come back to the host; ``auto``, NVDEC where the
     driver has it and it takes the video, else the CPU, as a line in the log says. options: for
-    ``av.open``. Raises InputError for another decoder and where NVDEC was asked for and cannot
-    decode this, and FFmpegError where there is no such video.
+    ``av.open``. Raises InputError for another decoder, where NVDEC was asked for and cannot
+    decode this, and where nothing here can, and FFmpegError where there is no such video.
     """
     if decoder not in DECODERS:
         raise InputError(f"decoder is {decoder!r}: give {', '.join(map(repr, DECODERS))}.")
     if decoder == "cpu":
-        return av.open(url, **options)
+        return _decodable(av.open(url, **options), name)
     problem = "the driver's libnvcuvid.so.1 is not there"
     if decoder == "nvdec" or has_nvdec():
         try:
-            container = av.open(url, hwaccel=_nvdec(), **options)
+            container = _decodable(av.open(url, hwaccel=_nvdec(), **options), name)
             log.info("The %s is decoded by NVDEC", name)
             return container
         except (FFmpegError, MissingDependencyError) as error:
             problem = str(getattr(error, "strerror", None) or error)
-    container = av.open(url, **options)  # what is wrong with the video itself is raised here
+    # What is wrong with the video itself is raised here.
+    container = _decodable(av.open(url, **options), name)
     if decoder == "nvdec":
         container.close()
         raise InputError(
             f"NVDEC cannot decode the {name} ({problem}): take the decoder 'cpu', or 'auto'."
         )
     log.info("The %s is decoded on the CPU, not by NVDEC: %s", name, problem)
+    return container
+
+
+def _decodable(container: Any, name: str) -> Any:
+    if container.streams.video and container.streams.video[0].codec_context is None:
+        container.close()
+        raise InputError(
+            f"The {name} has a codec that FFmpeg does not know here: convert it to H.264, or let"
+            " the camera send that."
+        )
     return container
 
 

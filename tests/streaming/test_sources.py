@@ -145,6 +145,16 @@ def test_a_file_without_content_is_one_sentence(tmp_path: Path) -> None:
         list(open_source(tmp_path / "a.mp4").frames())
 
 
+def test_a_codec_that_is_missing_is_one_sentence(tmp_path: Path, sample_clip: Path) -> None:
+    data = sample_clip.read_bytes()
+    assert data.count(b"avc1") >= 1
+    (tmp_path / "a.mp4").write_bytes(data.replace(b"avc1", b"zzzz"))
+    # As a stream too, which would wait for its first frame for ever.
+    for source in (VideoSource(tmp_path / "a.mp4"), NetworkSource(str(tmp_path / "a.mp4"))):
+        with pytest.raises(InputError, match="codec that FFmpeg does not know"):
+            list(source.frames())
+
+
 def test_iterators_may_reuse_their_buffer() -> None:
     buffer = numbered(0)
 
