@@ -78,7 +78,7 @@ __all__ = [
 MOST_SIGMA = 6.4
 """Of a DARK kernel that fits in the block's shared memory (MOST_RADIUS in decode_heatmaps.cu)."""
 
-PERSON_SCORES: tuple[PersonScore, ...] = ("mean>0.2", "mean", "rms", "weighted")
+PERSON_SCORES: tuple[PersonScore, ...] = ("mean>0.2", "mean", "rms")
 """The order of `enum PersonScore` in oks_nms.cu."""
 
 _METHODS: tuple[DecodeMethod, ...] = ("none", "quarter", "dark")

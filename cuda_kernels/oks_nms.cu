@@ -11,21 +11,19 @@
 #define SOFT_MAX_PEOPLE 20
 
 // The order of PERSON_SCORES in kernels.py.
-enum PersonScore { MEAN_ABOVE_A_FIFTH, MEAN, ROOT_MEAN_SQUARE, WEIGHTED };
+enum PersonScore { MEAN_ABOVE_A_FIFTH, MEAN, ROOT_MEAN_SQUARE };
 
 __device__ __forceinline__ double person_score(const float* keypoint_scores, int rule) {
-    double sum = 0, squares = 0;
+    double sum = 0;
     int counted = 0;
     for (int k = 0; k < JOINTS; ++k) {
         double score = fmin(fmax((double)keypoint_scores[k], 0.0), 1.0);
         if (rule == MEAN_ABOVE_A_FIFTH && !(score > 0.2)) continue;
-        sum += score;
-        squares += score * score;
+        sum += rule == ROOT_MEAN_SQUARE ? score * score : score;
         ++counted;
     }
-    if (rule == ROOT_MEAN_SQUARE) return sqrt(squares / JOINTS);
-    if (rule == WEIGHTED) return sum > 0 ? squares / sum : 0;
-    return sum / max(counted, 1);
+    double mean = sum / max(counted, 1);
+    return rule == ROOT_MEAN_SQUARE ? sqrt(mean) : mean;
 }
 
 __device__ __forceinline__ double pair_area(double a, double b) {

@@ -20,7 +20,7 @@ FORMAT = 1
 
 Kind = Literal["heatmap", "simcc", "boxes"]
 Layout = Literal["rtmdet", "yolox", "dets"]
-PersonScore = Literal["mean>0.2", "mean", "rms", "weighted"]
+PersonScore = Literal["mean>0.2", "mean", "rms"]
 Decode = Literal["none", "quarter", "dark"]
 Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["any", "cpu", "gpu", "tensorrt8"]
@@ -54,7 +54,7 @@ class ModelSpec:
     padding: float = 1.25
     decode: Decode = "dark"
     sigma: float = 2.0
-    person_score: PersonScore = "weighted"
+    person_score: PersonScore = "rms"
     split: float = 2.0
     layout: Layout = "rtmdet"
     fill: float = 114.0

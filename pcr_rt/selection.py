@@ -87,15 +87,11 @@ def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[n
     """The factor (N,) on the box score, from keypoint scores (N, 17).
 
     ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``rms``: root of the mean
-    square; ``weighted``: mean weighted by the scores themselves, sum of squares over sum, 0 where
-    all are 0.
+    square.
     """
     scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)
     if rule == "rms":
         factor = np.sqrt(np.square(scores).mean(1))
-    elif rule == "weighted":
-        total = scores.sum(1)
-        factor = np.square(scores).sum(1) / np.where(total > 0, total, 1)
     else:
         counted = scores > 0.2 if rule == "mean>0.2" else np.ones_like(scores, dtype=bool)
         factor = (scores * counted).sum(1) / counted.sum(1).clip(min=1)

@@ -154,8 +154,8 @@ MUTANTS = {
     ),
     "a mean instead of squares": (
         "oks_nms.cu",
-        "squares += score * score;",
-        "squares += score;",
+        "rule == ROOT_MEAN_SQUARE ? score * score : score",
+        "score",
         ranked_by_squares,
         {WRONG},
     ),
