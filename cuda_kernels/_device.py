@@ -49,8 +49,7 @@ _local = threading.local()
 
 FRAME = np.dtype(
     [(name, np.uint64) for name in ("pixels", "chroma")]
-    + [(name, np.int64) for name in ("pitch", "chroma_pitch")]
-    + [(name, np.int32) for name in ("width", "height")]
+    + [(name, np.int32) for name in ("pitch", "chroma_pitch", "width", "height")]
     + [(name, np.float32) for name in ("luma", "black", "red_v", "green_u", "green_v", "blue_u")]
 )
 """struct Frame of frame.cuh."""

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pcr_rt.geometry import apply_transform
 from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS
 
-__all__ = ["DecodeMethod", "decode_heatmaps", "decode_simcc"]
+__all__ = [
+    "DecodeMethod",
+    "decode_heatmaps",
+    "decode_simcc",
+    "smoothing_kernels",
+    "smoothing_radius",
+]
 
 DecodeMethod = Literal["none", "quarter", "dark"]
 
@@ -125,8 +131,8 @@ def _dark_offsets(
     Also returns where (P,) the smoothed log map is curved like a peak, so that the step has sense.
     """
     h, w = maps.shape[1:]
-    radius = math.ceil(2.5 * sigma)
-    kernels = _smoothing_kernels(radius)
+    radius = smoothing_radius(sigma)
+    kernels = smoothing_kernels(radius)
     reach = np.arange(-2 - radius, 3 + radius)
     rows = (y[:, None] + reach).clip(0, h - 1)
     columns = (x[:, None] + reach).clip(0, w - 1)
@@ -149,8 +155,13 @@ def _dark_offsets(
     return step.clip(-1, 1), is_peak
 
 
+def smoothing_radius(sigma: float) -> int:
+    """Samples that DARK's kernel reaches to either side, for Gaussians of that sigma."""
+    return math.ceil(2.5 * sigma)
+
+
 @lru_cache(maxsize=8)
-def _smoothing_kernels(radius: int) -> Float64:
+def smoothing_kernels(radius: int) -> Float64:
     """Weights (radius + 1, 5, 5 + 2 radius): table r smooths five samples with a kernel cut to r.
 
     The kernel is that of cv2.GaussianBlur with 2 radius + 1 samples and no sigma given. Near a

@@ -1,8 +1,7 @@
 // People's crops: affine bilinear warp, black outside, normalised, channels apart.
 //
-// grid (crops, groups of four pixels / 256), block 256. A thread makes four neighbouring pixels, so
-// that each plane is written in vectors and a warp writes whole cache lines; frames are read
-// through the L1 cache, where the crops of one person overlap.
+// grid (crops, columns of ROWS pixels / 256), block 256. Frames are read through the L1 cache, where
+// the crops of one person overlap.
 
 #include "planes.cuh"
 
@@ -16,25 +15,23 @@ __device__ __forceinline__ void crop_persons(const Frame* frames, const int* fra
                                              int height, int rgb, const Normalisation& norm) {
     __shared__ Fixed matrix[6];
     int n = blockIdx.x;
+    const Frame frame = frames[frame_index[n]];
     if (threadIdx.x < 6) {
         double limit = threadIdx.x % 3 == 2 ? FARTHEST : LONGEST_STEP;
         matrix[threadIdx.x] = to_fixed(transforms[(long long)n * 6 + threadIdx.x], limit);
     }
     __syncthreads();
-    int groups = (width + 3) / 4;
-    int group = blockIdx.y * blockDim.x + threadIdx.x;
-    if (group >= groups * height) return;
-    int v = group / groups, u = (group - v * groups) * 4;
-    Frame frame = frames[frame_index[n]];
+    int i = blockIdx.y * blockDim.x + threadIdx.x, v = i / width * ROWS, u = i % width;
     Fixed x = matrix[0] * u + matrix[1] * v + matrix[2];
     Fixed y = matrix[3] * u + matrix[4] * v + matrix[5];
-    Colour colours[4];
-    for (int i = 0; i < 4; ++i) {
-        colours[i] = sample(frame, x, y);
-        x += matrix[0];
-        y += matrix[3];
+    long long plane = (long long)width * height;
+    T* pixel = crops + n * 3 * plane + (long long)v * width + u;
+    for (int last = min(v + ROWS, height); v < last; ++v) {
+        store(pixel, plane, rgb, norm, sample(frame, x, y));
+        pixel += width;
+        x += matrix[1];
+        y += matrix[4];
     }
-    store_four(crops + (long long)n * 3 * width * height, width, height, rgb, norm, u, v, colours);
 }
 
 #define CROP_PERSONS(NAME, T)                                                                     \

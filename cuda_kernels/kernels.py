@@ -41,7 +41,7 @@ from pcr_rt.cuda_kernels._device_boxes import (
     decode_boxes,
     decode_boxes_padded,
 )
-from pcr_rt.cuda_kernels._heatmaps import DecodeMethod
+from pcr_rt.cuda_kernels._heatmaps import DecodeMethod, smoothing_kernels, smoothing_radius
 from pcr_rt.cuda_kernels._oks import SuppressMethod
 from pcr_rt.cuda_kernels._queue import Graph, Packed, Staging, memory_of, on, taken
 from pcr_rt.cuda_kernels.nv12 import Nv12Frame
@@ -77,6 +77,9 @@ __all__ = [
 
 MOST_SIGMA = 6.4
 """Of a DARK kernel that fits in the block's shared memory (MOST_RADIUS in decode_heatmaps.cu)."""
+
+ROWS = 4
+"""Pixels that a thread of crop_persons and letterbox makes (planes.cuh)."""
 
 PERSON_SCORES: tuple[PersonScore, ...] = ("mean>0.2", "mean", "rms")
 """The order of `enum PersonScore` in oks_nms.cu."""
@@ -119,7 +122,7 @@ def crop_persons(
             np.int32(height),
             np.int32(rgb),
         )
-        grid = (len(people), blocks(height * blocks(width, 4)))
+        grid = (len(people), blocks(width * blocks(height, ROWS)))
         name = typed("crop_persons", crops.dtype)
         launch(name, grid, 256, (*arguments, *normalisation(mean, std)))
     return crops
@@ -149,7 +152,7 @@ def letterbox(
     if sizes:
         seen = frames if isinstance(frames, FrameTable) else frame_table(frames)
         arguments = (seen.table, images, np.int32(width), np.int32(height), np.float32(fill))
-        grid = (len(sizes), blocks(height * blocks(width, 4)))
+        grid = (len(sizes), blocks(width * blocks(height, ROWS)))
         name = typed("letterbox", images.dtype)
         launch(name, grid, 256, (*arguments, np.int32(rgb), *normalisation(mean, std)))
     return images, scales
@@ -181,6 +184,7 @@ def decode_heatmaps(
     keypoints, scores = _decoded(n, joints, out)
     if scores.size:
         flip = constant(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
+        radius = smoothing_radius(sigma)
         launch(
             typed("decode_heatmaps", maps[0].dtype),
             (n * joints,),
@@ -190,10 +194,13 @@ def decode_heatmaps(
                 NULL if mirrored is None else pointers(maps[len(plain) :]),
                 people,
                 NULL if mirrored is None else flip,
+                # Weights at distance 0, 1 ...: the right half of the kernel of the first sample.
+                constant(smoothing_kernels(radius)[:, 0, radius : 2 * radius + 1])
+                if method == "dark"
+                else NULL,
                 keypoints,
                 scores,
-                *map(np.int32, (len(plain), joints, height, width, _METHODS.index(method))),
-                np.float64(sigma),
+                *map(np.int32, (len(plain), joints, height, width, _METHODS.index(method), radius)),
             ),
         )
     return keypoints, scores

@@ -1,6 +1,6 @@
 // Whole frames into a detector's input: resized with the aspect kept, the rest filled.
 //
-// grid (frames, groups of four pixels / 256), block 256. Pixels as cv2.resize samples them (half
+// grid (frames, columns of ROWS pixels / 256), block 256. Pixels as cv2.resize samples them (half
 // pixel centres, the border repeated), but not rounded to integers.
 
 #include "planes.cuh"
@@ -27,21 +27,17 @@ __device__ __forceinline__ void letterbox(const Frame* frames, T* images, int wi
         step_y = __double2ll_rn((double)frame.height / target_height * 4294967296.0);
     }
     __syncthreads();
-    int groups = (width + 3) / 4;
-    int group = blockIdx.y * blockDim.x + threadIdx.x;
-    if (group >= groups * height) return;
-    int v = group / groups, u = (group - v * groups) * 4;
-    Colour colours[4];
-    for (int i = 0; i < 4; ++i) {
-        bool inside = u + i < target_width && v < target_height;
-        colours[i] = {fill, fill, fill};
-        if (inside) {
-            colours[i] = sample(frame, source(u + i, step_x, frame.width),
-                                source(v, step_y, frame.height));
-        }
+    int i = blockIdx.y * blockDim.x + threadIdx.x, v = i / width * ROWS, u = i % width;
+    Fixed x = source(u, step_x, frame.width);
+    long long plane = (long long)width * height;
+    T* pixel = images + blockIdx.x * 3 * plane + (long long)v * width + u;
+    for (int last = min(v + ROWS, height); v < last; ++v) {
+        Colour colour = {fill, fill, fill};
+        if (u < target_width && v < target_height)
+            colour = sample(frame, x, source(v, step_y, frame.height));
+        store(pixel, plane, rgb, norm, colour);
+        pixel += width;
     }
-    T* image = images + (long long)blockIdx.x * 3 * width * height;
-    store_four(image, width, height, rgb, norm, u, v, colours);
 }
 
 #define LETTERBOX(NAME, T)                                                                        \

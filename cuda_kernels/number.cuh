@@ -44,8 +44,8 @@ __device__ __forceinline__ float from_float<float>(float value) {
     return value;
 }
 
-// Four neighbouring values, moved by one instruction where they are aligned.
+// As many neighbouring values as one instruction moves, if they are aligned.
 template <class T>
-struct alignas(4 * sizeof(T)) Four {
-    T at[4];
+struct alignas(16) Vector {
+    T at[16 / sizeof(T)];
 };

@@ -1,8 +1,12 @@
-// Four neighbouring pixels into the three planes of a network's input.
+// One pixel into the three planes of a network's input.
 #pragma once
 
 #include "frame.cuh"
 #include "number.cuh"
+
+// A thread makes this many pixels, one below the other: neighbouring threads read and write
+// neighbouring pixels, and what depends on the image alone is fetched once.
+#define ROWS 4
 
 // value * scale + shift for each channel, in the order of the output.
 struct Normalisation {
@@ -10,23 +14,10 @@ struct Normalisation {
 };
 
 template <class T>
-__device__ __forceinline__ void store_four(T* image, int width, int height, int rgb,
-                                           const Normalisation& norm, int u, int v,
-                                           const Colour* colours) {
-    for (int channel = 0; channel < 3; ++channel) {
-        T* row = image + ((long long)channel * height + v) * width;
-        Four<T> out;
-        for (int i = 0; i < 4; ++i) {
-            const Colour& colour = colours[i];
-            bool first = channel == (rgb ? 2 : 0);
-            float grey = channel == 1 ? colour.green : first ? colour.blue : colour.red;
-            out.at[i] = from_float<T>(grey * norm.scale[channel] + norm.shift[channel]);
-        }
-        // Images begin at aligned addresses, so rows of a multiple of four are aligned too.
-        if (width % 4 == 0) {
-            *(Four<T>*)(row + u) = out;
-        } else {
-            for (int i = 0; i < 4 && u + i < width; ++i) row[u + i] = out.at[i];
-        }
-    }
+__device__ __forceinline__ void store(T* pixel, long long plane, int rgb,
+                                      const Normalisation& norm, const Colour& colour) {
+    float first = rgb ? colour.red : colour.blue, last = rgb ? colour.blue : colour.red;
+    pixel[0] = from_float<T>(first * norm.scale[0] + norm.shift[0]);
+    pixel[plane] = from_float<T>(colour.green * norm.scale[1] + norm.shift[1]);
+    pixel[2 * plane] = from_float<T>(last * norm.scale[2] + norm.shift[2]);
 }

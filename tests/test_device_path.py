@@ -138,6 +138,48 @@ def test_two_waits_where_a_detector_runs(
         same(found, wanted)
 
 
+def crowd_detector(path: Path, people: int) -> Path:
+    """YOLOX's rows: up to nine people of 14x18 pixels, side by side in a 64x64 input."""
+    rows = np.zeros((1, 84, 85), np.float32)
+    for i in range(people):
+        x, y = 12 + 19 * (i % 3), 12 + 20 * (i // 3)
+        rows[0, i, :6] = (x / 8 - i % 8, y / 8 - i // 8, np.log(14 / 8), np.log(18 / 8), 0.9, 0.9)
+    spec = ModelSpec(
+        "finder", "boxes", (64, 64), (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox"
+    )
+    return constant_model(path, spec, (64, 64), [rows])
+
+
+@pytest.mark.parametrize(
+    ("people", "buckets"),
+    [(0, []), (1, [1]), (2, [2]), (3, [4]), (4, [4]), (5, [1, 4]), (9, [1, 4, 4])],
+)
+def test_the_count_that_a_detector_finds_picks_the_bucket(
+    model: Path, tmp_path: Path, cupy: Any, people: int, buckets: list[int]
+) -> None:
+    from pcr_rt.detectors import Detector
+
+    y, x = np.mgrid[0:72, 0:64]
+    frame = np.repeat((20 + 2 * x + y)[..., None], 3, axis=2).astype(np.uint8)
+    finder = crowd_detector(tmp_path / "finder.onnx", people)
+    options: dict[str, Any] = {"score_threshold": 0.05, "nms": None}
+    host = PoseEstimator(model, detector=finder, **options)
+    engine = StandInEngine(model)  # takes four people
+    finds = Detector(StandInEngine(finder, max_batch=1))
+    device = PoseEstimator(engine, detector=finds, **options)
+    expected = host(frame)
+    assert len(expected) == people
+    around = ["letterbox_float32", "decode_boxes_float32", "box_nms_float32"]
+    for _ in range(3):  # eager, recorded, again
+        cupy.synchronisations.clear()
+        cupy.launches.clear()
+        same(device(frame), expected)
+        assert cupy.synchronisations == ["stream"] * (2 if people else 1)
+        pairs = ["crop_persons_float32", "decode_heatmaps_float32"] * len(buckets)
+        assert cupy.launches == around + pairs
+    assert set(engine.bound) == set(buckets)
+
+
 def test_frames_of_a_batch_share_launches(model: Path, frame: np.ndarray, cupy: Any) -> None:
     host, device = both(lambda kind: kind(model))
     frames = [frame, frame[:40, :50], frame[10:]]

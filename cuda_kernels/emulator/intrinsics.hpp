@@ -46,6 +46,24 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
     return unsigned(((uint64_t(high) << 32) | low) >> (shift & 31));
 }
 
+inline float __uint_as_float(unsigned bits) { return __int_as_float(bits); }
+
+// Byte i of the result is the one of the eight bytes that the i-th nibble of `selector` names.
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+    uint64_t bytes = uint64_t(high) << 32 | low;
+    unsigned result = 0;
+    for (int i = 0; i < 4; ++i)
+        result |= unsigned(bytes >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
+    return result;
+}
+
+// Two halves of `a` times two bytes of `b`, its lower or its upper ones.
+inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) {
+    return (a & 65535) * (b & 255) + (a >> 16) * (b >> 8 & 255) + c;
+}
+
+inline unsigned __dp2a_hi(unsigned a, unsigned b, unsigned c) { return __dp2a_lo(a, b >> 16, c); }
+
 // Saturates, as the device does.
 inline long long __double2ll_rn(double value) {
     if (std::isnan(value) || value < -0x1p63) return INT64_MIN;

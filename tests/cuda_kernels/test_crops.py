@@ -95,6 +95,23 @@ def test_crop_agrees_with_opencv(rotation):
     assert (difference <= 1.5).mean() >= 0.999
 
 
+@pytest.mark.parametrize("rotation", [0.0, 0.6])
+def test_crops_of_a_photograph_are_opencv_s_but_for_its_rounding(sample_image, rotation):
+    frame = cv2.imread(str(sample_image))
+    height, width = frame.shape[:2]
+    centre, region = box_to_region([[width * 0.3, height * 0.2, width * 0.6, height * 0.9]], 0.75)
+    matrix = crop_transform(centre, region, (192, 256), "udp", rotation)
+    crop = crop_persons([frame], np.array([0]), matrix, (192, 256), **PLAIN, rgb=False)[0]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    expected = cv2.warpAffine(frame, matrix[0], (192, 256), flags=flags).astype(np.float64)
+    crop = crop.transpose(1, 2, 0)
+    rounded = np.abs(crop.round() - expected)
+    assert rounded.mean() <= 0.2
+    assert (rounded <= 1.5).mean() >= 0.999
+    # A fraction differs from its nearest integer by 1/4 on average.
+    assert np.abs(crop - expected).mean() <= 0.25
+
+
 @pytest.mark.parametrize("rgb", [True, False])
 def test_crop_is_normalised_in_the_order_of_the_output(rgb):
     frame = np.full((4, 4, 3), (10, 20, 30), np.uint8)

@@ -105,8 +105,8 @@ MUTANTS = {
     ),
     "words read beyond the frame's last pixel": (
         "frame.cuh",
-        "x + 2 < frame.width",
-        "x + 1 < frame.width",
+        "column < frame.width - 3",
+        "column < frame.width - 1",
         crops,
         {OUT},
     ),

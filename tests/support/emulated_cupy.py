@@ -153,7 +153,7 @@ class Graph:
     def __init__(self, recorded: list[Any]) -> None:
         self.recorded = recorded
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: Stream | None = None) -> None:
         Graph.launched += 1
         for work in self.recorded:
             work()
@@ -163,8 +163,11 @@ class Event:
     def __init__(self, *, disable_timing: bool = False) -> None:
         self.stream = DEFAULT_STREAM
 
-    def record(self, stream: Stream) -> None:
-        self.stream = stream
+    def record(self, stream: Stream | None = None) -> None:
+        self.stream = stream or cuda.get_current_stream()
+
+    def synchronize(self) -> None:
+        synchronisations.append("event")
 
 
 class Device:
