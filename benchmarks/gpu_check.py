@@ -38,6 +38,9 @@ MAP, JOINTS = (48, 64), 17
 COUNTS = (1, 8, 64, 512, 4096)
 PEOPLE = (1, 4, 8, 16)
 FRAMES = {"720p": (1280, 720), "1080p": (1920, 1080)}
+WARMUP = 5
+COPIED = 1 << 28
+"""Bytes whose copy tells the bandwidth; what clears the cache has as many at least."""
 TARGETS = {"around_network_ms": 0.1, "launches": 6, "bandwidth_share": 0.8, "torch_ratio": 5.0}
 
 
@@ -97,12 +100,12 @@ class Timer:
     def __init__(self, cp: Any, repeats: int) -> None:
         self.cp, self.repeats = cp, repeats
         cache = cp.cuda.Device().attributes["L2CacheSize"]
-        self.scratch = cp.empty(max(8 * cache, 1 << 28), np.uint8)
+        self.scratch = cp.empty(max(8 * cache, COPIED), np.uint8)
 
     def __call__(self, work: Callable[[], Any], repeats: int | None = None) -> dict[str, float]:
         """Milliseconds of ``work`` with a cold cache."""
         cp = self.cp
-        for _ in range(5):
+        for _ in range(WARMUP):
             work()
         times = []
         for _ in range(repeats or self.repeats):
@@ -119,7 +122,7 @@ class Timer:
 
 def limits(cp: Any, timer: Timer) -> dict[str, Any]:
     """The device's copy bandwidth and launch floor."""
-    source = cp.zeros(1 << 28, np.uint8)
+    source = cp.zeros(COPIED, np.uint8)
     target = cp.empty_like(source)
     copy = timer(lambda: cp.copyto(target, source))
     empty = cp.RawKernel('extern "C" __global__ void nothing() {}', "nothing")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,3 +85,70 @@ def test_without_a_gpu_it_says_so(gpu_check, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
     assert gpu_check.main() == 2
     assert "no GPU that CuPy can use" in capsys.readouterr().err
+
+
+@pytest.fixture
+def whole_cupy(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The emulated device with what only the measurements need of CuPy."""
+    cp = emulated_device
+    kernel = cp.RawKernel
+
+    def raw_kernel(*arguments: str) -> Any:
+        return kernel(*arguments) if len(arguments) == 1 else lambda grid, block, args: None
+
+    def random(shape: tuple[int, ...], dtype: Any) -> Any:
+        return cp.asarray(np.random.default_rng(0).random(shape, dtype))
+
+    monkeypatch.setattr(cp, "RawKernel", raw_kernel)
+    monkeypatch.setattr(cp, "__version__", "emulated", raising=False)
+    monkeypatch.setattr(cp, "random", type("random", (), {"random": random}), raising=False)
+    monkeypatch.setattr(cp, "full", lambda *a: cp.asarray(np.full(*a)), raising=False)
+    for name in ("arange", "copyto", "divmod", "empty_like", "floor", "ones_like", "stack"):
+        monkeypatch.setattr(cp, name, getattr(np, name), raising=False)
+    monkeypatch.setattr(cp.Device, "attributes", {"L2CacheSize": 4096}, raising=False)
+    runtime = cp.cuda.runtime
+    facts = {"name": b"Emulated GPU", "major": 9, "minor": 0}
+    monkeypatch.setattr(runtime, "getDeviceProperties", lambda device: facts, raising=False)
+    for name in ("driverGetVersion", "runtimeGetVersion"):
+        monkeypatch.setattr(runtime, name, lambda: 13000, raising=False)
+    return cp
+
+
+@pytest.mark.slow
+def test_the_whole_command_on_the_emulated_device(
+    gpu_check: Any, whole_cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu_check, "COUNTS", (1, 8))
+    monkeypatch.setattr(gpu_check, "PEOPLE", (1, 8))
+    monkeypatch.setattr(gpu_check, "COPIED", 1 << 12)
+    timer = gpu_check.Timer.__call__
+    monkeypatch.setattr(gpu_check.Timer, "__call__", lambda self, work, n=1: timer(self, work, 1))
+    monkeypatch.setattr(gpu_check, "WARMUP", 1)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--output", str(tmp_path), "--quick"])
+    assert gpu_check.main() == 0
+    record = json.loads((tmp_path / "emulated-gpu.json").read_text())
+    assert record["compute_capability"] == "9.0"
+    assert record["limits"].keys() == {"copy_gb_per_s", "launch"}
+    names = {
+        f"{kernel}_{dtype}"
+        for kernel in ("crop_persons", "decode_heatmaps")
+        for dtype in ("float32", "float16")
+    }
+    assert names <= record["kernels"].keys()
+    for rows in record["kernels"].values():
+        assert rows.keys() == {"1", "8"}
+        for row in rows.values():
+            assert {"p50_ms", "p95_ms", "p99_ms", "bandwidth_share", "cupy"} <= row.keys()
+    # By hand: 17 maps of 48 x 64 float32, and 12 bytes a keypoint.
+    assert record["kernels"]["decode_heatmaps_float32"]["1"]["compulsory_bytes"] == 17 * 12300
+    assert record["pipeline"].keys() == {"720p", "1080p"}
+    for people in record["pipeline"].values():
+        assert people.keys() == {"1", "8"}
+        for row in people.values():
+            assert row["launches"] == 6
+            assert len(row["stages"]) == 6
+            assert {"eager", "graph"} <= row.keys(), row.get("graph_error")
+            for times in (*row["stages"].values(), row["eager"], row["graph"]):
+                assert {"p50_ms", "p95_ms", "p99_ms"} <= times.keys()
+    assert "left_out" in record["estimator"]  # no engine runs on the emulated device by itself
+    assert {"around_network", "launches"} <= record["verdict"].keys()
