@@ -63,13 +63,16 @@ def test_every_version_builds_and_runs(tensorrt: Any, tmp_path: Path) -> None:
 
 @EVERY
 def test_precision_is_read_back(tensorrt: Any, tmp_path: Path) -> None:
+    import onnx
+
     from pcr_rt import models
 
-    plan, _ = cached_engine(
-        load(), models.model_path("pcr-lite", "fp16"), _spec("pcr-lite", "fp16"), BuildOptions()
-    )
+    file = models.model_path("pcr-lite", "fp16")
+    plan, _ = cached_engine(load(), file, _spec("pcr-lite", "fp16"), BuildOptions())
     sidecar = Sidecar.read(plan)
-    assert sidecar.types["HALF"] > 70
+    # Every convolution at least; what else is counted depends on the version.
+    convolutions = [n for n in onnx.load(file).graph.node if n.op_type == "Conv"]
+    assert sidecar.types["HALF"] >= len(convolutions) > 60
     assert sidecar.types_from == ("network" if load().is_rtx else "inspector")
 
 
