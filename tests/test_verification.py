@@ -8,7 +8,9 @@ import pytest
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
+from pcr_rt.models import ModelSpec
 from pcr_rt.verification import SAMPLE, compare, differences
+from toys import brightness_model
 
 
 class Moved:
@@ -32,9 +34,9 @@ def lite() -> OnnxRuntimeEngine:
 def test_keypoints_that_moved_by_two_samples(lite: OnnxRuntimeEngine) -> None:
     (found,) = compare(lite, Moved(lite, lambda maps: np.roll(maps, 2, axis=3)), [SAMPLE])
     # UDP: neighbours of a map of w samples lie (W - 1) / (w - 1) input pixels apart.
-    width = lite.run(np.zeros((1, 3, 192, 144), np.float32))[0].shape[3]
+    width = lite.run(np.zeros((1, 3, 256, 192), np.float32))[0].shape[3]
     assert found.unit == "px"
-    assert np.median(found.values) == pytest.approx(2 * 143 / (width - 1), rel=0.01)
+    assert np.median(found.values) == pytest.approx(2 * 191 / (width - 1), rel=0.01)
     assert found.worst == found.values.max()
     assert len(found.values) == (found.first.keypoint_scores > 0.3).sum()
 
@@ -56,8 +58,9 @@ def test_boxes_that_grew() -> None:
 
 
 def test_what_cannot_be_compared(lite: OnnxRuntimeEngine, tmp_path: Path) -> None:
+    small = brightness_model(tmp_path / "small.onnx", ModelSpec("small", "heatmap", (48, 64)))
     with pytest.raises(ModelError, match="two files of one model"):
-        compare(lite, OnnxRuntimeEngine("pcr-tiny", device="cpu"), [SAMPLE])
+        compare(lite, OnnxRuntimeEngine(small, device="cpu"), [SAMPLE])
     with pytest.raises(ModelError, match="two files of one model"):
         compare(lite, OnnxRuntimeEngine("rtmdet-nano", device="cpu"), [SAMPLE])
     import cv2
