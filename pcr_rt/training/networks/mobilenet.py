@@ -2,8 +2,8 @@
 
 Architecture after Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
 The published weights have their batch norms folded in, so every layer here is a convolution with a
-bias. The last block (560 channels) and the 1280-channel head are left out: half of the parameters
-for 48 places of a 256x192 crop.
+bias. The last block (560 channels) and the 1280-channel convolution behind it are left out: a third
+of the published parameters, for 48 places of a 256x192 crop.
 """
 
 from __future__ import annotations

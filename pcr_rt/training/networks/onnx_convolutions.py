@@ -50,9 +50,9 @@ def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
     for node in graph.node:
         if node.op_type != "Conv":
             continue
-        if node.input[1] not in constants:
-            raise ModelError(f"{path}: convolution {node.name!r} has no constant weight.")
         bias = node.input[2] if len(node.input) > 2 else added.get(node.output[0])
+        if node.input[1] not in constants or (bias and bias not in constants):
+            raise ModelError(f"{path}: convolution {node.name!r} has no constant weights.")
         found.append((tensor(node.input[1]), tensor(bias).flatten() if bias else None))
     return found
 
@@ -67,8 +67,8 @@ def fill_convolutions(
     with torch.no_grad():
         for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=True)):
             assert convolution.bias is not None
-            fits = weight.shape == convolution.weight.shape and bias is not None
-            if not fits or bias is None or bias.shape != convolution.bias.shape:
+            own_shapes = convolution.weight.shape, convolution.bias.shape
+            if bias is None or (weight.shape, bias.shape) != own_shapes:
                 raise ModelError(
                     f"{path}: convolution {number} is {tuple(weight.shape)}, {model} has "
                     f"{tuple(convolution.weight.shape)} with a bias; give the file of {model}."

@@ -140,7 +140,7 @@ def test_refuses_other_files(tmp_path):
     variable = onnx.load(other)
     del variable.graph.initializer[:]
     onnx.save(variable, tmp_path / "variable.onnx")
-    with pytest.raises(ModelError, match="'first' has no constant weight"):
+    with pytest.raises(ModelError, match="'first' has no constant weights"):
         load_tinypose(encoder, tmp_path / "variable.onnx")
     text = tmp_path / "text.onnx"
     text.write_text("no model")
