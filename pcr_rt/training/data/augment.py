@@ -22,8 +22,10 @@ class Augmentation:
     """How much the views vary; the defaults are HRNet's, colour and erasing are off.
 
     rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), clipped at 2 sigma, the
-    rotation only with ``rotation_probability``. colour: largest change of brightness, contrast
-    and of each channel, as a fraction. erase: probability that one random rectangle is blanked.
+    rotation only with ``rotation_probability``. shift: of the crop's centre, as a fraction of its
+    sides, drawn like the scale: a detector's boxes lie less well than labelled ones. colour: largest
+    change of brightness, contrast and of each channel, as a fraction. erase: probability that one
+    random rectangle is blanked.
     """
 
     flip: float = 0.5
@@ -31,6 +33,7 @@ class Augmentation:
     rotation_probability: float = 0.6
     scale: float = 0.35
     half_body: float = 0.3
+    shift: float = 0.0
     colour: float = 0.0
     erase: float = 0.0
 
@@ -61,11 +64,13 @@ def draw_views(
     # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
     scale, rotation = np.clip(rng.standard_normal((2, n)), -2, 2)
     turn, mirror, halve, upper = rng.random((4, n))
+    shift = np.clip(rng.standard_normal((n, 2)), -2, 2)
     for i in np.flatnonzero(halve < augmentation.half_body).tolist():
         half = _half_body(people[i], aspect, bool(upper[i] < 0.5))
         if half is not None:
             centre[i], region[i] = half[0][0], half[1][0]
     degrees = augmentation.rotation * rotation * (turn < augmentation.rotation_probability)
+    centre = centre + augmentation.shift * shift * region
     region = region * (1 + augmentation.scale * scale).clip(0.3)[:, None]
     matrices = crop_transform(centre, region, size, transform, np.deg2rad(degrees))
     flipped = mirror < augmentation.flip

@@ -60,6 +60,26 @@ def test_draws_keep_to_two_sigma_and_to_the_probability(person: Person) -> None:
     assert (np.abs(angles) > 1e-9).mean() == pytest.approx(0.6, abs=0.04)
 
 
+def test_shift_moves_the_centre_by_a_part_of_the_sides(person: Person) -> None:
+    shifted = Augmentation(flip=0, rotation=0, scale=0, half_body=0, shift=0.1)
+    rng = np.random.default_rng(0)
+    views, _ = draw_views([person] * 2000, SIZE, HEATMAP, "udp", shifted, rng)
+    middles = views @ [191 / 2, 255 / 2, 1]
+    # The box is 60x180 around (60, 100): the crop is 180 x 1.25 = 225 high and 3/4 of that wide.
+    moves = (middles - [60, 100]) / [168.75, 225]
+    assert np.abs(moves).max(0) == pytest.approx([0.2, 0.2], abs=1e-6)
+    assert moves.std(0) == pytest.approx([0.096, 0.096], rel=0.05)
+    assert abs(np.corrcoef(moves.T)[0, 1]) < 0.1
+
+
+def test_shift_leaves_the_other_draws_alone(person: Person) -> None:
+    draws = {"rotation": 30, "scale": 0.3, "half_body": 0.5}
+    plain, mirrored = draw_view(person, Augmentation(**draws), 5)
+    moved, also = draw_view(person, Augmentation(**draws, shift=0.1), 5)
+    np.testing.assert_allclose(moved[:, :2], plain[:, :2])
+    assert also == mirrored and not np.allclose(moved, plain)
+
+
 def test_flip_mirrors_the_picture(person: Person) -> None:
     always = Augmentation(flip=1, rotation=0, scale=0, half_body=0)
     matrix, flipped = draw_view(person, always)
