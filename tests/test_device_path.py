@@ -180,6 +180,41 @@ def test_the_count_that_a_detector_finds_picks_the_bucket(
     assert set(engine.bound) == set(buckets)
 
 
+def test_boxes_outside_the_frame(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    host, device = both(lambda kind: kind(model), nms=None, score_threshold=0.0)
+    outside = [[70.0, 10.0, 90.0, 40.0], [-50.0, -90.0, -10.0, -5.0]]
+    across = [[-30.0, -20.0, 6.0, 30.0], [50.0, 60.0, 140.0, 200.0]]
+    expected = host(frame, [*outside, *across])
+    np.testing.assert_allclose(expected.boxes, across)
+    for _ in range(3):
+        same(device(frame, [outside[0], *across, outside[1]]), expected)
+    cupy.launches.clear()
+    assert len(device(frame, outside)) == 0
+    assert cupy.launches == []
+
+
+@pytest.mark.parametrize("kernel", ["crop_persons", "decode_heatmaps", "oks_nms"])
+def test_a_launch_that_fails_is_raised_at_its_call(
+    model: Path, frame: np.ndarray, cupy: Any, monkeypatch: pytest.MonkeyPatch, kernel: str
+) -> None:
+    host, device = both(lambda kind: kind(model))
+    expected = host(frame, BOXES)
+    start = cupy.RawKernel.__call__
+
+    def fail(self: Any, *arguments: Any) -> None:
+        if self.name.startswith(kernel):
+            raise RuntimeError("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+        start(self, *arguments)
+
+    for _ in range(2):
+        with monkeypatch.context() as broken:
+            broken.setattr(cupy.RawKernel, "__call__", fail)
+            with pytest.raises(RuntimeError, match="OUT_OF_RESOURCES"):
+                device(frame, BOXES)
+    for _ in range(3):
+        same(device(frame, BOXES), expected)
+
+
 def test_frames_of_a_batch_share_launches(model: Path, frame: np.ndarray, cupy: Any) -> None:
     host, device = both(lambda kind: kind(model))
     frames = [frame, frame[:40, :50], frame[10:]]

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 
 @pytest.fixture(scope="module")
-def gpu_check():
+def gpu_check() -> Any:
+    return benchmark("gpu_check")
+
+
+@pytest.fixture(scope="module")
+def kernel_jobs(gpu_check: Any) -> Any:
+    return benchmark("kernel_jobs")
+
+
+def benchmark(name: str) -> Any:
     folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
     sys.path.insert(0, folder)
     try:
-        import gpu_check
+        return importlib.import_module(name)
     finally:
         sys.path.remove(folder)
-    return gpu_check
 
 
 def test_percentiles(gpu_check):
@@ -27,25 +39,25 @@ def test_percentiles(gpu_check):
     assert found == {"p50_ms": 50.0, "p95_ms": 95.0, "p99_ms": 99.0, "n": 101}
 
 
-def test_each_byte_of_the_frame_counts_once(gpu_check):
+def test_each_byte_of_the_frame_counts_once(kernel_jobs):
     # Pixels 2..5 by 1..3, the same again, and one beyond the corner: 4 x 3, then 2 x 1.
     one = [[1, 0, 2], [0, 1, 1]]
     corner = [[1, 0, 18], [0, 1, 9]]
     matrices = np.array([one, one, corner], float)
-    assert gpu_check.bytes_seen(matrices[:2], (4, 3), (20, 10)) == 12 * 3
-    assert gpu_check.bytes_seen(matrices, (4, 3), (20, 10)) == (12 + 2) * 3
+    assert kernel_jobs.bytes_seen(matrices[:2], (4, 3), (20, 10)) == 12 * 3
+    assert kernel_jobs.bytes_seen(matrices, (4, 3), (20, 10)) == (12 + 2) * 3
     mirrored = np.array([[[-1, 0, 5], [0, 1, 1]]], float)
-    assert gpu_check.bytes_seen(mirrored, (4, 3), (20, 10)) == 12 * 3
+    assert kernel_jobs.bytes_seen(mirrored, (4, 3), (20, 10)) == 12 * 3
     between = np.array([[[0.5, 0, 2.25], [0, 0.5, 1.25]]])  # 2.25 to 3.75 by 1.25 to 2.25
-    assert gpu_check.bytes_seen(between, (4, 3), (20, 10)) == 3 * 3 * 3
+    assert kernel_jobs.bytes_seen(between, (4, 3), (20, 10)) == 3 * 3 * 3
 
 
-def test_boxes_lie_in_the_frame(gpu_check):
-    boxes = gpu_check.people_boxes(500, (1280, 720))
+def test_boxes_lie_in_the_frame(kernel_jobs):
+    boxes = kernel_jobs.people_boxes(500, (1280, 720))
     assert boxes.shape == (500, 4)
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= (1280, 720)).all()
-    assert gpu_check.crops_of(boxes).shape == (500, 2, 3)
+    assert kernel_jobs.crops_of(boxes).shape == (500, 2, 3)
 
 
 def row(share, ours, torch=None):
@@ -61,18 +73,20 @@ def test_verdicts(gpu_check):
             }
         },
         "kernels": {
-            "fast": {"8": row(0.1, 1, 5), "512": row(0.8, 1), "4096": row(0.9, 1)},
-            "slow": {"8": row(0.1, 1, 4.9), "512": row(0.79, 1), "4096": row(0.9, 1)},
-            "small": {"1": row(0.1, 1)},
+            "crop_persons_fast": {"8": row(0.1, 1, 5), "512": row(0.8, 1), "4096": row(0.9, 1)},
+            "decode_heatmaps_slow": {"8": row(0.1, 1, 4.9), "512": row(0.79, 1), "4096": row(1, 1)},
+            "oks_nms": {"8": row(0.1, 1, 50), "512": row(0.01, 1)},  # moves little: no target
+            "crop_persons_small": {"1": row(0.1, 1)},
         },
     }
     assert gpu_check.judge(record) == {
         "around_network": True,
         "launches": True,
-        "fast_bandwidth": True,
-        "fast_torch": True,
-        "slow_bandwidth": False,
-        "slow_torch": False,
+        "crop_persons_fast_bandwidth": True,
+        "crop_persons_fast_torch": True,
+        "decode_heatmaps_slow_bandwidth": False,
+        "decode_heatmaps_slow_torch": False,
+        "oks_nms_torch": True,
     }
     record["pipeline"]["1080p"]["8"] = {"eager": {"p50_ms": 0.11}, "launches": 7}
     assert not gpu_check.judge(record)["around_network"]
@@ -103,7 +117,7 @@ def whole_cupy(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(cp, "__version__", "emulated", raising=False)
     monkeypatch.setattr(cp, "random", type("random", (), {"random": random}), raising=False)
     monkeypatch.setattr(cp, "full", lambda *a: cp.asarray(np.full(*a)), raising=False)
-    for name in ("arange", "copyto", "divmod", "empty_like", "floor", "ones_like", "stack"):
+    for name in set(np.__all__) - set(dir(cp)):  # what the rivals use
         monkeypatch.setattr(cp, name, getattr(np, name), raising=False)
     monkeypatch.setattr(cp.Device, "attributes", {"L2CacheSize": 4096}, raising=False)
     runtime = cp.cuda.runtime
@@ -114,11 +128,34 @@ def whole_cupy(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return cp
 
 
+class TorchOnTheHost:
+    """torch as if it had a GPU; its arrays lie on the host."""
+
+    cuda = SimpleNamespace(current_stream=lambda: SimpleNamespace(cuda_stream=0))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def as_tensor(array: Any, device: str) -> torch.Tensor:
+        assert device == "cuda"
+        return torch.as_tensor(array)
+
+
 @pytest.mark.slow
 def test_the_whole_command_on_the_emulated_device(
-    gpu_check: Any, whole_cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    gpu_check: Any,
+    kernel_jobs: Any,
+    whole_cupy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(gpu_check, "COUNTS", (1, 8))
+    monkeypatch.setattr(kernel_jobs, "FRAME", (320, 180))
+    monkeypatch.setattr(kernel_jobs, "MOST_FRAMES", 1)
+    # Only the kernels find it: the estimator has no engine here.
+    found = iter([TorchOnTheHost()])
+    monkeypatch.setattr(gpu_check, "cuda_torch", lambda: next(found, None))
     monkeypatch.setattr(gpu_check, "PEOPLE", (1, 8))
     monkeypatch.setattr(gpu_check, "COPIED", 1 << 12)
     timer = gpu_check.Timer.__call__
@@ -131,16 +168,23 @@ def test_the_whole_command_on_the_emulated_device(
     assert record["limits"].keys() == {"copy_gb_per_s", "launch"}
     names = {
         f"{kernel}_{dtype}"
-        for kernel in ("crop_persons", "decode_heatmaps")
+        for kernel in ("crop_persons", "letterbox", "decode_heatmaps", "decode_simcc")
         for dtype in ("float32", "float16")
     }
-    assert names <= record["kernels"].keys()
-    for rows in record["kernels"].values():
-        assert rows.keys() == {"1", "8"}
+    assert record["kernels"].keys() == names | {"decode_boxes", "box_nms", "oks_nms"}
+    for name, rows in record["kernels"].items():
+        assert rows.keys() == ({"1"} if name.startswith("letterbox") else {"1", "8"})
         for row in rows.values():
-            assert {"p50_ms", "p95_ms", "p99_ms", "bandwidth_share", "cupy"} <= row.keys()
+            times = {"p50_ms", "p95_ms", "p99_ms"}
+            assert times | {"bandwidth_share"} <= row.keys()
+            assert times <= row["cupy"].keys() & row["torch"].keys()
     # By hand: 17 maps of 48 x 64 float32, and 12 bytes a keypoint.
     assert record["kernels"]["decode_heatmaps_float32"]["1"]["compulsory_bytes"] == 17 * 12300
+    # A frame of 320x180 and an image of 416x416 in half precision.
+    letterbox = record["kernels"]["letterbox_float16"]["1"]["compulsory_bytes"]
+    assert letterbox == 3 * 320 * 180 + 2 * 3 * 416 * 416
+    # 17 points of two float32, area and score in float64.
+    assert record["kernels"]["oks_nms"]["8"]["compulsory_bytes"] == 8 * (136 + 16)
     assert record["pipeline"].keys() == {"720p", "1080p"}
     for people in record["pipeline"].values():
         assert people.keys() == {"1", "8"}

@@ -87,6 +87,16 @@ def test_all_frames_are_one_launch(emulated):
     assert emulated.launches == []
 
 
+def test_a_launch_that_the_driver_refuses_is_raised_at_its_call(kernels):
+    # Frames are the grid's second dimension, which has 65,535 places.
+    many = [np.zeros((65536, 1, 5), np.float32)]
+    ones = np.ones(65536)
+    sizes = np.ones((65536, 2), int)
+    with pytest.raises(Exception, match="(?i)invalid"):
+        kernels.decode_boxes(many, "dets", ones, sizes, input_size=(64, 64), score_threshold=0.2)
+    check(kernels, dets(np.random.default_rng(1), 2, np.float32), "dets")
+
+
 def test_yolox_of_another_size_is_refused(emulated):
     with pytest.raises(ModelError, match="25 boxes where YOLOX gives 84 at 64x64"):
         check(emulated, [np.zeros((1, 25, 85), np.float32)], "yolox")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -20,6 +21,10 @@ library: ctypes.CDLL
 reversed_order = False
 launches: list[str] = []
 """Names of the kernels launched."""
+
+MOST_THREADS = 1024
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+"""What CUDA's driver takes in a launch."""
 
 LETTERS = {"i": np.int32, "f": np.float32, "d": np.float64}
 
@@ -233,6 +238,9 @@ class RawKernel:
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]
     ) -> None:
         assert len(args) == len(self.signature), (self.name, len(args), self.signature)
+        fits = all(0 < n <= most for n, most in zip(grid, MOST_BLOCKS, strict=False))
+        if not fits or not 0 < math.prod(block) <= MOST_THREADS:
+            raise RuntimeError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         values = [
             self._value(i, letter, argument)
             for i, (letter, argument) in enumerate(zip(self.signature, args, strict=True))
