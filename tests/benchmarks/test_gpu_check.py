@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -12,34 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import gpu_check
+import kernel_jobs
+import torch
 
 
-@pytest.fixture(scope="module")
-def gpu_check() -> Any:
-    return benchmark("gpu_check")
-
-
-@pytest.fixture(scope="module")
-def kernel_jobs(gpu_check: Any) -> Any:
-    return benchmark("kernel_jobs")
-
-
-def benchmark(name: str) -> Any:
-    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
-
-
-def test_percentiles(gpu_check):
+def test_percentiles():
     found = gpu_check.percentiles([float(i) for i in range(101)])
     assert found == {"p50_ms": 50.0, "p95_ms": 95.0, "p99_ms": 99.0, "n": 101}
 
 
-def test_each_byte_of_the_frame_counts_once(kernel_jobs):
+def test_each_byte_of_the_frame_counts_once():
     # Pixels 2..5 by 1..3, the same again, and one beyond the corner: 4 x 3, then 2 x 1.
     one = [[1, 0, 2], [0, 1, 1]]
     corner = [[1, 0, 18], [0, 1, 9]]
@@ -52,7 +36,7 @@ def test_each_byte_of_the_frame_counts_once(kernel_jobs):
     assert kernel_jobs.bytes_seen(between, (4, 3), (20, 10)) == 3 * 3 * 3
 
 
-def test_boxes_lie_in_the_frame(kernel_jobs):
+def test_boxes_lie_in_the_frame():
     boxes = kernel_jobs.people_boxes(500, (1280, 720))
     assert boxes.shape == (500, 4)
     assert (boxes[:, :2] >= 0).all()
@@ -65,7 +49,7 @@ def row(share, ours, torch=None):
     return found if torch is None else {**found, "torch": {"p50_ms": torch}}
 
 
-def test_verdicts(gpu_check):
+def test_verdicts():
     record = {
         "pipeline": {
             "1080p": {
@@ -94,7 +78,7 @@ def test_verdicts(gpu_check):
     assert gpu_check.judge({}) == {}
 
 
-def test_without_a_gpu_it_says_so(gpu_check, monkeypatch, capsys):
+def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
     assert gpu_check.main() == 2
@@ -144,8 +128,6 @@ class TorchOnTheHost:
 
 @pytest.mark.slow
 def test_the_whole_command_on_the_emulated_device(
-    gpu_check: Any,
-    kernel_jobs: Any,
     whole_cupy: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

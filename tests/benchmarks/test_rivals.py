@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
+import rivals
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.geometry import crop_transform
-
-
-@pytest.fixture(scope="module")
-def rivals():
-    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import rivals
-    finally:
-        sys.path.remove(folder)
-    return rivals
-
 
 FRAME = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 TRANSFORMS = crop_transform([[50, 40], [110, 85]], [[60, 80], [90, 120]], (192, 256), "udp")
 MAPS = np.random.default_rng(1).random((2, 17, 64, 48), dtype=np.float32)
 
 
-def test_crops(rivals):
+def test_crops():
     expected = reference.crop_persons(
         [FRAME], np.zeros(2, int), TRANSFORMS, rivals.CROP, rivals.MEAN, rivals.STD
     )
@@ -39,7 +28,7 @@ def test_crops(rivals):
     np.testing.assert_allclose(found, expected, atol=5e-3)
 
 
-def test_decoding(rivals):
+def test_decoding():
     keypoints, scores = reference.decode_heatmaps(MAPS, TRANSFORMS, method="none")
     found, best = rivals.cupy_decode(np, MAPS, TRANSFORMS)
     np.testing.assert_allclose(found, keypoints, atol=1e-3)
@@ -49,7 +38,7 @@ def test_decoding(rivals):
     np.testing.assert_array_equal(best, scores)
 
 
-def test_letterbox(rivals):
+def test_letterbox():
     frames = np.stack([FRAME, FRAME[::-1]])
     mean_std = {"mean": rivals.MEAN, "std": rivals.STD}
     expected, _ = reference.letterbox(list(frames), rivals.LETTERBOX, **mean_std)
@@ -60,7 +49,7 @@ def test_letterbox(rivals):
     np.testing.assert_allclose(found, expected, atol=1 / 57)
 
 
-def test_simcc(rivals):
+def test_simcc():
     rng = np.random.default_rng(2)
     x, y = (rng.random((2, 17, side), dtype=np.float32) for side in (384, 512))
     expected = reference.decode_simcc(x, y, TRANSFORMS, split=2.0)
@@ -73,7 +62,7 @@ def test_simcc(rivals):
         np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_boxes(rivals):
+def test_boxes():
     rng = np.random.default_rng(3)
     maps = [rng.normal(0, 12, (2, 416 // s, 416 // s, 5)).astype(np.float32) for s in (8, 16, 32)]
     for one in maps:
@@ -94,7 +83,7 @@ def test_boxes(rivals):
             assert (scores[i, len(wanted) :] == -1).all()
 
 
-def test_suppression(rivals):
+def test_suppression():
     rng = np.random.default_rng(4)
     corner = rng.uniform(0, 60, (2, 40, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(20, 60, (2, 40, 2))], axis=-1)

@@ -23,9 +23,9 @@ class Augmentation:
 
     rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), clipped at 2 sigma, the
     rotation only with ``rotation_probability``. shift: of the crop's centre, as a fraction of its
-    sides, drawn like the scale: a detector's boxes lie less well than labelled ones. colour: largest
-    change of brightness, contrast and of each channel, as a fraction. erase: probability that one
-    random rectangle is blanked.
+    sides, drawn like the scale: a detector's boxes lie less well than labelled ones. colour:
+    largest change of brightness, contrast and of each channel, as a fraction. erase: probability
+    that one random rectangle is blanked.
     """
 
     flip: float = 0.5
