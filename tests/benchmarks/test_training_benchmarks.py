@@ -53,3 +53,34 @@ def test_input_path(shared: Path, tmp_path: Path) -> None:
     for key in ("reading_1", "reading_2", "preparing", "step"):
         middle, low, high = row[key]
         assert 0 < low <= middle <= high
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_data_curve(shared: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "labels").mkdir(parents=True)
+    (data / "unlabelled").mkdir()
+    hand = json.loads((shared / "data/coco_train.json").read_text())
+    # Fewer pictures are held out, and some labels play those of a teacher.
+    kept = [i for i in hand["images"] if i["id"] % 5][:40]
+    held_out = [i for i in hand["images"] if i["id"] % 5 == 0][:12]
+    for name, images in (("coco_train", kept + held_out), ("labels/unlabelled", kept)):
+        ids = {image["id"] for image in images}
+        people = [a for a in hand["annotations"] if a["image_id"] in ids]
+        content = {**hand, "images": images, "annotations": people}
+        (data / f"{name}.json").write_text(json.dumps(content))
+    movenet = shared / "models/movenet_thunder_256.onnx"
+    (data / movenet.name).symlink_to(movenet)
+    for link in ("coco_train", "unlabelled/images"):
+        (data / link).symlink_to(shared / "data/coco_train")
+    budget = ["--steps", 4, "--size", 64, 64, "--runs", tmp_path / "runs", "--parts", 1, 0.5]
+    report = run("data_curve.py", data, *budget, tmp_path / "out.json")
+    half, whole, shorter = report["rows"]
+    assert [row["part"] for row in report["rows"]] == [0.5, 1, 1]
+    assert [row["steps"] for row in report["rows"]] == [4, 4, 2]
+    assert 0 < half["unlabelled_people"] < whole["unlabelled_people"]
+    assert half["times_seen"] > whole["times_seen"] > shorter["times_seen"]
+    assert whole["difference_coco_train"] == [0, 0, 0]
+    labels = json.loads((tmp_path / "runs/unlabelled-0.5.json").read_text())
+    assert len(labels["images"]) == 20
