@@ -5,19 +5,32 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from pcr_rt.errors import DataError
 from pcr_rt.training.recipe import Optimizer, Stage
 
 __all__ = ["freeze", "make_optimizer", "update_average"]
 
 
 def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
-    """Training mode; a frozen encoder and frozen batch norms stay as they are."""
+    """Training mode; a frozen encoder, its frozen modules and frozen batch norms stay as they are.
+
+    Raises DataError where the encoder has no module of a name in ``stage.frozen``.
+    """
     encoder = network.get_submodule("encoder")
     frozen = stage.encoder_rate == 0
     network.train()
     encoder.requires_grad_(not frozen)
     if frozen or options.frozen_norms == "encoder":
         encoder.eval()
+    modules = dict(encoder.named_modules())
+    for name in stage.frozen:
+        if not name or name not in modules:
+            tops = ", ".join(n for n, _ in encoder.named_children())
+            raise DataError(
+                f"stage: frozen has {name!r}, which is no module of the encoder; its modules are"
+                f" {tops} and those in them, named like layer1.0."
+            )
+        modules[name].requires_grad_(False).eval()
     if options.frozen_norms == "all":
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):

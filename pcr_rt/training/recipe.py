@@ -73,14 +73,16 @@ class DataSet:
 class Stage:
     """A part of the schedule with its own input size (w, h) and rates.
 
-    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it. data: names of the data sets of
-    this stage; all of them unless given. An epoch is a pass over those without a share.
+    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it. frozen: modules of the encoder
+    that stay as they are nevertheless, by name. data: names of the data sets of this stage; all of
+    them unless given. An epoch is a pass over those without a share.
     """
 
     size: tuple[int, int]
     epochs: float
     rate: float = 1e-3
     encoder_rate: float = 1.0
+    frozen: tuple[str, ...] = ()
     schedule: Literal["cosine", "step"] = "cosine"
     warmup_steps: int = 0
     steps: tuple[float, ...] = ()

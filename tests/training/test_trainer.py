@@ -68,6 +68,26 @@ def test_frozen_encoder_stays_and_thawed_encoder_moves(drawn: Path, tmp_path: Pa
     assert seen == [True] * 4 + [False] * 2
 
 
+def test_frozen_modules_stay_and_the_rest_of_the_encoder_moves(drawn: Path, tmp_path: Path) -> None:
+    text = (drawn / "recipe.toml").read_text()
+    text = text.replace("encoder_rate = 0", 'encoder_rate = 1\nfrozen = ["stem", "blocks.0"]')
+    second = text.rindex("[[stage]]")
+    (drawn / "partly.toml").write_text(text[:second] + text[text.index("[validation]") :])
+    trainer = Trainer(load_recipe(drawn / "partly.toml"), drawn, tmp_path)
+    start = {k: v.clone() for k, v in trainer.network.get_submodule("encoder").state_dict().items()}
+    trainer.run()
+    now = trainer.network.get_submodule("encoder").state_dict()
+    moved = {k for k in start if not torch.equal(start[k], now[k])}
+    frozen = {k for k in start if k.startswith(("stem.", "blocks.0."))}
+    assert frozen
+    assert not moved & frozen
+    assert {k for k in start if k.endswith("weight")} - frozen <= moved
+    wrong = text[:second].replace("blocks.0", "block")
+    (drawn / "wrong.toml").write_text(wrong + text[text.index("[validation]") :])
+    with pytest.raises(DataError, match=r"frozen has 'block'.* stem, blocks"):
+        Trainer(load_recipe(drawn / "wrong.toml"), drawn, tmp_path / "wrong").run()
+
+
 def test_loss_falls_on_pictures_that_stay_the_same(drawn: Path, tmp_path: Path) -> None:
     text = (
         (drawn / "recipe.toml")
