@@ -176,7 +176,7 @@ def _boxes(cp: Any, count: int) -> Job:
         "decode_boxes",
         lambda: kernels.decode_boxes_padded(outputs, "rtmdet", frames, None, **options),
         sum(one.nbytes for one in outputs) + count * (24 + 20 * people),
-        (frames, *outputs),
+        (frames.astype(np.float32), *outputs),
         rivals.cupy_boxes,
         rivals.torch_boxes,
     )
@@ -225,8 +225,8 @@ def _oks_nms(cp: Any, count: int) -> Job:
         count * (keypoints.nbytes // count + 16),
         (
             keypoints.reshape(batch, each, JOINTS, 2),
-            areas.reshape(batch, each),
-            cp.asarray(rivals.DECAY),
+            areas.reshape(batch, each).astype(np.float32),
+            cp.asarray(rivals.DECAY.astype(np.float32)),
         ),
         rivals.oks_nms,
         rivals.oks_nms,

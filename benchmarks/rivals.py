@@ -97,9 +97,9 @@ def cupy_letterbox(cp: Any, frames: Any) -> Any:
     x = (cp.arange(width, dtype=np.float32) + 0.5) * (frames.shape[2] / width) - 0.5
     y = (cp.arange(height, dtype=np.float32) + 0.5) * (frames.shape[1] / height) - 0.5
     x, y = x.clip(0, frames.shape[2] - 1), y.clip(0, frames.shape[1] - 1)
-    ones = cp.ones_like(cp.arange(len(frames)))[:, None]
+    each = (axis[None].repeat(len(frames), axis=0) for axis in (x, y))
     images = cp.full((len(frames), LETTERBOX[1], LETTERBOX[0], 3), FILL, np.float32)
-    images[:, :height, :width] = _gather(cp, frames, ones * x, ones * y)
+    images[:, :height, :width] = _gather(cp, frames, *each)
     return _normalised(cp, images)
 
 
