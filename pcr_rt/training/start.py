@@ -39,8 +39,8 @@ def load_encoder(network: nn.Module, source: str, data: Path) -> None:
     """Start the encoder from ``source``.
 
     "imagenet" is the package with EfficientNet-Lite0's weights. Other encoders read a file in
-    ``data``: Lite-HRNet PP-TinyPose's ONNX, MobileNetV2 MoveNet Thunder's, ResNet and HRNet a
-    published checkpoint.
+    ``data``: Lite-HRNet PP-TinyPose's ONNX or OpenVINO IR, MobileNetV2 MoveNet Thunder's ONNX,
+    ResNet and HRNet a published checkpoint.
     """
     encoder = network.get_submodule("encoder")
     if isinstance(encoder, EfficientNetLite0Encoder):

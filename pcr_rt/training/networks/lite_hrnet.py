@@ -165,7 +165,7 @@ class LiteHRNetEncoder(Encoder):
 
 
 def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
-    """Fill the encoder with the weights of PP-TinyPose's ONNX file.
+    """Fill the encoder with the weights of PP-TinyPose 256x192 or 128x96, as ONNX or OpenVINO IR.
 
     Raises ModelError where the file's convolutions are not those of the encoder.
     """
@@ -174,9 +174,9 @@ def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
     if len(published) != len(own) + 1:
         raise ModelError(
             f"{path} has {len(published)} convolutions, PP-TinyPose has {len(own) + 1}; "
-            "give the file of PP-TinyPose 256x192."
+            "give the file of PP-TinyPose."
         )
-    fill_convolutions(own, published[:-1], path, "PP-TinyPose 256x192")
+    fill_convolutions(own, published[:-1], path, "PP-TinyPose")
 
 
 def load_tinypose_head(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
@@ -185,7 +185,7 @@ def load_tinypose_head(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
     if weight.shape != (17, LiteHRNetEncoder.channels, 1, 1) or bias is None:
         raise ModelError(
             f"{path} ends in a convolution {tuple(weight.shape)}, not in PP-TinyPose's head; "
-            "give the file of PP-TinyPose 256x192."
+            "give the file of PP-TinyPose."
         )
     return weight, bias
 

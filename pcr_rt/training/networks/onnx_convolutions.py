@@ -1,14 +1,16 @@
-"""The convolutions of somebody else's ONNX file, to fill an encoder of our own with."""
+"""The convolutions of somebody else's model file, to fill an encoder of our own with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pcr_rt.errors import MissingDependencyError, ModelError
+from pcr_rt.training.networks.openvino_convolutions import ir_convolutions
 
 __all__ = ["fill_convolutions", "published_convolutions"]
 
@@ -20,8 +22,11 @@ def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
     """Weight and bias of each convolution of an ONNX file, in the order of its nodes, in FP32.
 
     Weights may be stored as FP16 behind a Cast, and a bias may stand in an Add of its own behind
-    its convolution. Raises ModelError where a convolution's weights are not constants.
+    its convolution. An .xml is an OpenVINO IR. Raises ModelError where a convolution's weights are
+    not constants.
     """
+    if Path(path).suffix == ".xml":
+        return ir_convolutions(path)
     try:
         import onnx
         from onnx import numpy_helper
