@@ -46,7 +46,7 @@ def test_libraries_are_found_with_their_versions(name: str, version: str) -> Non
 
 def test_shipped_models_load() -> None:
     checks = {check.name: check for check in diagnose()}
-    for name in ("pcr-tiny", "pcr-lite", "rtmdet-nano"):
+    for name in ("pcr-tiny", "pcr-nano", "pcr-lite", "rtmdet-nano"):
         assert checks[f"model {name}"].status == "ok"
     assert checks["model rtmdet-nano"].detail == "boxes, input 416x416, fp32"
 

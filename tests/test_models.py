@@ -98,7 +98,7 @@ def test_unknown_model_is_refused_with_the_repair() -> None:
 
 def test_model_path(tmp_path: Path) -> None:
     assert model_path("rtmdet-nano").is_file()
-    assert {"pcr-tiny", "pcr-lite", "rtmdet-nano"} <= set(shipped_models())
+    assert {"pcr-tiny", "pcr-nano", "pcr-lite", "rtmdet-nano"} <= set(shipped_models())
     for wrong, word in (
         ("pcr-huge", "shipped are"),
         (tmp_path / "no.onnx", "does not exist"),

@@ -17,7 +17,7 @@ from pcr_rt.export.compare import agreement
 from pcr_rt.export.fp16 import export_fp16
 from pcr_rt.models import WEIGHTS, model_path
 
-SHIPPED = ["pcr-tiny", "pcr-lite", "rtmdet-nano"]
+SHIPPED = ["pcr-tiny", "pcr-nano", "pcr-lite", "rtmdet-nano"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

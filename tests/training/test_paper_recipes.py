@@ -42,7 +42,7 @@ STAGES = {
 
 def test_every_shipped_recipe_is_known() -> None:
     folder = Path(recipes.__file__).parent / "recipes"
-    assert {p.stem for p in folder.glob("*.toml")} == {*ROWS, "pcr-tiny", "pcr-lite"}
+    assert {p.stem for p in folder.glob("*.toml")} == {*ROWS, "pcr-tiny", "pcr-nano", "pcr-lite"}
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -22,6 +22,7 @@ _SIZES = {
     "pcr-w32": (_SMALL,),
     "pcr-w48": (_LARGE,),
     "pcr-tiny": (_SMALL,),
+    "pcr-nano": ((96, 128),),
     "pcr-lite": (_SMALL,),
     "baseline-r50": (_SMALL, _LARGE),
     "baseline-r152": (_SMALL, _LARGE),

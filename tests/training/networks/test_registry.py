@@ -20,6 +20,7 @@ EXPECTED = {
     "pcr-w32": (PCR, 4, 32, 1, [48]),
     "pcr-w48": (PCR, 4, 48, 2, [48]),
     "pcr-tiny": (PCR, 4, 40, 2, [48]),
+    "pcr-nano": (PCR, 4, 40, 1, [32]),
     "pcr-lite": (PCR, 32, 280, 1, [48]),
     "baseline-r50": (SimpleBaseline, 32, 2048, 1, None),
     "baseline-r152": (SimpleBaseline, 32, 2048, 1, None),
@@ -48,7 +49,8 @@ def test_preset(name):
             modules = [*decoder.modules_before, decoder.last]
             assert [m.residual_bn.num_features for m in modules] == widths
             assert all(m.squeeze is not None for m in modules)
-    maps = network(torch.zeros(2, 3, 256, 192, device="meta"))
+    height, width = (128, 96) if name == "pcr-nano" else (256, 192)
+    maps = network(torch.zeros(2, 3, height, width, device="meta"))
     assert [h.shape for h in maps.levels] == [(2, 17, 64, 48)] * levels
 
 
