@@ -115,14 +115,17 @@ def main() -> None:
             difference = bootstrap_difference(annotations, *pair)
             rows[model][rule]["minus_peer"] = [round(value, 4) for value in difference]
     command = f"python benchmarks/accuracy.py {options.annotations.name} {options.pictures.name}"
-    report_ = {
-        "command": f"{command} --models {' '.join(options.models)}",
+    command += f" --models {' '.join(options.models)}"
+    if options.peer:
+        command += f" --peer {Path(options.peer).name}"
+    whole = {
+        "command": command,
         "machine": machine(),
         "models": {Path(model).name: row for model, row in rows.items()},
     }
-    write_json(options.output, report_)
+    write_json(options.output, whole)
     if options.output is None:
-        print(json.dumps(report_, indent=2))
+        print(json.dumps(whole, indent=2))
 
 
 def judge(

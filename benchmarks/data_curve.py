@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +99,9 @@ def train_and_measure(
         optimizer=Optimizer(batch=BATCH, weight_decay=1e-4, clip=1.0, ema=0.98),
     )
     folder = options.runs / f"{part:g}-{steps}"
-    begin = time.perf_counter()
     trainer = Trainer(recipe, options.data, folder)
     assert trainer.lengths() == [steps]
     trainer.run()
-    minutes = (time.perf_counter() - begin) / 60
     network, spec = network_and_spec(folder / "best.pt")
     estimator = PoseEstimator(
         TorchEngine(network, spec), detector=None, score_threshold=0, nms=None
@@ -114,7 +111,6 @@ def train_and_measure(
         "steps": steps,
         "unlabelled_people": people[1],
         "times_seen": round(steps * BATCH / sum(people), 2),
-        "minutes": round(minutes, 1),
     }
     found = {}
     for name in HELD_OUT:
