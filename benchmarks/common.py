@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -58,3 +58,10 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
         print(path)
+
+
+def only(annotations: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """COCO annotations of some of their pictures."""
+    kept = {image["id"] for image in images}
+    people = [a for a in annotations["annotations"] if a["image_id"] in kept]
+    return {**annotations, "images": list(images), "annotations": people}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine, write_json
+from common import machine, only, write_json
 
 from pcr_rt.annotations import load_annotations
 from pcr_rt.estimator import PoseEstimator
@@ -131,10 +131,7 @@ def held_out(annotations: dict[str, Any]) -> list[int]:
 def part_of(labels: dict[str, Any], part: float) -> dict[str, Any]:
     """The first ``part`` of the pictures, in a random order that is always the same."""
     order = np.random.default_rng(0).permutation(len(labels["images"]))
-    images = [labels["images"][i] for i in order[: round(part * len(order))]]
-    kept = {image["id"] for image in images}
-    people = [a for a in labels["annotations"] if a["image_id"] in kept]
-    return {**labels, "images": images, "annotations": people}
+    return only(labels, [labels["images"][i] for i in order[: round(part * len(order))]])
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from gpu_pipeline import engines, estimator_rows
 from kernel_jobs import JOINTS, MAP, crops_of, detector_outputs, jobs, people_boxes
 
 from pcr_rt import __version__
+from pcr_rt.cuda_kernels import _device, kernels
 from pcr_rt.errors import PoseError
 from pcr_rt.geometry import heatmap_to_input
 from rivals import CROP, LETTERBOX, MEAN, STD, cuda_torch
@@ -132,8 +133,6 @@ def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[st
 @contextmanager
 def kernels_counted() -> Iterator[list[str]]:
     """The names of the kernels that this process launches in the meantime."""
-    from pcr_rt.cuda_kernels import _device
-
     names: list[str] = []
     find = _device._kernel
 
@@ -150,8 +149,6 @@ def kernels_counted() -> Iterator[list[str]]:
 
 def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) -> dict[str, Any]:
     """Everything around the two networks for one frame on the device, stage by stage."""
-    from pcr_rt.cuda_kernels import kernels
-
     rng = np.random.default_rng(0)
     frame = kernels.frame_table([rng.integers(0, 256, (*frame_size[::-1], 3), np.uint8)])
     boxes = people_boxes(people, frame_size)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import rivals
+from pcr_rt.cuda_kernels import kernels
 from pcr_rt.geometry import box_to_region, crop_transform
 from rivals import CROP, LETTERBOX, MEAN, STD
 
@@ -91,8 +92,6 @@ def _noise(*shape: int) -> np.ndarray:
 
 
 def _crops(cp: Any, count: int, dtype: Any) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     frame = cp.asarray(_noise(FRAME[1], FRAME[0], 3))
     table = kernels.frame_table([frame])
     transforms = crops_of(people_boxes(count, FRAME))
@@ -109,8 +108,6 @@ def _crops(cp: Any, count: int, dtype: Any) -> Job:
 
 
 def _letterbox(cp: Any, count: int, dtype: Any) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     frames = cp.asarray(np.broadcast_to(_noise(FRAME[1], FRAME[0], 3), (count, *FRAME[::-1], 3)))
     table = kernels.frame_table(list(frames))
     written = count * 3 * LETTERBOX[0] * LETTERBOX[1] * np.dtype(dtype).itemsize
@@ -125,8 +122,6 @@ def _letterbox(cp: Any, count: int, dtype: Any) -> Job:
 
 
 def _heatmaps(cp: Any, count: int, dtype: Any) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     shape = (count, JOINTS, MAP[1], MAP[0])
     maps = cp.random.random(shape, dtype=np.float32).astype(dtype)
     there = cp.asarray(crops_of(people_boxes(count, FRAME)))
@@ -141,8 +136,6 @@ def _heatmaps(cp: Any, count: int, dtype: Any) -> Job:
 
 
 def _simcc(cp: Any, count: int, dtype: Any) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     x, y = (
         cp.random.random((count, JOINTS, round(side * rivals.SPLIT)), dtype=np.float32).astype(
             dtype
@@ -161,8 +154,6 @@ def _simcc(cp: Any, count: int, dtype: Any) -> Job:
 
 
 def _boxes(cp: Any, count: int) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     people = 32
     outputs = detector_outputs(cp, count, people)
     row = [min(LETTERBOX[0] / FRAME[0], LETTERBOX[1] / FRAME[1]), *FRAME]
@@ -188,8 +179,6 @@ def _each(count: int) -> tuple[int, int]:
 
 
 def _box_nms(cp: Any, count: int) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     batch, each = _each(count)
     boxes = cp.asarray(people_boxes(count, FRAME).reshape(batch, each, 4).astype(np.float32))
     scores = cp.asarray(np.tile(np.linspace(1, 0.2, each, dtype=np.float32), (batch, 1)))
@@ -205,8 +194,6 @@ def _box_nms(cp: Any, count: int) -> Job:
 
 
 def _oks_nms(cp: Any, count: int) -> Job:
-    from pcr_rt.cuda_kernels import kernels
-
     batch, each = _each(count)
     boxes = people_boxes(count, FRAME)
     places = np.random.default_rng(1).random((count, JOINTS, 2))
@@ -222,7 +209,7 @@ def _oks_nms(cp: Any, count: int) -> Job:
         lambda: kernels.oks_nms_padded(
             keypoints, scores, areas, first, method="hard", threshold=rivals.OKS_THRESHOLD
         ),
-        count * (keypoints.nbytes // count + 16),
+        keypoints.nbytes + areas.nbytes + scores.nbytes,
         (
             keypoints.reshape(batch, each, JOINTS, 2),
             areas.reshape(batch, each).astype(np.float32),

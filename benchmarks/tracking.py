@@ -22,7 +22,7 @@ from tracker_makers import BEST, candidates, with_best
 from tracker_scenes import FIGURE, FPS, Ids, join, one_person
 
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import SIGMAS
+from pcr_rt.skeleton import keypoint_similarity
 from pcr_rt.streaming.association import assign
 from pcr_rt.streaming.smoothing import Smoother
 from pcr_rt.streaming.tracking import Tracker
@@ -89,8 +89,7 @@ def detect_every(
 def plain_oks(a: Poses, b: Poses) -> float:
     """COCO's OKS of row 0 of each, every keypoint weighing the same."""
     area = (a.boxes[0, 2:] - a.boxes[0, :2]).prod()
-    squared = ((a.keypoints[0] - b.keypoints[0]) ** 2).sum(-1)
-    return float(np.exp(-squared / (2 * area * (2 * SIGMAS) ** 2)).mean())
+    return float(keypoint_similarity(a.keypoints[0], b.keypoints[0], area).mean())
 
 
 def speed(people: int = 10, frames: int = 300) -> dict[str, float]:

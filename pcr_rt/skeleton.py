@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLIP", "KEYPOINTS", "LIMBS", "NUM_KEYPOINTS", "SIGMAS", "UPPER_BODY", "slots_by_name"]
+__all__ = [
+    "FLIP",
+    "KEYPOINTS",
+    "LIMBS",
+    "NUM_KEYPOINTS",
+    "SIGMAS",
+    "UPPER_BODY",
+    "keypoint_similarity",
+    "slots_by_name",
+]
 
 KEYPOINTS: tuple[str, ...] = (
     "nose",
@@ -72,6 +82,18 @@ LIMBS: tuple[tuple[int, int], ...] = tuple(
         ("right_knee", "right_ankle"),
     )
 )
+
+
+def keypoint_similarity(
+    a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]], area: float
+) -> NDArray[np.float64]:
+    """The term (17,) of each keypoint in COCO's OKS: exp(-d^2 / (2 area (2 sigma)^2)).
+
+    a, b: (17, 2) keypoints of two people in pixels; area: of the object, in square pixels.
+    """
+    squared = np.square(np.asarray(a, dtype=np.float64) - b).sum(axis=-1)
+    terms: NDArray[np.float64] = np.exp(-squared / (2 * area * np.square(2 * SIGMAS)))
+    return terms
 
 
 def slots_by_name(names: Sequence[str]) -> NDArray[np.intp]:

@@ -215,6 +215,24 @@ def test_a_launch_that_fails_is_raised_at_its_call(
         same(device(frame, BOXES), expected)
 
 
+def test_a_graph_whose_launch_fails_is_raised_at_its_call(
+    model: Path, frame: np.ndarray, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, device = both(lambda kind: kind(model))
+    for _ in range(3):
+        device(frame, BOXES)
+    assert cupy.Graph.launched > 0
+
+    def fail(self: Any, stream: Any = None) -> None:
+        raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cupy.Graph, "launch", fail)
+        with pytest.raises(RuntimeError, match="LAUNCH_FAILED"):
+            device(frame, BOXES)
+    same(device(frame, BOXES), host(frame, BOXES))
+
+
 def test_frames_of_a_batch_share_launches(model: Path, frame: np.ndarray, cupy: Any) -> None:
     host, device = both(lambda kind: kind(model))
     frames = [frame, frame[:40, :50], frame[10:]]

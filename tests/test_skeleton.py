@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pcr_rt.skeleton import FLIP, KEYPOINTS, LIMBS, SIGMAS, UPPER_BODY, slots_by_name
+from pcr_rt.skeleton import (
+    FLIP,
+    KEYPOINTS,
+    LIMBS,
+    SIGMAS,
+    UPPER_BODY,
+    keypoint_similarity,
+    slots_by_name,
+)
 
 
 def test_flip_swaps_sides_and_is_its_own_inverse() -> None:
@@ -15,6 +23,15 @@ def test_sigmas_are_those_of_pycocotools() -> None:
     from pycocotools.cocoeval import Params
 
     np.testing.assert_allclose(SIGMAS, Params("keypoints").kpt_oks_sigmas)
+
+
+def test_similarity_falls_to_1_over_e_at_two_sigma_times_the_root_of_twice_the_area() -> None:
+    a = np.zeros((17, 2), np.float32)
+    b = a.copy()
+    b[1, 0] = 20 * 0.05 * 2**0.5  # the left eye's sigma is 0.025
+    found = keypoint_similarity(a, b, 400.0)
+    np.testing.assert_allclose(found[1], np.exp(-1), rtol=1e-6)
+    np.testing.assert_array_equal(np.delete(found, 1), 1)
 
 
 def test_limbs_join_a_tree_of_all_keypoints() -> None:

@@ -26,7 +26,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, SIGMAS
+from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
 
 __all__ = ["Rule", "label_people", "merge"]
 
@@ -150,10 +150,8 @@ def merge(
     labelled = label[:, 2] > 0
     use = labelled.copy()
     if rule == "agreement":
-        distance = np.square(label[:, :2] - keypoints).sum(1)
         area = annotation.get("area") or BOX_FILL * np.prod(annotation["bbox"][2:])
-        similarity = np.exp(-distance / (2 * area * np.square(2 * SIGMAS)))
-        agreed = labelled & (similarity > AGREE_OKS)
+        agreed = labelled & (keypoint_similarity(label[:, :2], keypoints, area) > AGREE_OKS)
         merged[labelled & ~agreed, 2] = 0
         if agreed.sum() < TRUSTED_SHARE * labelled.sum():
             merged[~labelled, 2] = 0

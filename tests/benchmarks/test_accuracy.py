@@ -14,20 +14,21 @@ pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
 import accuracy
+from common import only
 
 from pcr_rt.skeleton import SIGMAS
 
 
-def test_similarity_is_the_term_of_a_joint_in_oks() -> None:
-    truth = np.zeros((17, 3))
+def test_oks_counts_labelled_joints_alone() -> None:
+    truth, found = np.zeros((17, 3)), np.full((17, 3), 99.0)
     truth[:2] = [[10, 20, 2], [30, 40, 1]]
-    label = {"keypoints": truth.ravel().tolist(), "area": 400.0}
-    keypoints = np.full((17, 2), 99.0)
     # The nose at its place; the left eye off by 20 px x 2 sigma x sqrt 2: exp(-1).
-    keypoints[:2] = [[10, 20], [30 + 20 * 2 * SIGMAS[1] * 2**0.5, 40]]
-    found = accuracy.similarity(keypoints, label)
-    np.testing.assert_allclose(found[:2], [1, np.exp(-1)], rtol=1e-6)
-    assert np.isnan(found[2:]).all()
+    found[:2, :2] = [[10, 20], [30 + 20 * 2 * SIGMAS[1] * 2**0.5, 40]]
+    label = {"image_id": 1, "keypoints": truth.ravel().tolist(), "area": 400.0}
+    person = accuracy.Judged(label, {"image_id": 1, "keypoints": found.ravel().tolist()})
+    np.testing.assert_allclose(person.similarity[:2], [1, np.exp(-1)], rtol=1e-6)
+    assert np.isnan(person.similarity[2:]).all()
+    assert person.oks == pytest.approx((1 + np.exp(-1)) / 2)
 
 
 def test_bins_hold_their_lower_edge() -> None:
@@ -45,9 +46,9 @@ def test_report_on_a_few_pictures(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = json.loads((shared / "data" / "coco_val.json").read_text())
-    data["images"] = data["images"][:12]
-    ids = {i["id"] for i in data["images"]}
-    data["annotations"] = [p for p in data["annotations"] if p["image_id"] in ids]
+    data = only(data, data["images"][:12])
+    # People of one picture apart from each other, and pictures in another order than people.
+    data["annotations"] = data["annotations"][::2] + data["annotations"][1::2]
     (tmp_path / "few.json").write_text(json.dumps(data))
     files = [tmp_path / "few.json", shared / "data" / "coco_val"]
     peer = shared / "models" / "tinypose_256x192.onnx"
@@ -61,6 +62,9 @@ def test_report_on_a_few_pictures(
     people = sum(p.get("num_keypoints", 0) > 0 for p in data["annotations"])
     for bins in ("by_height", "by_visible_joints"):
         assert sum(b["people"] for b in row[bins].values()) == people
+    # Each person beside the own result: beside another's most would lie far off.
+    found = sum(b["people"] * b["above_0.5"] for b in row["by_height"].values())
+    assert found / people > row["rms"]["ar"]  # the recall at 0.5 is the highest of those in AR
     joints = sum(j["joints"] for j in row["by_joint"].values())
     assert sum(j["joints"] for j in row["by_visibility"].values()) == joints
     assert row["by_visibility"]["seen"]["similarity"] > row["by_visibility"]["hidden"]["similarity"]

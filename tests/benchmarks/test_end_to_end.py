@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("pycocotools")
 
 import end_to_end
+from common import only
 
 
 def test_each_box_is_one_persons_the_best_overlap_first() -> None:
@@ -38,9 +39,7 @@ def test_report_on_two_pictures(
 ) -> None:
     data = json.loads((shared / "data" / "coco_val.json").read_text())
     labelled = {p["image_id"] for p in data["annotations"] if p["num_keypoints"] > 8}
-    data["images"] = [i for i in data["images"] if i["id"] in labelled][:2]
-    ids = {i["id"] for i in data["images"]}
-    data["annotations"] = [p for p in data["annotations"] if p["image_id"] in ids]
+    data = only(data, [i for i in data["images"] if i["id"] in labelled][:2])
     path = tmp_path / "two.json"
     path.write_text(json.dumps(data))
     monkeypatch.setattr(end_to_end, "SIZES", (256, 416))

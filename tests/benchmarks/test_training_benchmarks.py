@@ -13,6 +13,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
+import data_curve
+from common import only
+
 ROOT = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -55,6 +58,19 @@ def test_input_path(shared: Path, tmp_path: Path) -> None:
         assert 0 < low <= middle <= high
 
 
+def test_larger_parts_hold_the_smaller_ones() -> None:
+    images = [{"id": i} for i in range(40)]
+    people = [{"image_id": i % 40, "id": i} for i in range(100)]
+    labels = {"images": images, "annotations": people, "info": "x"}
+    parts = [data_curve.part_of(labels, part) for part in (0.25, 0.5, 1)]
+    ids = [{image["id"] for image in part["images"]} for part in parts]
+    assert list(map(len, ids)) == [10, 20, 40]
+    assert ids[0] < ids[1] < ids[2]
+    for part, kept in zip(parts, ids, strict=True):
+        assert part["annotations"] == [p for p in people if p["image_id"] in kept]
+        assert part["info"] == "x"
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 def test_data_curve(shared: Path, tmp_path: Path) -> None:
@@ -66,10 +82,7 @@ def test_data_curve(shared: Path, tmp_path: Path) -> None:
     kept = [i for i in hand["images"] if i["id"] % 5][:40]
     held_out = [i for i in hand["images"] if i["id"] % 5 == 0][:12]
     for name, images in (("coco_train", kept + held_out), ("labels/unlabelled", kept)):
-        ids = {image["id"] for image in images}
-        people = [a for a in hand["annotations"] if a["image_id"] in ids]
-        content = {**hand, "images": images, "annotations": people}
-        (data / f"{name}.json").write_text(json.dumps(content))
+        (data / f"{name}.json").write_text(json.dumps(only(hand, images)))
     movenet = shared / "models/movenet_thunder_256.onnx"
     (data / movenet.name).symlink_to(movenet)
     for link in ("coco_train", "unlabelled/images"):

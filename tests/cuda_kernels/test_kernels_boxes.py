@@ -92,7 +92,7 @@ def test_a_launch_that_the_driver_refuses_is_raised_at_its_call(kernels):
     many = [np.zeros((65536, 1, 5), np.float32)]
     ones = np.ones(65536)
     sizes = np.ones((65536, 2), int)
-    with pytest.raises(Exception, match=r"(?i)invalid"):
+    with pytest.raises(Exception, match="CUDA_ERROR_INVALID_VALUE"):
         kernels.decode_boxes(many, "dets", ones, sizes, input_size=(64, 64), score_threshold=0.2)
     check(kernels, dets(np.random.default_rng(1), 2, np.float32), "dets")
 

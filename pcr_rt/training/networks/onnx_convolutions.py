@@ -1,32 +1,23 @@
-"""The convolutions of somebody else's model file, to fill an encoder of our own with."""
+"""The convolutions of an ONNX file; one of the readers behind `published_convolutions`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from os import PathLike
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcr_rt.errors import MissingDependencyError, ModelError
-from pcr_rt.training.networks.openvino_convolutions import ir_convolutions
 
-__all__ = ["fill_convolutions", "published_convolutions"]
-
-Weights = tuple[Tensor, Tensor | None]
-"""Weight and bias of a convolution."""
+__all__ = ["onnx_convolutions"]
 
 
-def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
+def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     """Weight and bias of each convolution of an ONNX file, in the order of its nodes, in FP32.
 
     Weights may be stored as FP16 behind a Cast, and a bias may stand in an Add of its own behind
-    its convolution. An .xml is an OpenVINO IR. Raises ModelError where a convolution's weights are
-    not constants.
+    its convolution. Raises ModelError where a convolution's weights are not constants.
     """
-    if Path(path).suffix == ".xml":
-        return ir_convolutions(path)
     try:
         import onnx
         from onnx import numpy_helper
@@ -51,7 +42,7 @@ def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
     def tensor(name: str) -> Tensor:
         return torch.from_numpy(numpy_helper.to_array(constants[name]).copy()).float()
 
-    found: list[Weights] = []
+    found: list[tuple[Tensor, Tensor | None]] = []
     for node in graph.node:
         if node.op_type != "Conv":
             continue
@@ -60,23 +51,3 @@ def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
             raise ModelError(f"{path}: convolution {node.name!r} has no constant weights.")
         found.append((tensor(node.input[1]), tensor(bias).flatten() if bias else None))
     return found
-
-
-def fill_convolutions(
-    own: Sequence[nn.Conv2d], published: Sequence[Weights], path: str | PathLike[str], model: str
-) -> None:
-    """Copy published weights into ``own``, in order; own has a bias each.
-
-    Raises ModelError, naming ``path`` and ``model``, where a shape differs or a bias is missing.
-    """
-    with torch.no_grad():
-        for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=True)):
-            assert convolution.bias is not None
-            own_shapes = convolution.weight.shape, convolution.bias.shape
-            if bias is None or (weight.shape, bias.shape) != own_shapes:
-                raise ModelError(
-                    f"{path}: convolution {number} is {tuple(weight.shape)}, {model} has "
-                    f"{tuple(convolution.weight.shape)} with a bias; give the file of {model}."
-                )
-            convolution.weight.copy_(weight)
-            convolution.bias.copy_(bias)

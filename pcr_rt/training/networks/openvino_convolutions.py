@@ -1,8 +1,7 @@
-"""The convolutions of an OpenVINO IR file, as `onnx_convolutions` has those of an ONNX file."""
+"""The convolutions of an OpenVINO IR; one of the readers behind `published_convolutions`."""
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -65,18 +64,18 @@ class _Graph:
         return None
 
 
-def ir_convolutions(path: str | PathLike[str]) -> list[tuple[Tensor, Tensor | None]]:
+def ir_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     """Weight and bias of each convolution of an IR (.xml with its .bin), in the file's order, FP32.
 
     Raises ModelError where the file cannot be read or a convolution's weights are not constants.
     """
-    graph = _Graph(Path(path))
+    graph = _Graph(path)
     found: list[tuple[Tensor, Tensor | None]] = []
     for layer in graph.layers:
         if graph.kind(layer) not in ("Convolution", "GroupConvolution"):
             continue
         try:
-            weight = graph.constant(graph.inputs[layer, "1"])
+            weight, bias = graph.constant(graph.inputs[layer, "1"]), graph.bias(layer)
         except (KeyError, ValueError) as error:
             raise ModelError(
                 f"{path}: the weights of layer {layer} are not in the .bin."
@@ -85,7 +84,6 @@ def ir_convolutions(path: str | PathLike[str]) -> list[tuple[Tensor, Tensor | No
             raise ModelError(f"{path}: convolution {layer} has no constant weights.")
         if graph.kind(layer) == "GroupConvolution":
             weight = weight.reshape(-1, *weight.shape[2:])  # groups and their outputs in one
-        bias = graph.bias(layer)
         found.append(
             (torch.from_numpy(weight), None if bias is None else torch.from_numpy(bias.ravel()))
         )

@@ -17,7 +17,7 @@ from pcr_rt.training.networks.lite_hrnet import (  # noqa: E402
     load_tinypose,
     load_tinypose_head,
 )
-from pcr_rt.training.networks.onnx_convolutions import published_convolutions  # noqa: E402
+from pcr_rt.training.networks.published_convolutions import published_convolutions  # noqa: E402
 
 
 class Writer:
