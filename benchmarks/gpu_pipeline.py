@@ -23,7 +23,9 @@ from pcr_rt.models import ModelSpec
 Summary = Callable[[list[float]], dict[str, float]]
 WARMUP = 3
 ROWS = 2
-POSE = "pcr-tiny"
+POSES = ("pcr-lite", "pcr-tiny")
+"""The default on a GPU, and the same function in separable convolutions."""
+TORCH_POSE = "pcr-tiny"
 
 
 class Eager:
@@ -59,16 +61,17 @@ def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArra
     return frame, np.array(places, float)
 
 
-def engines(torch: Any) -> tuple[str, Engine, Engine | None]:
+def engines(name: str, torch: Any) -> tuple[str, Engine, Engine | None]:
     """What runs the networks, in words; a pose engine and a detector's, if there is one.
 
-    Without TensorRT and a CUDA build of ONNX Runtime torch runs the pose network, with fresh
-    weights, which take as long as trained ones. Raises PoseError where there is nothing.
+    name: of a shipped pose model. Without TensorRT and a CUDA build of ONNX Runtime torch runs
+    pcr-tiny's network with fresh weights, which take as long as trained ones. Raises PoseError
+    where there is nothing.
     """
     try:
-        pose, detector = (make_engine(name, device="cuda") for name in (POSE, "rtmdet-nano"))
+        pose, detector = (make_engine(model, device="cuda") for model in (name, "rtmdet-nano"))
     except PoseError:
-        if not torch:
+        if not torch or name != TORCH_POSE:
             raise
     else:
         if isinstance(pose, DeviceEngine):
@@ -76,8 +79,8 @@ def engines(torch: Any) -> tuple[str, Engine, Engine | None]:
     from pcr_rt.training.networks.registry import build
     from pcr_rt.training.torch_engine import TorchDeviceEngine
 
-    network = build(POSE).eval().to("cuda")
-    spec = ModelSpec(POSE, "heatmap", (192, 256), transform="msra", sigma=2.0)
+    network = build(name).eval().to("cuda")
+    spec = ModelSpec(name, "heatmap", (192, 256), transform="msra", sigma=2.0)
     return "torch (development), fresh weights, no detector", TorchDeviceEngine(network, spec), None
 
 
@@ -94,7 +97,7 @@ def estimator_rows(
     ``given``: with the caller's boxes; ``detected``: with the detector, where it finds ``people``.
     """
     words, pose, detector = found
-    record: dict[str, Any] = {"engine": words, "pose": POSE}
+    record: dict[str, Any] = {"engine": words}
     for label, size in sizes.items():
         rows = record[label] = {}
         for people in counts:

@@ -1,6 +1,6 @@
 """How many crops a second the input path gives, and how many a training step takes.
 
-Usage: python benchmarks/input_path.py ANNOTATIONS IMAGES [--recipe pcr-lite] [--output JSON]
+Usage: python benchmarks/input_path.py ANNOTATIONS IMAGES [--recipe pcr-tiny] [--output JSON]
 
 Three rates on the same machine, in crops a second: reading (files to augmented uint8 crops, by 1
 and 2 threads), preparing on the device (colour, erasing, normalisation, targets), and whole
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("annotations", type=Path)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--recipe", default="pcr-lite")
+    parser.add_argument("--recipe", default="pcr-tiny")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=8.0)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pcr_rt.engines.agreement import SAMPLE, keypoints_in_input, person_crops
 from pcr_rt.errors import DataError, ModelError
+from pcr_rt.export.settle import settle_shapes
 from pcr_rt.media import read_image
 from pcr_rt.models import METADATA_KEY, ModelSpec
 
@@ -75,7 +76,7 @@ def export_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> TorchDiffere
                 opset_version=OPSET,
                 dynamo=False,
             )
-        model = onnx.load(raw)
+        model = settle_shapes(onnx.load(raw))
         expected = module(torch.from_numpy(crops)).numpy()
         exported = Path(folder) / "exported.onnx"
         write_model(model, spec, exported)

@@ -31,7 +31,6 @@ __all__ = ["PoseEstimator", "check_frame", "person_scores"]
 ModelLike = str | Path | Engine
 Frame = Any
 """HxWx3 uint8 BGR of NumPy or, where the models run on a CUDA device, of that; or NV12."""
-DEFAULT_MODEL = "pcr-tiny"
 STAGES = ("detect", "crop", "infer", "decode", "suppress")
 
 
@@ -41,8 +40,9 @@ class PoseEstimator:
     Parameters
     ----------
     model
-        ``"auto"`` (pcr-tiny), a shipped name, the path of an .onnx file, an engine, or a list of
-        these: an ensemble, whose heatmaps are averaged on the first model's grid.
+        ``"auto"`` (pcr-tiny, and on a GPU pcr-lite, which computes the same in plain convolutions),
+        a shipped name, the path of an .onnx file, an engine, or a list of these: an ensemble, whose
+        heatmaps are averaged on the first model's grid.
     detector
         A shipped name, a path, a `Detector`, or a callable ``frame -> boxes`` ((N, 4) xyxy or
         (N, 5) with scores). None: the whole frame is one person's box.
@@ -297,8 +297,7 @@ def _engine(
 ) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
-    name = DEFAULT_MODEL if model == "auto" else model
-    return make_engine(name, device=device, precision=precision, cache_dir=cache_dir)
+    return make_engine(model, device=device, precision=precision, cache_dir=cache_dir)
 
 
 def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -29,12 +29,20 @@ def export(
         Literal["minmax", "entropy", "percentile"],
         typer.Option(help="INT8: how ranges of activations are taken."),
     ] = "minmax",
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="For GPUs: depthwise and pointwise convolutions in a row become one; the model is"
+            " named after the output.",
+        ),
+    ] = False,
     width: Annotated[
         int | None, typer.Option(help="Input width, with --height; the run's last unless given.")
     ] = None,
     height: Annotated[int | None, typer.Option(help="Input height, with --width.")] = None,
 ) -> None:
-    """Write a trained network as ONNX with its ModelSpec, or convert a model file to FP16 or INT8.
+    """Write a trained network as ONNX with its ModelSpec, or convert a model file.
 
     FP32 is checked against torch and FP16 against FP32 on the people of the sample picture, INT8
     against FP32 on the calibration pictures, with a table of what each part of the network costs.
@@ -46,26 +54,29 @@ def export(
         from pcr_rt.export.checkpoint import export_checkpoint
         from pcr_rt.export.fp16 import export_fp16
         from pcr_rt.export.int8 import export_int8
+        from pcr_rt.export.plain import export_plain
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     if (width is None) != (height is None):
         raise InputError("Give both --width and --height, or neither.")
     size = None if width is None or height is None else (width, height)
     is_model = source.suffix == ".onnx"
-    if is_model and (size or precision == "fp32"):
+    if is_model and (size or (precision == "fp32" and not plain)):
         raise InputError(
-            f"{source} is a model file: it can be converted with --precision fp16 or int8, at its"
-            " own size."
+            f"{source} is a model file: it can be converted with --precision fp16 or int8, or with"
+            " --plain, at its own size."
         )
     if precision == "int8" and calibration is None:
         raise InputError("INT8 needs pictures to take ranges from: give --calibration FOLDER.")
     with TemporaryDirectory() as folder:
-        fp32 = source if is_model else output
-        if precision != "fp32" and not is_model:
-            fp32 = Path(folder) / "fp32.onnx"
+        fp32 = source
         if not is_model:
+            fp32 = Path(folder) / "fp32.onnx" if plain or precision != "fp32" else output
             spec, difference = export_checkpoint(source, fp32, size=size)
             agreement = f"differs from torch: {difference}"
+        if plain:
+            separable, fp32 = fp32, Path(folder) / "plain.onnx" if precision != "fp32" else output
+            spec, agreement = export_plain(separable, fp32, output.name.partition(".")[0])
         if precision == "fp16":
             spec, words = export_fp16(fp32, output)
             agreement = f"against FP32: {words}"

@@ -50,9 +50,12 @@ def label(
         from pcr_rt.training.ray_labelling import label_on_ray
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
+    from pcr_rt.engines.choose import DEFAULT_MODEL
     from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
 
+    # The same labels on every machine.
+    model = [DEFAULT_MODEL if m == "auto" else m for m in model]
     if len(paths) not in (2, 3):
         raise InputError("Give SOURCE and OUTPUT, or ANNOTATIONS, IMAGES and OUTPUT.")
     source, output = paths[0], paths[-1]
@@ -95,10 +98,9 @@ def label(
 def _provenance(model: list[str], detector: str, flip_test: bool) -> dict[str, Any]:
     """What the labels were made with."""
     import pcr_rt
-    from pcr_rt.estimator import DEFAULT_MODEL
     from pcr_rt.models import model_path
 
-    files = [model_path(DEFAULT_MODEL if m == "auto" else m) for m in model]
+    files = [model_path(m) for m in model]
     return {
         "models": [
             {"name": file.stem, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}

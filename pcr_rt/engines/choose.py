@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from functools import partial
 from pathlib import Path
 
 from pcr_rt.engines import Engine
@@ -11,9 +12,12 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
 
-__all__ = ["make_engine", "tensorrt_engine", "tensorrt_problem"]
+__all__ = ["DEFAULT_MODEL", "GPU_MODEL", "make_engine", "tensorrt_engine", "tensorrt_problem"]
 
 log = logging.getLogger(__name__)
+
+DEFAULT_MODEL, GPU_MODEL = "pcr-tiny", "pcr-lite"
+"""What ``auto`` is on a CPU and on a GPU: the same function in layers that suit each."""
 
 
 def make_engine(
@@ -26,9 +30,10 @@ def make_engine(
 ) -> Engine:
     """An engine for a shipped name, an .onnx file or an .engine file.
 
-    On ``cuda`` and ``auto`` TensorRT is used where it, CuPy and a GPU are there; it builds an
-    engine on first use. Where that fails, ``auto`` goes on with ONNX Runtime and says so, ``cuda``
-    raises. Raises what `OnnxRuntimeEngine` and `tensorrt_engine` do.
+    Model ``auto`` is pcr-lite on a GPU and pcr-tiny elsewhere. On the devices ``cuda`` and ``auto``
+    TensorRT is used where it, CuPy and a GPU are there; it builds an engine on first use. Where
+    that fails, ``auto`` goes on with ONNX Runtime and says so, ``cuda`` raises. Raises what
+    `OnnxRuntimeEngine` and `tensorrt_engine` do.
     """
     by_name = device.partition(":")[0]
     if Path(model).suffix == ".engine":
@@ -37,19 +42,26 @@ def make_engine(
     if by_name in ("auto", "cuda") and not problem:
         try:
             return tensorrt_engine(
-                model, spec=spec, device=device, precision=precision, cache_dir=cache_dir
+                GPU_MODEL if model == "auto" else model,
+                spec=spec,
+                device=device,
+                precision=precision,
+                cache_dir=cache_dir,
             )
         except PoseError as error:
             if by_name == "cuda":
                 raise
             log.warning("%s ONNX Runtime is used instead.", error)
+    open_ = partial(OnnxRuntimeEngine, spec=spec, device=device, precision=precision)
     try:
-        engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
+        engine = open_(DEFAULT_MODEL if model == "auto" else model)
     except InputError as error:
         if by_name == "cuda" and problem:
             raise InputError(f"{error} TensorRT is no way out: {problem}") from None
         raise
-    return _on_device(engine, device) if engine.provider == "cuda" else engine
+    if engine.provider != "cuda":
+        return engine
+    return _on_device(open_(GPU_MODEL) if model == "auto" else engine, device)
 
 
 def tensorrt_engine(

@@ -54,6 +54,7 @@ def test_engines_that_record_nothing_have_no_graph(emulated_device: Any) -> None
     assert emulated_device.Graph.launched == 0
 
 
-def test_nothing_to_run_on_is_a_sentence(emulated_device: Any) -> None:
+@pytest.mark.parametrize("name", gpu_pipeline.POSES)
+def test_nothing_to_run_on_is_a_sentence(name: str, emulated_device: Any) -> None:
     with pytest.raises(PoseError, match="cuda"):
-        gpu_pipeline.engines(None)
+        gpu_pipeline.engines(name, None)

@@ -27,7 +27,7 @@ def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: P
     pictures.mkdir()
     (pictures / "people.jpg").write_bytes(sample_image.read_bytes())
     worst = tmp_path / "worst"
-    arguments = ["verify", "pcr-lite", "pcr-lite:int8", pictures, "--tolerance", "0.001"]
+    arguments = ["verify", "pcr-tiny", "pcr-tiny:int8", pictures, "--tolerance", "0.001"]
     answer = cli(*arguments, "--worst", worst)
     assert answer.code == 1
     assert "failed" in answer.out
@@ -40,10 +40,10 @@ def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: P
 def test_average_precision_counts(cli: Any, shared: Path, tmp_path: Path) -> None:
     data = shared / "data"
     files = [data / "coco_val", "--annotations", data / "coco_val.json", "--json"]
-    answer = cli("verify", "pcr-lite", "pcr-lite:int8", *files)
+    answer = cli("verify", "pcr-tiny", "pcr-tiny:fp16", *files)
     assert answer.code == 0
     # Of docs/precision.md, where they come from `pcr-rt eval`.
-    assert answer.json["ap"] == pytest.approx([0.495, 0.495], abs=0.001)
+    assert answer.json["ap"] == pytest.approx([0.677, 0.678], abs=0.001)
 
 
 def test_bad_input(cli: Any, tmp_path: Path) -> None:

@@ -134,6 +134,13 @@ def test_without_cupy_crops_are_made_on_the_host_and_it_says_so(
     assert "crops are made on the host" in caplog.text
 
 
+def test_the_default_is_pcr_lite_on_a_gpu_and_pcr_tiny_elsewhere(gpu: Any) -> None:
+    engine = make_engine("auto", device="cuda")
+    assert isinstance(engine, OnnxRuntimeCudaEngine)
+    assert engine.spec.name == "pcr-lite"
+    assert make_engine("auto", device="cpu").spec.name == "pcr-tiny"
+
+
 @pytest.mark.gpu
 def test_shipped_model_on_a_gpu(sample_image: Path) -> None:
     """The real provider; needs a GPU build of ONNX Runtime."""

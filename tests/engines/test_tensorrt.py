@@ -15,7 +15,7 @@ pytest.importorskip("onnx")
 
 import emulated_cupy
 from pcr_rt.engines import Binding, DeviceEngine
-from pcr_rt.engines.choose import make_engine, tensorrt_engine
+from pcr_rt.engines.choose import make_engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt import TensorRTEngine
 from pcr_rt.engines.tensorrt_api import load
@@ -240,9 +240,10 @@ def test_estimator_takes_tensorrt_and_says_so(
     assert not caplog.text
 
 
-def test_shipped_name_is_fp16_on_tensorrt(tensorrt: Any) -> None:
-    engine = tensorrt_engine("pcr-lite")
-    assert engine.spec.precision == "fp16"
+def test_the_default_on_tensorrt_is_pcr_lite_in_fp16(tensorrt: Any) -> None:
+    engine = make_engine("auto", device="auto")
+    assert isinstance(engine, TensorRTEngine)
+    assert (engine.spec.name, engine.spec.precision) == ("pcr-lite", "fp16")
     assert "shift" in Sidecar.read(engine.plan).agreement or "relative" in (
         Sidecar.read(engine.plan).agreement
     )

@@ -78,7 +78,7 @@ def test_equals_torch_on_real_crops(network: Any, crops: Any, exported: Any) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-lite", "pcr-r50", "pcr-w32"])
+@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-mobilenet", "pcr-r50", "pcr-w32"])
 def test_networks_of_the_project_equal_torch(name: str, crops: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build(name).eval()

@@ -145,6 +145,8 @@ def make(version: str) -> Any:
 
     class ITensor(Versioned):
         def __init__(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+            if dtype not in module.DataType.__members__:
+                dtype = dtype.replace("64", "32")  # 8.6's parser narrows whole numbers
             self.name, self.dtype, self.shape = name, module.DataType[dtype], shape
 
     class ILayer(Versioned):

@@ -41,7 +41,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert recipe.augmentation.half_body == 0.3
 
 
-@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-nano", "pcr-lite"])
+@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-nano", "pcr-mobilenet"])
 def test_shipped_recipes_are_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -71,5 +71,5 @@ def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str, words: st
 
 
 def test_unknown_recipe_names_the_shipped_ones() -> None:
-    with pytest.raises(DataError, match="pcr-lite"):
+    with pytest.raises(DataError, match="pcr-mobilenet"):
         load_recipe("pcr-huge")

@@ -23,7 +23,7 @@ _SIZES = {
     "pcr-w48": (_LARGE,),
     "pcr-tiny": (_SMALL,),
     "pcr-nano": ((96, 128),),
-    "pcr-lite": (_SMALL,),
+    "pcr-mobilenet": (_SMALL,),
     "baseline-r50": (_SMALL, _LARGE),
     "baseline-r152": (_SMALL, _LARGE),
     "hrnet-w32": (_SMALL, _LARGE),

@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pcr-w48": _pcr("hrnet-w48", [48], levels=2, stride=1),
     "pcr-tiny": _pcr("lite-hrnet", [48], levels=2, stride=1),
     "pcr-nano": _pcr("lite-hrnet", [32]),
-    "pcr-lite": _pcr("mobilenet-v2", [48], stride=1, pyramid=48),
+    "pcr-mobilenet": _pcr("mobilenet-v2", [48], stride=1, pyramid=48),
     "baseline-r50": {"encoder": "resnet-50", "decoder": "simple-baseline"},
     "baseline-r152": {"encoder": "resnet-152", "decoder": "simple-baseline"},
     "hrnet-w32": {"encoder": "hrnet-w32", "decoder": "none"},

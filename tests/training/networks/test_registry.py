@@ -21,7 +21,7 @@ EXPECTED = {
     "pcr-w48": (PCR, 4, 48, 2, [48]),
     "pcr-tiny": (PCR, 4, 40, 2, [48]),
     "pcr-nano": (PCR, 4, 40, 1, [32]),
-    "pcr-lite": (PCR, 32, 280, 1, [48]),
+    "pcr-mobilenet": (PCR, 32, 280, 1, [48]),
     "baseline-r50": (SimpleBaseline, 32, 2048, 1, None),
     "baseline-r152": (SimpleBaseline, 32, 2048, 1, None),
     "hrnet-w32": (HeadOnly, 4, 32, 1, None),
