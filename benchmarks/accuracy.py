@@ -1,6 +1,6 @@
 """Where a pose model is right and wrong: AP, people by size, joints by visibility, false boxes.
 
-    python benchmarks/accuracy.py ANNOTATIONS PICTURES [--models pcr-tiny pcr-nano pcr-lite]
+    python benchmarks/accuracy.py ANNOTATIONS PICTURES [--models pcr-tiny pcr-nano]
         [--peer FILE] [--sheets FOLDER] [--output JSON]
 
 With labelled boxes, without flip test. For each model
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("annotations", type=Path)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--models", nargs="+", default=["pcr-tiny", "pcr-nano", "pcr-lite"])
+    parser.add_argument("--models", nargs="+", default=["pcr-tiny", "pcr-nano"])
     parser.add_argument("--peer", help="an ONNX file to compare with")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     parser.add_argument("--output", type=Path)

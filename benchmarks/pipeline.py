@@ -70,7 +70,7 @@ def main() -> None:
         frames = [frame for frame, _ in video]
     frames = frames[:: max(len(frames) // args.frames, 1)]
     info = machine()
-    models: dict[str, str | Path] = {name: name for name in ("pcr-tiny", "pcr-nano", "pcr-lite")}
+    models: dict[str, str | Path] = {name: name for name in ("pcr-tiny", "pcr-nano")}
     if args.peers:
         models["PP-TinyPose in PCR-RT"] = args.peers / "models" / "tinypose_256x192.onnx"
     stages: dict[str, defaultdict[str, list[float]]] = {n: defaultdict(list) for n in models}
