@@ -29,14 +29,14 @@ __all__ = ["export_plain", "merge_separable"]
 LEAST_PLACES = 100
 """Outputs of fewer pixels stay separable: merged weights would be read for too little work."""
 
-MOST_SHIFT_PX = 0.01
+MOST_SHIFT_PX, LEAST_IOU = 0.01, 0.999
 
 
 def export_plain(source: Path, output: Path, name: str) -> tuple[ModelSpec, str]:
     """Write an FP32 model file with its separable convolutions merged, as the model ``name``.
 
     Returns its spec and in words what changed. Raises ModelError for a file that is not FP32, that
-    has nothing to merge, or whose keypoints would move.
+    has nothing to merge, or whose keypoints or boxes would move.
     """
     spec = OnnxRuntimeEngine(source, device="cpu").spec
     if spec.precision != "fp32":
@@ -50,10 +50,10 @@ def export_plain(source: Path, output: Path, name: str) -> tuple[ModelSpec, str]
         candidate = Path(folder) / "plain.onnx"
         write_model(model, spec, candidate)
         unit, value = agreement(source, candidate)
-        if unit != "px" or value > MOST_SHIFT_PX:
+        if value < LEAST_IOU if unit == "IoU" else value > MOST_SHIFT_PX:
             raise ModelError(f"{source} with merged convolutions differs ({value:.3f} {unit}).")
         place(candidate.read_bytes(), output)
-    return spec, f"{merged} separable convolutions merged, shift {value:.4f} px"
+    return spec, f"{merged} separable convolutions merged, agreement {value:.4f} {unit}"
 
 
 def merge_separable(model: Any) -> int:

@@ -197,10 +197,11 @@ def test_files_that_do_not_suit(source: str, words: str, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_what_moves_keypoints_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", [("px", 0.011), ("IoU", 0.998)])
+def test_what_moves_is_not_written(
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain, "agreement", lambda a, b: ("px", 0.011))
+    monkeypatch.setattr(plain, "agreement", lambda a, b: value)
     with pytest.raises(ModelError, match="differs"):
         export_plain(WEIGHTS / "pcr-nano.onnx", tmp_path / "plain.onnx", "plain")
     assert not list(tmp_path.iterdir())
