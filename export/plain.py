@@ -112,7 +112,7 @@ def _is_depthwise(node: Any, constants: dict[str, NDArray[np.float32]]) -> bool:
     if not _is_convolution(node, constants):
         return False
     channels = len(constants[node.input[1]])
-    return 1 < channels == _attributes(node).get("group", 1)
+    return bool(1 < channels == _attributes(node).get("group", 1))
 
 
 def _is_pointwise(node: Any, constants: dict[str, NDArray[np.float32]]) -> bool:

@@ -45,6 +45,7 @@ def test_every_shipped_recipe_is_known() -> None:
     assert {p.stem for p in folder.glob("*.toml")} == {
         *ROWS,
         "pcr-tiny",
+        "pcr-tiny-frozen",
         "pcr-nano",
         "pcr-mobilenet",
     }
