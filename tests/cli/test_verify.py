@@ -40,6 +40,7 @@ def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: P
 def test_average_precision_counts(cli: Any, shared: Path, tmp_path: Path) -> None:
     data = shared / "data"
     files = [data / "coco_val", "--annotations", data / "coco_val.json", "--json"]
+    files += ["--worst", tmp_path / "worst"]
     answer = cli("verify", "pcr-tiny", "pcr-tiny:fp16", *files)
     assert answer.code == 0
     # Of docs/precision.md, where they come from `pcr-rt eval`.
