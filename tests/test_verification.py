@@ -33,10 +33,10 @@ def lite() -> OnnxRuntimeEngine:
 
 def test_keypoints_that_moved_by_two_samples(lite: OnnxRuntimeEngine) -> None:
     (found,) = compare(lite, Moved(lite, lambda maps: np.roll(maps, 2, axis=3)), [SAMPLE])
-    # UDP: neighbours of a map of w samples lie (W - 1) / (w - 1) input pixels apart.
+    assert lite.spec.transform == "msra"  # samples of a map of width w lie W / w pixels apart
     width = lite.run(np.zeros((1, 3, 256, 192), np.float32))[0].shape[3]
     assert found.unit == "px"
-    assert np.median(found.values) == pytest.approx(2 * 191 / (width - 1), rel=0.01)
+    assert np.median(found.values) == pytest.approx(2 * 192 / width, rel=0.01)
     assert found.worst == found.values.max()
     assert len(found.values) == (found.first.keypoint_scores > 0.3).sum()
 
