@@ -13,48 +13,26 @@ import argparse
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import tensorrt_rtx as trt
 from common import machine, write_json
 
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.tensorrt_api import Api, load, logger
+from pcr_rt.engines.tensorrt_builder import BuildOptions, build_plan
 from pcr_rt.models import model_path
 
 LAYER = re.compile(r"^Name: .*?, LayerType: (\w+)", re.MULTILINE)
 NO_WORK = {"signal", "wait", "shape_call"}
 
 
-class Journal(trt.ILogger):  # type: ignore[misc]
-    """Keeps every message of the builder."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text = ""
-
-    def log(self, severity: Any, message: str) -> None:
-        self.text += message + "\n"
-
-
-def layers(model: Path) -> dict[str, int]:
+def layers(api: Api, name: str) -> dict[str, int]:
     """Number of layers by the builder's name for their kind."""
-    journal = Journal()
-    builder = trt.Builder(journal)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, journal)
-    if not parser.parse_from_file(str(model)):
-        raise SystemExit(f"{model} cannot be parsed: {parser.get_error(0).desc()}")
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    profile = builder.create_optimization_profile()
-    entry = network.get_input(0)
-    shape = tuple(entry.shape)[1:]
-    profile.set_shape(entry.name, (1, *shape), (4, *shape), (16, *shape))
-    config.add_optimization_profile(profile)
-    if builder.build_serialized_network(network, config) is None:
-        raise SystemExit(f"{model} cannot be built: {journal.text.splitlines()[-1]}")
-    found = Counter(LAYER.findall(journal.text))
+    said: list[str] = []
+    # The journal drops what is VERBOSE, and the list of layers is.
+    logger(api).journal.write = lambda severity, message: said.append(message)
+    spec = OnnxRuntimeEngine(name, device="cpu", precision="fp16").spec
+    build_plan(api, model_path(name, "fp16"), spec, BuildOptions(targets=("sm86",)))
+    found = Counter(LAYER.findall("\n".join(said)))
     return {kind: count for kind, count in sorted(found.items()) if kind not in NO_WORK}
 
 
@@ -64,12 +42,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["pcr-tiny", "pcr-lite", "pcr-nano"])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    api = load("TensorRT-RTX")
     rows = {}
     for name in options.models:
-        kinds = layers(model_path(name, "fp16"))
+        kinds = layers(api, name)
         rows[name] = {"layers": sum(kinds.values()), **kinds}
-        print(name, rows[name])
-    record = {"machine": machine(), "tensorrt_rtx": trt.__version__, "sm86, fp16": rows}
+        print(name, rows[name], flush=True)
+    record = {"machine": machine(), "tensorrt_rtx": api.version, "sm86, fp16": rows}
     write_json(options.output, record)
 
 

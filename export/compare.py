@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.errors import ModelError
+from pcr_rt.export.onnx_export import place, write_model
+from pcr_rt.models import ModelSpec
 from pcr_rt.verification import SAMPLE, compare, differences
 
-__all__ = ["SAMPLE", "agreement"]
+__all__ = ["SAMPLE", "agreement", "fp32_spec", "write_if_alike"]
 
 
 def agreement(first: Path, second: Path, picture: Path = SAMPLE) -> tuple[str, float]:
@@ -23,3 +28,38 @@ def agreement(first: Path, second: Path, picture: Path = SAMPLE) -> tuple[str, f
     (found,) = compare(engines[0], engines[1], [picture])
     value = found.worst if found.unit == "IoU" else float(np.median(differences([found])))
     return found.unit, value
+
+
+def fp32_spec(source: Path) -> ModelSpec:
+    """The spec of a model file that is to be converted. Raises ModelError unless it is FP32."""
+    spec = OnnxRuntimeEngine(source, device="cpu").spec
+    if spec.precision != "fp32":
+        raise ModelError(f"{source} is {spec.precision} already: give the FP32 file.")
+    return spec
+
+
+def write_if_alike(
+    model: Any,
+    spec: ModelSpec,
+    output: Path,
+    source: Path,
+    *,
+    most_shift_px: float,
+    least_iou: float,
+) -> str:
+    """Write ``model``, another form of the file ``source``; returns in words how well they agree.
+
+    Raises ModelError, and writes nothing, where `agreement` on the sample picture is a shift above
+    the one bound or an overlap below the other.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / "candidate.onnx"
+        write_model(model, spec, candidate)
+        unit, value = agreement(source, candidate)
+        if value < least_iou if unit == "IoU" else value > most_shift_px:
+            raise ModelError(
+                f"{source} loses too much in this form ({value:.3f} {unit} on the sample picture):"
+                " keep it as it is."
+            )
+        place(candidate.read_bytes(), output)
+    return f"smallest overlap of boxes {value:.3f}" if unit == "IoU" else f"shift {value:.3f} px"

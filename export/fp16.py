@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import warnings
 from pathlib import Path
 
 import onnx
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
-from pcr_rt.errors import ModelError
-from pcr_rt.export.compare import agreement
-from pcr_rt.export.onnx_export import place, write_model
+from pcr_rt.export.compare import fp32_spec, write_if_alike
 from pcr_rt.models import ModelSpec
 
 __all__ = ["export_fp16"]
@@ -30,9 +26,7 @@ def export_fp16(source: Path, output: Path) -> tuple[ModelSpec, str]:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    spec = OnnxRuntimeEngine(source, device="cpu").spec
-    if spec.precision != "fp32":
-        raise ModelError(f"{source} is {spec.precision} already: give the FP32 file.")
+    spec = dataclasses.replace(fp32_spec(source), precision="fp16")
     with warnings.catch_warnings():
         # Each weight too small for FP16 is reported; the comparison below says what it does.
         warnings.simplefilter("ignore")
@@ -40,15 +34,7 @@ def export_fp16(source: Path, output: Path) -> tuple[ModelSpec, str]:
     half = OnnxModel(model)
     half.topological_sort()
     del half.model.graph.value_info[:]
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / "fp16.onnx"
-        write_model(half.model, dataclasses.replace(spec, precision="fp16"), candidate)
-        unit, value = agreement(source, candidate)
-        if value < LEAST_IOU if unit == "IoU" else value > MOST_SHIFT_PX:
-            raise ModelError(
-                f"{source} loses too much in FP16 ({value:.2f} {unit} on the sample picture): keep"
-                " FP32."
-            )
-        place(candidate.read_bytes(), output)
-    words = f"smallest overlap of boxes {value:.3f}" if unit == "IoU" else f"shift {value:.3f} px"
-    return dataclasses.replace(spec, precision="fp16"), words
+    words = write_if_alike(
+        half.model, spec, output, source, most_shift_px=MOST_SHIFT_PX, least_iou=LEAST_IOU
+    )
+    return spec, words

@@ -19,8 +19,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
+from pcr_rt.export.compare import fp32_spec
 from pcr_rt.export.onnx_export import write_as_it_is
 from pcr_rt.models import ModelSpec
 
@@ -67,10 +67,7 @@ def export_int8(
     takes the lines of the sweep's table. Raises ModelError for a file that is not FP32 and where
     more than half of the convolutions would have to stay; then nothing is written.
     """
-    engine = OnnxRuntimeEngine(source, device="cpu")
-    spec, name = engine.spec, onnx.load(source).graph.input[0].name
-    if spec.precision != "fp32":
-        raise ModelError(f"{source} is {spec.precision} already: give the FP32 file.")
+    spec, name = fp32_spec(source), onnx.load(source).graph.input[0].name
     with tempfile.TemporaryDirectory() as folder:
         prepared = _prepared(source, Path(folder) / "prepared.onnx", target)
         ranges = _calibrate(prepared, images, name, method, signed=target != "cpu")

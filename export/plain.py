@@ -8,7 +8,6 @@ instead of two, and none of them depthwise, which leave a GPU's matrix units idl
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
-from pcr_rt.export.compare import agreement
-from pcr_rt.export.onnx_export import place, write_model
+from pcr_rt.export.compare import fp32_spec, write_if_alike
 from pcr_rt.models import ModelSpec
 
 __all__ = ["export_plain", "merge_separable"]
@@ -38,22 +35,15 @@ def export_plain(source: Path, output: Path, name: str) -> tuple[ModelSpec, str]
     Returns its spec and in words what changed. Raises ModelError for a file that is not FP32, that
     has nothing to merge, or whose keypoints or boxes would move.
     """
-    spec = OnnxRuntimeEngine(source, device="cpu").spec
-    if spec.precision != "fp32":
-        raise ModelError(f"{source} is {spec.precision} already: give the FP32 file.")
-    spec = dataclasses.replace(spec, name=name)
+    spec = dataclasses.replace(fp32_spec(source), name=name)
     model = onnx.load(source)
     merged = merge_separable(model)
     if merged == 0:
         raise ModelError(f"{source} has no separable convolutions that could be merged.")
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / "plain.onnx"
-        write_model(model, spec, candidate)
-        unit, value = agreement(source, candidate)
-        if value < LEAST_IOU if unit == "IoU" else value > MOST_SHIFT_PX:
-            raise ModelError(f"{source} with merged convolutions differs ({value:.3f} {unit}).")
-        place(candidate.read_bytes(), output)
-    return spec, f"{merged} separable convolutions merged, agreement {value:.4f} {unit}"
+    words = write_if_alike(
+        model, spec, output, source, most_shift_px=MOST_SHIFT_PX, least_iou=LEAST_IOU
+    )
+    return spec, f"{merged} separable convolutions merged, {words}"
 
 
 def merge_separable(model: Any) -> int:
@@ -85,7 +75,6 @@ def merge_separable(model: Any) -> int:
         node.attribute.extend(a for a in before.attribute if a.name != "group")
         graph.node.remove(before)
         merged += 1
-    _drop_unread(graph)
     return merged
 
 
@@ -142,10 +131,3 @@ def _product(
     if len(depthwise.input) > 2:
         bias = bias + second[:, :, 0, 0] @ constants[depthwise.input[2]]
     return second * first[:, 0], bias
-
-
-def _drop_unread(graph: Any) -> None:
-    read = {name for node in graph.node for name in node.input}
-    kept = [value for value in graph.initializer if value.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

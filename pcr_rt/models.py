@@ -13,7 +13,14 @@ from typing import Any, Literal, get_args, get_type_hints
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, Transform
 
-__all__ = ["METADATA_KEY", "ModelSpec", "model_path", "recognise", "shipped_models"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "METADATA_KEY",
+    "ModelSpec",
+    "model_path",
+    "recognise",
+    "shipped_models",
+]
 
 METADATA_KEY = "pcr_rt"
 FORMAT = 1
@@ -29,6 +36,7 @@ AnyPrecision = Literal["auto", "fp32", "fp16", "int8"]
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL, GPU_MODEL = "pcr-tiny", "pcr-lite"
 
 
 @dataclass(frozen=True)
@@ -173,12 +181,15 @@ def shipped_models() -> list[str]:
 
 
 def model_path(model: str | Path, precision: AnyPrecision = "auto", *, gpu: bool = False) -> Path:
-    """The file of a model, given by its shipped name or by a path.
+    """The file of a model, given by its shipped name, by ``auto`` or by a path.
 
+    ``auto`` is pcr-tiny, and with gpu pcr-lite: the same function in layers that suit each.
     precision: which of a shipped model's files: ``name.onnx`` (FP32, the default),
     ``name.fp16.onnx``, or for INT8 ``name.int8.onnx`` and, gpu, ``name.int8-gpu.onnx``.
     Raises ModelError when there is no such file.
     """
+    if model == "auto":
+        model = GPU_MODEL if gpu else DEFAULT_MODEL
     path = Path(model)
     if not path.suffix:
         if not (WEIGHTS / f"{model}.onnx").is_file():

@@ -50,9 +50,9 @@ def label(
         from pcr_rt.training.ray_labelling import label_on_ray
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
-    from pcr_rt.engines.choose import DEFAULT_MODEL
     from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.models import DEFAULT_MODEL
 
     # The same labels on every machine.
     model = [DEFAULT_MODEL if m == "auto" else m for m in model]

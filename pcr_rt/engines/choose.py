@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from functools import partial
 from pathlib import Path
 
 from pcr_rt.engines import Engine
@@ -12,12 +11,9 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
 
-__all__ = ["DEFAULT_MODEL", "GPU_MODEL", "make_engine", "tensorrt_engine", "tensorrt_problem"]
+__all__ = ["make_engine", "tensorrt_engine", "tensorrt_problem"]
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MODEL, GPU_MODEL = "pcr-tiny", "pcr-lite"
-"""What ``auto`` is on a CPU and on a GPU: the same function in layers that suit each."""
 
 
 def make_engine(
@@ -28,12 +24,11 @@ def make_engine(
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
 ) -> Engine:
-    """An engine for a shipped name, an .onnx file or an .engine file.
+    """An engine for a shipped name, ``auto`` (see `model_path`), an .onnx or an .engine file.
 
-    Model ``auto`` is pcr-lite on a GPU and pcr-tiny elsewhere. On the devices ``cuda`` and ``auto``
-    TensorRT is used where it, CuPy and a GPU are there; it builds an engine on first use. Where
-    that fails, ``auto`` goes on with ONNX Runtime and says so, ``cuda`` raises. Raises what
-    `OnnxRuntimeEngine` and `tensorrt_engine` do.
+    On the devices ``cuda`` and ``auto`` TensorRT is used where it, CuPy and a GPU are there; it
+    builds an engine on first use. Where that fails, ``auto`` goes on with ONNX Runtime and says so,
+    ``cuda`` raises. Raises what `OnnxRuntimeEngine` and `tensorrt_engine` do.
     """
     by_name = device.partition(":")[0]
     if Path(model).suffix == ".engine":
@@ -42,26 +37,19 @@ def make_engine(
     if by_name in ("auto", "cuda") and not problem:
         try:
             return tensorrt_engine(
-                GPU_MODEL if model == "auto" else model,
-                spec=spec,
-                device=device,
-                precision=precision,
-                cache_dir=cache_dir,
+                model, spec=spec, device=device, precision=precision, cache_dir=cache_dir
             )
         except PoseError as error:
             if by_name == "cuda":
                 raise
             log.warning("%s ONNX Runtime is used instead.", error)
-    open_ = partial(OnnxRuntimeEngine, spec=spec, device=device, precision=precision)
     try:
-        engine = open_(DEFAULT_MODEL if model == "auto" else model)
+        engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
     except InputError as error:
         if by_name == "cuda" and problem:
             raise InputError(f"{error} TensorRT is no way out: {problem}") from None
         raise
-    if engine.provider != "cuda":
-        return engine
-    return _on_device(open_(GPU_MODEL) if model == "auto" else engine, device)
+    return _on_device(engine, device) if engine.provider == "cuda" else engine
 
 
 def tensorrt_engine(
@@ -144,7 +132,7 @@ def _remembered(error: ModelError, plan: Path) -> str:
 def _file(model: str | Path, precision: AnyPrecision) -> Path:
     if precision == "auto" and not Path(model).suffix:
         try:
-            return model_path(model, "fp16")
+            return model_path(model, "fp16", gpu=True)
         except ModelError:
             pass
     return model_path(model, precision, gpu=True)

@@ -44,14 +44,19 @@ class OnnxRuntimeEngine:
     ) -> None:
         providers, wanted = _providers(device)
         path = model_path(model, precision, gpu=len(providers) > 1)
-        self._path, self._threads = path, threads or _usable_cores()
+        self._threads = threads or _usable_cores()
         session = _session(path, self._threads, providers)
-        used = session.get_providers()[0]
-        if wanted and used != "CUDAExecutionProvider":
-            raise InputError(
-                f"device={device!r} was asked for, but ONNX Runtime fell back to the CPU: install"
-                " onnxruntime-gpu with the CUDA libraries that it names, or use device='cpu'."
-            )
+        if len(providers) > 1 and session.get_providers()[0] == CPU:
+            if wanted:
+                raise InputError(
+                    f"device={device!r} was asked for, but ONNX Runtime fell back to the CPU:"
+                    " install onnxruntime-gpu with the CUDA libraries that it names, or use"
+                    " device='cpu'."
+                )
+            # No GPU after all: the file for CPUs, opened as on a CPU.
+            path = model_path(model, precision)
+            session = _session(path, self._threads, [CPU])
+        self._path = path
         self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
         entry, shapes = self.inputs[0], [value.shape for value in self.outputs]
         self.spec = spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes)
@@ -62,7 +67,7 @@ class OnnxRuntimeEngine:
                 " 'pcr-rt export --precision', or use precision 'auto'."
             )
         self._check_input(entry.shape)
-        self.provider = used.removesuffix("ExecutionProvider").lower()
+        self.provider = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
         self._session: ort.InferenceSession | None = session
         # One thread a run, and a pool of as many threads; made when the first large batch comes.
         self._sharing: tuple[ort.InferenceSession, ThreadPoolExecutor] | None = None

@@ -93,6 +93,24 @@ def test_cuda_is_never_silently_the_cpu(tmp_path: Path) -> None:
         OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC), device="cuda")
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_files_for_a_gpu_are_not_for_a_cpu_that_was_fallen_back_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A build of ONNX Runtime with CUDA, on a machine without."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    engine = OnnxRuntimeEngine("auto", device="auto")
+    assert (engine.spec.name, engine.provider) == ("pcr-tiny", "cpu")
+    assert OnnxRuntimeEngine("pcr-tiny", precision="int8").spec.target == "cpu"
+    with pytest.raises(InputError, match="fell back to the CPU"):
+        OnnxRuntimeEngine("auto", device="cuda")
+
+
 def test_threads_share_an_engine(tmp_path: Path, images: np.ndarray) -> None:
     engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC))
     wrong = []

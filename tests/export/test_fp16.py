@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
-from pcr_rt.export import fp16
+from pcr_rt.export import compare
 from pcr_rt.export.compare import agreement
 from pcr_rt.export.fp16 import export_fp16
 from pcr_rt.models import WEIGHTS, model_path
@@ -56,7 +56,7 @@ def test_agreement_of_a_model_with_itself() -> None:
 def test_what_loses_too_much_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fp16, "agreement", lambda a, b: ("px", 0.31))
+    monkeypatch.setattr(compare, "agreement", lambda a, b: ("px", 0.31))
     with pytest.raises(ModelError, match="loses too much"):
         export_fp16(WEIGHTS / "pcr-tiny.onnx", tmp_path / "half.onnx")
     assert list(tmp_path.iterdir()) == []
