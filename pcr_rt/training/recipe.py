@@ -109,14 +109,16 @@ class Loss:
 
     level_weights: one a level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
     hard_keypoints: how many keypoints of a person the last level learns from, the worst ones; 0 for
-    all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: an .onnx file,
-    a checkpoint or a run folder, absolute or relative to the data folder.
+    all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: a shipped model's
+    name, or an .onnx file, checkpoint or run folder, absolute or relative to the data folder.
+    teacher_flip_test: its heatmaps are averaged with those of the mirrored view.
     """
 
     level_weights: tuple[float, ...] = ()
     auxiliary_weight: float = 1.0
     hard_keypoints: int = 0
     teacher: str = ""
+    teacher_flip_test: bool = False
     teacher_weight: float = 1.0
 
 
@@ -135,9 +137,9 @@ class Recipe:
     """A whole training run.
 
     broken: whether a broken picture or annotation ends the run or is left out with a warning.
-    start: a checkpoint or run folder whose weights the network starts from, absolute or relative
-    to the data folder; the schedule starts anew. encoder_weights: what the encoder alone starts
-    from.
+    start: what the network's weights start from, a shipped model's name, or an exported model file,
+    checkpoint or run folder, absolute or relative to the data folder; the schedule starts anew.
+    encoder_weights: what the encoder alone starts from.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a run starts from: another run, a published checkpoint, or an encoder's weights."""
+"""What a run starts from: another run, a model file, a published checkpoint, or an encoder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ from pathlib import Path
 from torch import nn
 
 from pcr_rt.errors import DataError
+from pcr_rt.models import model_path, shipped_models
 from pcr_rt.training.checkpoints import load_checkpoint
+from pcr_rt.training.exported import load_exported
 from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
 from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load_imagenet
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
 from pcr_rt.training.published import load_published, load_published_encoder
+from pcr_rt.training.recipe import Recipe
 from pcr_rt.training.weights import fill
 
-__all__ = ["load_encoder", "load_start"]
+__all__ = ["load_encoder", "load_start", "start_from", "weights_file"]
+
+
+def weights_file(name: str, data: Path) -> Path:
+    """The FP32 file of a shipped model, or what lies under that name in ``data``."""
+    path = data / name
+    return model_path(name, "fp32") if name in shipped_models() and not path.exists() else path
+
+
+def start_from(network: nn.Module, recipe: Recipe, data: Path) -> None:
+    """Fill the network from ``recipe.start``: a shipped name, a model file, a run or a checkpoint.
+
+    Raises DataError where it is of another network, or expects other crops than the recipe makes.
+    """
+    path = weights_file(recipe.start, data)
+    if path.suffix != ".onnx":
+        load_start(network, path)
+        return
+    if recipe.optimizer.frozen_norms != "all":
+        raise DataError(
+            f"start is the model file {recipe.start!r}, whose batch norms are folded into its"
+            ' convolutions: set frozen_norms = "all" in [optimizer].'
+        )
+    load_exported(network, path, recipe.input)
 
 
 def load_start(network: nn.Module, path: Path) -> None:

@@ -13,6 +13,7 @@ from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size, Transform, heatmap_to_input
+from pcr_rt.skeleton import FLIP
 
 __all__ = ["Teacher", "load_teacher"]
 
@@ -22,15 +23,16 @@ class Teacher:
 
     Student and teacher see the same region of the picture, each sampled by its own convention
     (``udp`` or ``msra``); maps are read by linear interpolation where the student's samples lie.
+    flip_test: each view's maps are averaged with those of its mirror image.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, flip_test: bool = False) -> None:
         if engine.spec.kind != "heatmap":
             raise DataError(
                 f"The teacher {engine.spec.name!r} gives {engine.spec.kind}, not heatmaps: name"
                 " another model."
             )
-        self.engine, self.spec = engine, engine.spec
+        self.engine, self.spec, self.flip_test = engine, engine.spec, flip_test
 
     def maps(self, images: Tensor, transform: Transform) -> Tensor:
         """The teacher's heatmaps (N, K, h, w), on its own grid.
@@ -46,8 +48,22 @@ class Teacher:
             view = view.flip(1)
         mean = torch.tensor(spec.mean, device=view.device).view(1, 3, 1, 1)
         std = torch.tensor(spec.std, device=view.device).view(1, 3, 1, 1)
-        found = self.engine.run(((view - mean) / std).cpu().numpy())[0]
-        return torch.from_numpy(np.asarray(found, dtype=np.float32)).to(images.device)
+        view = (view - mean) / std
+        maps = self._run(view)
+        return (maps + self._unmirrored(self._run(view.flip(3)))) / 2 if self.flip_test else maps
+
+    def _run(self, view: Tensor) -> Tensor:
+        found = self.engine.run(view.cpu().numpy())[0]
+        return torch.from_numpy(np.asarray(found, dtype=np.float32)).to(view.device)
+
+    def _unmirrored(self, maps: Tensor) -> Tensor:
+        """Maps of mirrored views as maps of the views, left and right keypoints swapped."""
+        own, (width, _) = (maps.shape[3], maps.shape[2]), self.spec.input_size
+        turned = maps[:, torch.from_numpy(FLIP)].flip(3)
+        # Sample i of the turned maps lies at input pixel (W - 1) - (w - 1 - i) x step.
+        step = heatmap_to_input(own, self.spec.input_size, self.spec.transform)[0]
+        first = (own[0] - 1) - (width - 1) / step
+        return _read(turned, np.ones(2), own, origin=(first, 0.0))
 
     def on_grid(self, maps: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
         """Maps of ``maps`` on a student's grid ``heatmap`` = (w, h) of a view ``size`` = (w, h)."""
@@ -59,15 +75,15 @@ class Teacher:
         return _read(maps, student / teacher, heatmap)
 
 
-def load_teacher(path: Path, device: str) -> Teacher:
+def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher:
     """The teacher of a model file (.onnx), a checkpoint or the folder of a run."""
     if path.suffix == ".onnx":
-        return Teacher(OnnxRuntimeEngine(path, device=device))
+        return Teacher(OnnxRuntimeEngine(path, device=device), flip_test=flip_test)
     from pcr_rt.export.checkpoint import network_and_spec
     from pcr_rt.training.torch_engine import TorchEngine
 
     network, spec = network_and_spec(path / "best.pt" if path.is_dir() else path)
-    return Teacher(TorchEngine(network.to(device), spec))
+    return Teacher(TorchEngine(network.to(device), spec), flip_test=flip_test)
 
 
 def _span(size: Size, transform: Transform) -> np.ndarray:
@@ -75,17 +91,20 @@ def _span(size: Size, transform: Transform) -> np.ndarray:
     return np.array(size, dtype=np.float64) - (transform == "udp")
 
 
-def _read(images: Tensor, step: np.ndarray, size: Size) -> Tensor:
-    """``images`` at positions (i x step_x, j x step_y), linearly; places outside read the border.
+def _read(
+    images: Tensor, step: np.ndarray, size: Size, origin: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
+    """``images`` at ``origin`` + (i x step_x, j x step_y), linearly; outside, the border is read.
 
-    size: (w, h) of the result.
+    size: (w, h) of the result; origin: (x, y).
     """
     width, height = images.shape[3], images.shape[2]
-    if size == (width, height) and np.allclose(step, 1):
+    if size == (width, height) and np.allclose(step, 1) and np.allclose(origin, 0):
         return images
     # grid_sample's -1 and 1 are the first and last sample with align_corners.
-    x = torch.arange(size[0], device=images.device) * (2 * step[0] / max(width - 1, 1)) - 1
-    y = torch.arange(size[1], device=images.device) * (2 * step[1] / max(height - 1, 1)) - 1
+    x = origin[0] + torch.arange(size[0], device=images.device) * step[0]
+    y = origin[1] + torch.arange(size[1], device=images.device) * step[1]
+    x, y = x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1
     rows, columns = torch.meshgrid(y.float(), x.float(), indexing="ij")
     grid = torch.stack([columns, rows], -1).expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=True)

@@ -31,7 +31,7 @@ from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer, update_average
 from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.schedule import rate_factor
-from pcr_rt.training.start import load_encoder, load_start
+from pcr_rt.training.start import load_encoder, start_from, weights_file
 from pcr_rt.training.step import StepLoss
 from pcr_rt.training.teacher import load_teacher
 from pcr_rt.training.torch_engine import heatmap_size
@@ -85,10 +85,14 @@ class Trainer:
         if recipe.encoder_weights:
             load_encoder(self.network, recipe.encoder_weights, data)
         if recipe.start:
-            load_start(self.network, data / recipe.start)
-        self._teacher = (
-            load_teacher(data / recipe.loss.teacher, self.device) if recipe.loss.teacher else None
-        )
+            start_from(self.network, recipe, data)
+        self._teacher = None
+        if recipe.loss.teacher:
+            self._teacher = load_teacher(
+                weights_file(recipe.loss.teacher, data),
+                self.device,
+                flip_test=recipe.loss.teacher_flip_test,
+            )
         self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
         self._pictures: PicturesOnDevice | None = None
         if pictures_on_device:
