@@ -109,7 +109,7 @@ def run(
 
 def _pictures(sources: list[str]) -> list[Path]:
     """The pictures that are meant, if these are pictures or a folder."""
-    from pcr_rt.media import IMAGE_SUFFIXES, list_images
+    from pcr_rt.media.images import IMAGE_SUFFIXES, list_images
 
     paths = [Path(source) for source in sources]
     if len(paths) == 1 and paths[0].is_dir():

@@ -19,7 +19,7 @@ from functools import partial
 from typing import IO
 
 from pcr_rt.errors import InputError, MissingDependencyError
-from pcr_rt.media import DEFAULT_FPS
+from pcr_rt.media.video_reader import DEFAULT_FPS
 from pcr_rt.streaming.gdp import FORMAT, read_pictures
 from pcr_rt.streaming.sources import Item, Source
 

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 
 from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
-from pcr_rt.media import DEFAULT_FPS, TURNS
+from pcr_rt.media.video_reader import DEFAULT_FPS, TURNS
 from pcr_rt.streaming.sources import Item, Source
 
 __all__ = ["NetworkSource", "hide_password"]

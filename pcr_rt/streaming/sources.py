@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pcr_rt.decoding import Decoder
 from pcr_rt.errors import InputError
-from pcr_rt.media import DEFAULT_FPS, Camera, VideoReader, is_video, list_images, read_image
+from pcr_rt.media import Camera, VideoReader, is_video, list_images, read_image
+from pcr_rt.media.video_reader import DEFAULT_FPS
 
 __all__ = [
     "CameraSource",

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import logging
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from drawn_frames import QUADRANTS, middles, quadrants, write_clip
+from pcr_rt.errors import InputError
+from pcr_rt.media import VideoReader, VideoWriter, is_video
+
+
+def test_videos_are_known_by_name() -> None:
+    assert is_video("walk.mp4")
+    assert is_video(Path("folder/WALK.MOV"))
+    assert not is_video("street.jpg")
+    assert not is_video("mp4")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "grey.mp4"
+    write_clip(path)
+    with VideoReader(path) as video:
+        assert (video.size, video.fps, video.frames) == ((64, 48), 25, 12)
+        frames = list(video)
+    np.testing.assert_allclose([time for _, time in frames], np.arange(12) / 25, atol=1e-3)
+    for k, (frame, _) in enumerate(frames):
+        assert (frame.shape, frame.dtype) == ((48, 64, 3), np.uint8)
+        np.testing.assert_allclose(frame.astype(int), 20 + 15 * k, atol=6)
+    assert [file.name for file in tmp_path.iterdir()] == ["grey.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        # a b u, c d v, x y w of the track header: x' = a x + c y, y' = b x + d y, y downwards.
+        ((0, 1, 0, -1, 0, 0), (1, 0)),  # turned clockwise: bottom left comes to the top left
+        ((0, -1, 0, 1, 0, 0), (0, 1)),  # counter-clockwise: top right comes to the top left
+        ((-1, 0, 0, 0, -1, 0), (1, 1)),
+    ],
+)
+def test_rotation_in_the_file_is_honoured(
+    tmp_path: Path, matrix: tuple[int, ...], corner: tuple[int, int]
+) -> None:
+    path = tmp_path / "phone.mp4"
+    with VideoWriter(path, (64, 48), 25) as writer:
+        writer.write(quadrants())
+    data = path.read_bytes()
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    track = data.index(identity, data.index(b"tkhd"))
+    turned = struct.pack(">9i", *(v << 16 for v in matrix), 0, 0, 1 << 30)
+    path.write_bytes(data[:track] + turned + data[track + len(turned) :])
+    with VideoReader(path) as video:
+        frame, _ = next(iter(video))
+        assert video.size == ((64, 48) if matrix[0] else (48, 64))
+    assert frame.shape[:2] == video.size[::-1]
+    np.testing.assert_allclose(
+        middles(frame)[0][0].astype(int), QUADRANTS[corner[0]][corner[1]], atol=12
+    )
+
+
+def test_the_sample_clip_is_read(sample_clip: Path) -> None:
+    with VideoReader(sample_clip) as video:
+        assert video.size == (960, 540)
+        assert video.fps == 30
+        frame, time = next(iter(video))
+    assert frame.shape == (540, 960, 3)
+    assert time == 0
+
+
+def test_a_video_cut_short_gives_what_it_has(tmp_path: Path, sample_clip: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    data = sample_clip.read_bytes()
+    path.write_bytes(data[: len(data) // 4])
+    frames = 0
+    with VideoReader(path) as video:
+        assert video.frames is not None
+        with pytest.raises(InputError, match="cut short") as error:
+            for _ in video:
+                frames += 1
+        assert 0 < frames < video.frames / 2
+    assert f"{frames} frames" in str(error.value)
+
+
+def test_whole_videos_end_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_clip(tmp_path / "a.mp4")
+    with caplog.at_level(logging.WARNING), VideoReader(tmp_path / "a.mp4") as video:
+        assert sum(1 for _ in video) == 12
+    assert not caplog.records
+
+
+def only_sound(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", 44100)
+        samples = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1024), np.float32), format="fltp", layout="stereo"
+        )
+        samples.rate = 44100
+        container.mux(stream.encode(samples))
+        container.mux(stream.encode(None))
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    only_sound(tmp_path / "sound.mp4")
+    whole = write_clip(tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "header.mp4").write_bytes(whole[: whole.index(b"mdat")])
+    for name in ("text.mp4", "empty.mp4", "sound.mp4", "header.mp4", "missing.mp4", "."):
+        with pytest.raises(InputError, match=name):
+            VideoReader(tmp_path / name if name != "." else tmp_path)
