@@ -7,18 +7,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
 from pcr_rt.export.onnx_export import export_onnx
 from pcr_rt.models import ModelSpec
+from pcr_rt.training.networks.onnx_convolutions import onnx_convolutions
 from pcr_rt.training.recipe import Input
 
 __all__ = ["load_exported"]
@@ -27,13 +26,6 @@ MOST_HEATMAPS = 1e-3
 """How far the heatmaps of file and network may be apart, for peaks of 1."""
 
 _Convolution = nn.Conv2d | nn.ConvTranspose2d
-
-
-class _Folded(NamedTuple):
-    """A convolution of a file, with what stood behind it folded in: batch norms and factors."""
-
-    weight: Tensor
-    bias: Tensor
 
 
 def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
@@ -75,24 +67,25 @@ def _fill(network: nn.Module, path: Path, spec: ModelSpec, pictures: Tensor) -> 
     Which convolution went where, and by which factor, is seen in a file of the network as it is.
     """
     computed = _computed(network, pictures)
+    wanted = onnx_convolutions(path)
     shapes = Counter(convolution.weight.shape for convolution in computed)
-    if Counter(f.weight.shape for f in _convolutions(path)) - shapes:
+    if Counter(weight.shape for weight, _ in wanted) - shapes:
         return False
     _neutral(computed.values())
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder) / "probe.onnx"
         export_onnx(network, spec, probe)
-        before, after = _convolutions(probe), _convolutions(path)
-    if [f.weight.shape for f in before] != [f.weight.shape for f in after]:
+        present = onnx_convolutions(probe)
+    if [weight.shape for weight, _ in present] != [weight.shape for weight, _ in wanted]:
         return False
-    for own, new in zip(before, after, strict=True):
-        convolution, factor = _source(own.weight, computed)
+    for (own, _), (weight, bias) in zip(present, wanted, strict=True):
+        convolution, factor = _source(own, computed)
         norm = computed[convolution]
-        bias = norm.bias if norm is not None else convolution.bias
+        own_bias = norm.bias if norm is not None else convolution.bias
         with torch.no_grad():
-            convolution.weight.copy_(new.weight / factor)
-            if bias is not None:
-                bias.copy_(new.bias / factor)
+            convolution.weight.copy_(weight / factor)
+            if own_bias is not None and bias is not None:
+                own_bias.copy_(bias / factor)
     return True
 
 
@@ -140,19 +133,3 @@ def _source(
             if torch.allclose(factor * own, weight, rtol=1e-4, atol=1e-6):
                 return convolution, factor
     raise AssertionError("the exported network has a convolution that it does not compute")
-
-
-def _convolutions(path: Path) -> list[_Folded]:
-    """The file's convolutions in the order of its nodes."""
-    graph = onnx.load(path).graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-    found = []
-    for node in graph.node:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            tensors = [
-                torch.from_numpy(numpy_helper.to_array(constants[name]).copy())
-                for name in node.input[1:]
-            ]
-            found.append(_Folded(tensors[0], tensors[1] if len(tensors) > 1 else torch.zeros(1)))
-    return found

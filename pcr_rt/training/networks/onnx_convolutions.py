@@ -15,8 +15,9 @@ __all__ = ["onnx_convolutions"]
 def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     """Weight and bias of each convolution of an ONNX file, in the order of its nodes, in FP32.
 
-    Weights may be stored as FP16 behind a Cast, and a bias may stand in an Add of its own behind
-    its convolution. Raises ModelError where a convolution's weights are not constants.
+    Transposed convolutions are among them. Weights may be stored as FP16 behind a Cast, and a bias
+    may stand in an Add of its own behind its convolution. Raises ModelError where a convolution's
+    weights are not constants.
     """
     try:
         import onnx
@@ -30,6 +31,7 @@ def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     except Exception as error:
         raise ModelError(f"{path} is not a readable ONNX file; give the published one.") from error
     constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
@@ -44,7 +46,7 @@ def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
 
     found: list[tuple[Tensor, Tensor | None]] = []
     for node in graph.node:
-        if node.op_type != "Conv":
+        if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         bias = node.input[2] if len(node.input) > 2 else added.get(node.output[0])
         if node.input[1] not in constants or (bias and bias not in constants):
