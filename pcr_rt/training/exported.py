@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
+from pcr_rt.export.compare import fp32_spec
 from pcr_rt.export.onnx_export import export_onnx
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.networks.onnx_convolutions import onnx_convolutions
@@ -22,8 +23,8 @@ from pcr_rt.training.recipe import Input
 
 __all__ = ["load_exported"]
 
-MOST_HEATMAPS = 1e-3
-"""How far the heatmaps of file and network may be apart, for peaks of 1."""
+MOST_DIFFERENCE = 1e-3
+"""How far file and network may be apart, as a part of the largest value in the heatmaps."""
 
 _Convolution = nn.Conv2d | nn.ConvTranspose2d
 
@@ -37,23 +38,24 @@ def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
     Raises DataError where the file is of another network or takes other crops, ModelError where it
     cannot be read or has another precision; the network is then as it was.
     """
-    engine = OnnxRuntimeEngine(path, device="cpu", precision="fp32")
+    spec = fp32_spec(path)
     for key in ("transform", "mean", "std"):
-        file, own = getattr(engine.spec, key), getattr(crops, key)
+        file, own = getattr(spec, key), getattr(crops, key)
         if file != own:
             raise DataError(
                 f"{path} expects {key} = {file!r}, this recipe's [input] has {own!r}: set it to the"
                 " former."
             )
-    width, height = engine.spec.input_size
+    width, height = spec.input_size
     pictures = torch.randn((2, 3, height, width), generator=torch.Generator().manual_seed(0))
     filled = copy.deepcopy(network).cpu().eval()
     maps = np.zeros(0)
-    if _fill(filled, path, engine.spec, pictures):
+    if _fill(filled, path, spec, pictures):
         with torch.no_grad():
             maps = filled(pictures).levels[-1].numpy()
-    expected = engine.run(pictures.numpy())[0]
-    if maps.shape != expected.shape or np.abs(maps - expected).max() > MOST_HEATMAPS:
+    expected = OnnxRuntimeEngine(path, device="cpu").run(pictures.numpy())[0]
+    most = MOST_DIFFERENCE * min(np.abs(expected).max(), 1)
+    if maps.shape != expected.shape or np.abs(maps - expected).max() > most:
         raise DataError(
             f"{path} is not of this recipe's network: give a model that was trained with the same"
             " [network], as pcr-rt export writes it without --plain."

@@ -82,10 +82,11 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stage:
             check_input_size(self.network, stage.size)
-        if recipe.encoder_weights:
-            load_encoder(self.network, recipe.encoder_weights, data)
-        if recipe.start:
-            start_from(self.network, recipe, data)
+        if not (folder / "last.pt").exists():  # a resumed run has its weights there
+            if recipe.encoder_weights:
+                load_encoder(self.network, recipe.encoder_weights, data)
+            if recipe.start:
+                start_from(self.network, recipe, data)
         self._teacher = None
         if recipe.loss.teacher:
             self._teacher = load_teacher(

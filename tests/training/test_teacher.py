@@ -53,7 +53,7 @@ def test_maps_lie_where_the_student_looks(student: Any, transform: Any, size: An
     torch.testing.assert_close(inside, expected[:-2, :-2].float(), rtol=1e-4, atol=1e-2)
 
 
-class Brightest:
+class Steps:
     """A teacher whose map k is the brightness above 100 k / 17 of columns where its samples lie."""
 
     def __init__(self, transform: Any) -> None:
@@ -71,8 +71,8 @@ def test_mirrored_maps_lie_where_the_plain_ones_do(transform: Any) -> None:
     """On a plane, where interpolation is exact, each keypoint's map meets its mirror image's."""
     x, y = torch.arange(48.0), torch.arange(64.0)
     view = (3 * x[None] + 5 * y[:, None]).expand(2, 3, 64, 48)
-    plain = Teacher(Brightest(transform)).maps(view, transform)
-    averaged = Teacher(Brightest(transform), flip_test=True).maps(view, transform)
+    plain = Teacher(Steps(transform)).maps(view, transform)
+    averaged = Teacher(Steps(transform), flip_test=True).maps(view, transform)
     assert averaged.shape == plain.shape == (2, 17, 16, 12)
     # COCO: the nose, then eyes, ears, shoulders ... in pairs of left and right.
     partner = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]

@@ -66,3 +66,15 @@ def test_a_start_that_does_not_fit_is_refused(
     recipe.write_text(f'start = "{tmp_path / "other.pt"}"\n' + text)
     with pytest.raises(DataError, match=words):
         Trainer(load_recipe(recipe), drawn, tmp_path / "run")
+
+
+def test_a_resumed_run_does_without_its_start(drawn: Path, tmp_path: Path) -> None:
+    whole = Trainer(load_recipe(drawn / "recipe.toml"), drawn, tmp_path / "run")
+    whole.run()
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('start = "gone.pt"\n' + (drawn / "recipe.toml").read_text())
+    again = Trainer(load_recipe(recipe), drawn, tmp_path / "run")
+    assert again.run()
+    assert again.step == whole.step
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[key], value), key
