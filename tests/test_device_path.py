@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,12 @@ import pytest
 pytest.importorskip("onnx")
 
 import emulated_cupy
-from pcr_rt.cuda_kernels.nv12 import Nv12Frame
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.frames import DeviceBuffer
 from pcr_rt.models import ModelSpec
-from pcr_rt.poses import Poses
 from stand_in_engine import StandInEngine
-from toys import PLAIN, brightness_model, constant_model
-
-SPEC = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
-BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75.0]]
+from toy_estimators import BOXES, SPEC, both, draw_patches, same
+from toys import brightness_model, constant_model
 
 
 @pytest.fixture(autouse=True)
@@ -41,32 +34,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def frame() -> np.ndarray:
-    """Smooth patches, so that every crop has one clear peak."""
-    y, x = np.mgrid[0:72, 0:64]
-    picture = np.zeros((72, 64, 3))
-    for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
-        picture += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
-    return picture.clip(0, 255).astype(np.uint8)
-
-
-def both(make: Callable[[Any], Any], **options: Any) -> tuple[PoseEstimator, PoseEstimator]:
-    """An estimator on the host and one on the device, alike otherwise."""
-    options = {"detector": None, "score_threshold": 0.05, **options}
-    host, device = (
-        PoseEstimator(make(str), **options),
-        PoseEstimator(make(StandInEngine), **options),
-    )
-    assert device._device is not None
-    return host, device
-
-
-def same(found: Poses, expected: Poses) -> None:
-    assert len(found) == len(expected)
-    assert found.image_size == expected.image_size
-    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-4)
-    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
-    np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=0.001)
-    np.testing.assert_allclose(found.scores, expected.scores, atol=0.001)
+    return draw_patches()
 
 
 def crowd(count: int) -> np.ndarray:
@@ -322,115 +290,3 @@ def test_threads_have_streams_of_their_own(model: Path, frame: np.ndarray, cupy:
         thread.join()
     assert not wrong
     assert sorted(engine.bound) == [1, 2, 4]  # one bucket in each of three threads
-
-
-class Foreign:
-    """An array of another library: on the device, with its stream."""
-
-    def __init__(self, memory: np.ndarray, **more: Any) -> None:
-        self.memory, self.shape = memory, memory.shape
-        interface = memory.__array_interface__
-        self.__cuda_array_interface__ = {**interface, "version": 3, **more}
-
-
-class Exported:
-    """As torch: DLPack, and an interface that names no stream."""
-
-    def __init__(self, memory: np.ndarray) -> None:
-        self.memory, self.shape, self.dtype = memory, memory.shape, "torch.uint8"
-        self.__cuda_array_interface__ = {**memory.__array_interface__, "version": 2}
-        self.streams: list[int] = []
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (2, 0)
-
-    def __dlpack__(self, *, stream: int) -> None:
-        self.streams.append(stream)
-
-
-def test_arrays_of_every_library_in_place_and_in_order(
-    model: Path, frame: np.ndarray, cupy: Any
-) -> None:
-    host, device = both(lambda kind: kind(model))
-    expected = host(frame, BOXES)
-    same(device(frame, BOXES), expected)
-    stream = device._device._local.worker.stream.ptr
-    wide = np.zeros((72, 100, 3), np.uint8)
-    wide[:, :64] = frame
-    torch_like = Exported(frame)
-    cases = [
-        (Foreign(frame, stream=77), [(stream, 77)]),
-        (Foreign(wide[:, :64], stream=None), []),
-        (torch_like, []),
-        (DeviceBuffer(wide.ctypes.data, (72, 64, 3), pitch=300, stream=5), [(stream, 5)]),
-        (DeviceBuffer(frame.ctypes.data, (72, 64, 3), owner=frame), []),
-    ]
-    for given, waits in cases:
-        cupy.synchronisations.clear()
-        cupy.waits.clear()
-        same(device(given, BOXES), expected)
-        assert cupy.synchronisations == ["stream"]
-        assert cupy.waits == waits
-    assert torch_like.streams == [stream]
-    caller = cupy.Stream()
-    with caller:
-        same(device(emulated_cupy.asarray(frame), BOXES), expected)
-    assert cupy.waits[-1] == (stream, caller.ptr)
-
-
-def test_nv12_on_both_paths(model: Path, frame: np.ndarray) -> None:
-    y, uv = frame[..., 0].copy(), np.full((36, 64), 120, np.uint8)
-    uv[:, 1::2] = 150
-    host, device = both(lambda kind: kind(model), decode="quarter")
-    expected = host(Nv12Frame(y, uv), BOXES)
-    assert len(expected) > 0
-    same(device(Nv12Frame(y, uv), BOXES), expected)
-    same(device(Nv12Frame(Foreign8(y), Foreign8(uv)), BOXES), expected)
-
-
-class Foreign8(Foreign):
-    dtype = np.dtype(np.uint8)
-
-
-def test_frames_that_are_refused(model: Path, frame: np.ndarray, cupy: Any) -> None:
-    host, device = both(lambda kind: kind(model))
-    for given, words in (
-        (Foreign(frame.astype(np.float32)), "float32"),
-        (Foreign(frame[..., 0]), "grey"),
-        (Foreign(np.zeros((9, 9, 4), np.uint8)), "four channels"),
-        (frame.tolist(), "NumPy"),
-        (SimpleNamespace(__dlpack_device__=lambda: (1, 0)), "NumPy"),
-        (Nv12Frame(Foreign8(frame[..., 0]), frame[:36, :, 0]), "One plane"),
-    ):
-        with pytest.raises(InputError, match=words):
-            device(given, BOXES)
-    elsewhere = Foreign(frame, stream=None)
-    elsewhere.device_id = 1  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="lies on cuda:1"):
-        device(elsewhere, BOXES)
-    with pytest.raises(InputError, match="give a NumPy array"):
-        host(Foreign(frame), BOXES)
-    same(device(frame, BOXES), host(frame, BOXES))  # nothing is left over from the failures
-    device.close()
-    with pytest.raises(InputError, match="closed"):
-        device(frame, BOXES)
-
-
-def test_a_frame_whose_pixels_are_apart_is_copied_with_a_notice(
-    model: Path, frame: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
-    host, device = both(lambda kind: kind(model))
-    apart = frame.transpose(2, 0, 1).copy().transpose(1, 2, 0)
-    for _ in range(2):
-        same(device(Foreign(apart, stream=None), BOXES), host(frame, BOXES))
-    assert caplog.text.count("such ones are copied") == 1
-
-
-def test_the_second_device(model: Path, frame: np.ndarray, cupy: Any) -> None:
-    here = StandInEngine(model, device=1)
-    with pytest.raises(InputError, match="cuda:0 and cuda:1"):
-        PoseEstimator([here, StandInEngine(model)], detector=None)
-    device = PoseEstimator(here, detector=None, score_threshold=0.05)
-    expected = PoseEstimator(model, detector=None, score_threshold=0.05)(frame, BOXES)
-    same(device(frame, BOXES), expected)
-    assert cupy.Device().id == 0

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_streams import ToyEstimator, numbered
 from typer.testing import CliRunner
 
 from pcr_rt.cli import app
 from pcr_rt.errors import InputError
 from pcr_rt.media import VideoReader, VideoWriter
+from toy_streams import ToyEstimator, numbered
 
 run = importlib.import_module("pcr_rt.cli.run")  # the package has a function of that name
 

@@ -16,7 +16,6 @@ import chromium
 import cv2
 import numpy as np
 import pytest
-from toy_streams import ToyEstimator, numbered
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
@@ -24,6 +23,7 @@ from pcr_rt.streaming.page import MOST_IDLE, WIDEST, LivePage
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sources import FrameSource
+from toy_streams import ToyEstimator, numbered
 
 
 def result(index: int = 0, *, source: int = 0, size: tuple[int, int] = (64, 48)) -> Result:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from jetson import as_here, can_decode
-from toy_streams import ToyEstimator
 
 from pcr_rt.streaming import reader
 from pcr_rt.streaming.gstreamer import GStreamerSource, nvv4l2_pipeline
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.sources import Source, open_source
+from toy_streams import ToyEstimator
 
 SERVER = """
 import sys

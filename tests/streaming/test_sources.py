@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 from jetson import as_here, can_decode, has_element
-from toy_streams import ToyEstimator, numbered
 
 from pcr_rt import media
 from pcr_rt.errors import InputError, MissingDependencyError
@@ -29,6 +28,7 @@ from pcr_rt.streaming.sources import (
     VideoSource,
     open_source,
 )
+from toy_streams import ToyEstimator, numbered
 
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="there is no gst-launch-1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
+from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sinks import Sink
 from pcr_rt.streaming.sources import Item, Source
 
 
@@ -77,3 +82,36 @@ def ticking(
             yield numbered(number, camera, size), time.monotonic()
 
     return connection
+
+
+def stream(source: Any, estimator: Any = None, **options: Any) -> PoseStream:
+    return PoseStream(source, estimator or ToyEstimator(), **{"track": False, **options})
+
+
+def accounted(poses_stream: PoseStream) -> None:
+    for stats in poses_stream.stats:
+        assert stats.shown + stats.dropped + stats.failed == stats.read
+
+
+def endless(every: float = 0.001) -> Iterator[NDArray[np.uint8]]:
+    for number in itertools.count():
+        time.sleep(every)
+        yield numbered(number)
+
+
+class Collector(Sink):
+    """A slow sink that notes the number of each frame, and fails at one."""
+
+    def __init__(self, seconds: float = 0.0, fail_at: int | None = None) -> None:
+        self.seconds, self.fail_at = seconds, fail_at
+        self.seen: list[int] = []
+        self.closed = 0
+
+    def write(self, result: Result) -> None:
+        if len(self.seen) == self.fail_at:
+            raise InputError("the disk is full")
+        time.sleep(self.seconds)
+        self.seen.append(number_of(result.frame))
+
+    def close(self) -> None:
+        self.closed += 1
