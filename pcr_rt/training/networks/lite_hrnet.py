@@ -48,7 +48,11 @@ def _separable(
 
 def _interleave(a: Tensor, b: Tensor) -> Tensor:
     """Concatenate two halves and shuffle in two groups: channels a0, b0, a1, b1, ..."""
-    return torch.stack((a, b), dim=2).flatten(1, 2)
+    if torch.onnx.is_in_onnx_export():  # the fewest nodes
+        return torch.stack((a, b), dim=2).flatten(1, 2)
+    # The result has all channels of a pixel side by side in memory, as the convolutions want it.
+    pixels = torch.stack((a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)), dim=-1).flatten(-2)
+    return pixels.permute(0, 3, 1, 2)
 
 
 class _Stem(nn.Module):
