@@ -21,11 +21,8 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.models import ModelSpec
-from toys import PLAIN, brightness_model
-
-SPEC = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
-BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75.0]]
+from toy_estimators import BOXES, SPEC, draw_patches
+from toys import brightness_model
 
 
 @pytest.fixture
@@ -44,11 +41,7 @@ def gpu(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def frame() -> np.ndarray:
-    y, x = np.mgrid[0:72, 0:64]
-    picture = np.zeros((72, 64, 3))
-    for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
-        picture += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
-    return picture.clip(0, 255).astype(np.uint8)
+    return draw_patches()
 
 
 @pytest.mark.parametrize("batch", ["batch", 2])

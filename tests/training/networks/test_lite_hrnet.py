@@ -16,6 +16,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from pcr_rt.errors import ModelError  # noqa: E402
 from pcr_rt.training.networks.lite_hrnet import (  # noqa: E402
     LiteHRNetEncoder,
+    _interleave,
     load_tinypose,
     load_tinypose_head,
 )
@@ -59,6 +60,16 @@ def test_features_equal_those_of_the_file(shared):
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(features.numpy(), expected, atol=1e-5)
         np.testing.assert_allclose(own_heatmaps.numpy(), heatmaps, atol=1e-5)
+
+
+def test_halves_are_shuffled_channel_by_channel():
+    # Pixel (y, x) of channel c of the first half holds 100 c + 10 y + x, of the second 1000 more.
+    c, y, x = torch.meshgrid(torch.arange(3), torch.arange(2), torch.arange(4), indexing="ij")
+    a = (100 * c + 10 * y + x)[None]
+    shuffled = _interleave(a, a + 1000)
+    assert shuffled[0, :, 1, 3].tolist() == [13, 1013, 113, 1113, 213, 1213]
+    assert shuffled[0, :, 0, 2].tolist() == [2, 1002, 102, 1102, 202, 1202]
+    assert shuffled.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_size_of_the_published_network():

@@ -17,23 +17,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.frames import DeviceBuffer
 from stand_in_engine import StandInEngine
-from toy_estimators import BOXES, SPEC, both, draw_patches, same
-from toys import brightness_model
-
-
-@pytest.fixture(autouse=True)
-def cupy(emulated_device: Any) -> Any:
-    return emulated_device
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
-
-
-@pytest.fixture
-def frame() -> np.ndarray:
-    return draw_patches()
+from toy_estimators import BOXES, both, same
 
 
 class Foreign:

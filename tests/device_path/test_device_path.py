@@ -18,23 +18,8 @@ from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
 from stand_in_engine import StandInEngine
-from toy_estimators import BOXES, SPEC, both, draw_patches, same
+from toy_estimators import BOXES, SPEC, both, same
 from toys import brightness_model, constant_model
-
-
-@pytest.fixture(autouse=True)
-def cupy(emulated_device: Any) -> Any:
-    return emulated_device
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return brightness_model(tmp_path / "m.onnx", SPEC, size=(24, 32))
-
-
-@pytest.fixture
-def frame() -> np.ndarray:
-    return draw_patches()
 
 
 def crowd(count: int) -> np.ndarray:
