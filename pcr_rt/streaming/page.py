@@ -83,6 +83,7 @@ class LivePage(Sink):
         self._thread.start()
         self._started.wait(START_S)
         for failure in self._failures:
+            self._thread.join(STOP_S)
             reason = failure.strerror or failure
             raise InputError(
                 f"The live page cannot be served on {host}:{port} ({reason}): choose another port."
