@@ -25,7 +25,8 @@ class Augmentation:
     rotation only with ``rotation_probability``. shift: of the crop's centre, as a fraction of its
     sides, drawn like the scale: a detector's boxes lie less well than labelled ones. colour:
     largest change of brightness, contrast and of each channel, as a fraction. erase: probability
-    that one random rectangle is blanked.
+    that one random rectangle is blanked. truncation: that a part of the person is hidden behind a
+    cut through the body (``truncation.truncate``).
     """
 
     flip: float = 0.5
@@ -36,6 +37,7 @@ class Augmentation:
     shift: float = 0.0
     colour: float = 0.0
     erase: float = 0.0
+    truncation: float = 0.0
 
 
 HALF_BODY_MIN_LABELLED = 8

@@ -43,13 +43,17 @@ class PicturesOnDevice:
                 frames.append(frame)
         sound = [path for path in unique if path not in self.unreadable]
         self._place = {path: i for i, path in enumerate(sound)}
-        sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
+        self._shapes = [(frame.shape[1], frame.shape[0]) for frame in frames]
         ends = np.cumsum([frame.size // 3 for frame in frames])
         self._pixels = torch.from_numpy(
             np.concatenate([frame.reshape(-1, 3) for frame in frames])
         ).to(device)
-        self._sizes = torch.from_numpy(sizes).to(device)
+        self._sizes = torch.tensor(self._shapes, device=device)
         self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]])).to(device)
+
+    def size(self, path: Path) -> Size:
+        """Width and height of a picture that could be read."""
+        return self._shapes[self._place[path]]
 
     def crop(self, paths: Sequence[Path], matrices: NDArray[np.float64], size: Size) -> Tensor:
         """Crops (N, H, W, 3) uint8 RGB by bilinear interpolation, zero outside the pictures.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,11 +22,12 @@ from pcr_rt.geometry import (
     heatmap_to_input,
     invert_transform,
 )
-from pcr_rt.media import read_image
 from pcr_rt.skeleton import FLIP
 from pcr_rt.training.data.augment import Augmentation, draw_views
+from pcr_rt.training.data.crops import crop_on_device, read_crop
 from pcr_rt.training.data.device_pictures import PicturesOnDevice
 from pcr_rt.training.data.person import Broken, Person, report_broken
+from pcr_rt.training.data.truncation import truncate
 
 __all__ = ["Batch", "Loader", "View", "to_heatmap"]
 
@@ -122,13 +122,13 @@ class Loader:
             return plan, []
         size = self.view.size
         looks = zip(plan.people, plan.matrices, strict=True)
-        return plan, [pool.submit(_read_crop, person, matrix, size) for person, matrix in looks]
+        return plan, [pool.submit(read_crop, person, matrix, size) for person, matrix in looks]
 
     def _finish(self, step: int, plan: _Plan, crops: Crops, pool: ThreadPoolExecutor) -> Batch:
         """The batch; where a picture is broken, planned anew without it."""
         if self.pictures is not None:
-            paths = [person.image for person in plan.people]
-            return self._collate(plan, self.pictures.crop(paths, plan.matrices, self.view.size))
+            crops_there = crop_on_device(self.pictures, plan.people, plan.matrices, self.view.size)
+            return self._collate(plan, crops_there)
         while True:
             wait(crops)
             sound = True
@@ -149,7 +149,7 @@ class Loader:
             plan, crops = self._start(step, pool)
 
     def _plan(self, step: int) -> _Plan:
-        people = [self._person(step, slot) for slot in range(self.batch)]
+        people = [self._view_of(step, slot) for slot in range(self.batch)]
         view = self.view
         matrices, flipped = draw_views(
             people,
@@ -161,6 +161,14 @@ class Loader:
         )
         mine = slice(self.part[0], None, self.part[1])
         return _Plan(people[mine], matrices[mine], flipped[mine])
+
+    def _view_of(self, step: int, slot: int) -> Person:
+        """Who stands in a slot of a batch, whole or truncated."""
+        person, probability = self._person(step, slot), self.view.augmentation.truncation
+        if not probability:
+            return person
+        rng = np.random.default_rng((self.seed, 7, step, slot))
+        return truncate(person, self.people, rng) if rng.random() < probability else person
 
     def _person(self, step: int, slot: int) -> Person:
         """Who stands in a slot of a batch; the next one where a picture is known to be broken."""
@@ -194,13 +202,6 @@ class Loader:
             values[plan.flipped] = values[plan.flipped][:, FLIP]
         rest = (torch.from_numpy(v.astype(np.float32)) for v in (points, amplitudes, weights))
         return Batch(images, *rest)
-
-
-def _read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
-    """Crop (H, W, 3) RGB of the person's picture; matrix (2, 3): crop to picture pixels."""
-    frame = read_image(person.image)
-    crop = cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.asarray(crop[..., ::-1], dtype=np.uint8)
 
 
 def to_heatmap(points: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
