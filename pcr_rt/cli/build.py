@@ -52,19 +52,19 @@ def build(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the TensorRT engine of a model for this GPU, or find it in the cache."""
+    from pcr_rt.engines.choose import onnx_for_tensorrt
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
     from pcr_rt.engines.tensorrt_api import load
     from pcr_rt.engines.tensorrt_builder import BuildOptions
     from pcr_rt.engines.tensorrt_cache import cached_engine
     from pcr_rt.engines.tensorrt_sidecar import Sidecar
-    from pcr_rt.models import model_path
 
     if dla:
         raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
     options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
     api = load("TensorRT-RTX" if capability else None)
-    path = model_path(model, precision, gpu=True)
+    path = onnx_for_tensorrt(model, precision)
     with contextlib.closing(OnnxRuntimeEngine(path, device="cpu", precision=precision)) as engine:
         spec = engine.spec
     if not json_output:

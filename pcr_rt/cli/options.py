@@ -40,7 +40,7 @@ FlipTest = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
-    typer.Option(help="Of the models; auto: what is fastest on the device."),
+    typer.Option(help="Of the models; auto: FP16 on TensorRT, else FP32."),
 ]
 Threshold = Annotated[
     float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")

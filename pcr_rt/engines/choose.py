@@ -11,7 +11,7 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
 
-__all__ = ["make_engine", "tensorrt_engine", "tensorrt_problem"]
+__all__ = ["make_engine", "onnx_for_tensorrt", "tensorrt_engine", "tensorrt_problem"]
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def tensorrt_engine(
     from pcr_rt.engines.tensorrt_sidecar import Sidecar
 
     number = device_number(device)
-    path = _file(model, precision)
+    path = onnx_for_tensorrt(model, precision)
     expected = OnnxRuntimeEngine(path, spec=spec, device="cpu", precision=precision)
     try:
         api = load()
@@ -129,7 +129,11 @@ def _remembered(error: ModelError, plan: Path) -> str:
     return f"{error} It was set aside; delete {plan}.json to try again."
 
 
-def _file(model: str | Path, precision: AnyPrecision) -> Path:
+def onnx_for_tensorrt(model: str | Path, precision: AnyPrecision = "auto") -> Path:
+    """The file that TensorRT's engine is built from; ``auto`` is FP16 where a model is shipped so.
+
+    Raises ModelError as `model_path` does.
+    """
     if precision == "auto" and not Path(model).suffix:
         try:
             return model_path(model, "fp16", gpu=True)

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("onnx")
 
 import emulated_cupy
+from pcr_rt.cli.build import build
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.engines.choose import make_engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
@@ -247,6 +248,16 @@ def test_the_default_on_tensorrt_is_pcr_lite_in_fp16(tensorrt: Any) -> None:
     assert "shift" in Sidecar.read(engine.plan).agreement or "relative" in (
         Sidecar.read(engine.plan).agreement
     )
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_the_estimator_takes_the_engine_that_build_made(tensorrt: Any, precision: Any) -> None:
+    build("pcr-nano", precision)
+    assert tensorrt.behaviour.builds == 1
+    engine = make_engine("pcr-nano", device="cuda", precision=precision)
+    assert isinstance(engine, TensorRTEngine)
+    assert engine.spec.precision == ("fp16" if precision == "auto" else precision)
+    assert tensorrt.behaviour.builds == 1
 
 
 def test_engine_that_computes_something_else_is_set_aside(
