@@ -64,7 +64,8 @@ def average_on_common_grid(
         if not np.allclose(own, to_frame):
             straight = _resample(straight, own, to_frame, size)
             # A network's maps mirror about its own last sample, so they are turned back first.
-            mirrored = _resample(mirrored[..., ::-1], own, to_frame, size)[..., ::-1]
+            if flip_test:
+                mirrored = _resample(mirrored[..., ::-1], own, to_frame, size)[..., ::-1]
         plain.append(straight)
         flipped.append(mirrored)
     return plain, flipped if flip_test else None, to_frame
@@ -88,20 +89,23 @@ def _resample(
 ) -> NDArray[np.float32]:
     """Heatmaps read by bilinear interpolation where the common grid's samples lie.
 
-    own, to_frame: transforms (N, 2, 3) of both grids' samples to the frame. Crops are upright and
-    share their centres, so the interpolation is one matrix an axis, the same for everybody.
+    own, to_frame: transforms (N, 2, 3) of both grids' samples to the frame. Crops are upright, so
+    the interpolation is one matrix an axis and person.
     """
-    scale = own[0, [0, 1], [0, 1]]
-    step = to_frame[0, [0, 1], [0, 1]] / scale
-    start = (to_frame[0, :, 2] - own[0, :, 2]) / scale
-    across = _interpolation(start[0] + step[0] * np.arange(size[0]), heatmaps.shape[3])
-    down = _interpolation(start[1] + step[1] * np.arange(size[1]), heatmaps.shape[2])
-    result: NDArray[np.float32] = down @ heatmaps.astype(np.float32) @ across.T
+    scale = own[:, [0, 1], [0, 1]]
+    step = to_frame[:, [0, 1], [0, 1]] / scale
+    start = (to_frame[:, :, 2] - own[:, :, 2]) / scale
+    across, down = (
+        _interpolation(start[:, axis, None] + step[:, axis, None] * np.arange(size[axis]), length)
+        for axis, length in ((0, heatmaps.shape[3]), (1, heatmaps.shape[2]))
+    )
+    maps = heatmaps.astype(np.float32)
+    result: NDArray[np.float32] = down[:, None] @ maps @ across[:, None].swapaxes(-1, -2)
     return result
 
 
 def _interpolation(places: NDArray[np.float64], length: int) -> NDArray[np.float32]:
-    """(len(places), length) weights of linear interpolation; places outside read the border."""
+    """(N, P, length) weights of linear interpolation at places (N, P); outside reads the border."""
     places = places.clip(0, length - 1)
-    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(length)))
+    weights = np.maximum(0, 1 - np.abs(places[..., None] - np.arange(length)))
     return np.asarray(weights, dtype=np.float32)

@@ -161,6 +161,22 @@ def test_ensemble_averages_networks_of_different_sizes(tmp_path: Path) -> None:
         np.testing.assert_allclose(poses.keypoints[0], np.tile(BLOB, (17, 1)), atol=0.15)
 
 
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_ensemble_of_tall_and_square_networks(tmp_path: Path, flip_test: bool) -> None:
+    """Each person's crops differ in their own way: the box is widened to one shape or the other."""
+    square = ModelSpec("square", "heatmap", (64, 64), **PLAIN)
+    models = [
+        brightness_model(tmp_path / "tall.onnx", spec()),
+        brightness_model(tmp_path / "square.onnx", square, size=(64, 64)),
+    ]
+    places = [(100.0, 90.0), (300.0, 250.0)]
+    frame = np.maximum(*(blob_frame((320, 400), place) for place in places))
+    estimator = PoseEstimator(models, detector=None, score_threshold=0.01, flip_test=flip_test)
+    poses = estimator(frame, boxes=[[70, 30, 130, 170], [220, 215, 400, 285]])
+    for found, place in zip(poses.keypoints, places, strict=True):
+        np.testing.assert_allclose(found, np.tile(place, (17, 1)), atol=0.5)
+
+
 def test_simcc_models_are_read(tmp_path: Path) -> None:
     x, y = np.zeros((1, 17, 384)), np.zeros((1, 17, 512))
     x[0, :, 100], y[0, :, 300] = 0.9, 0.8

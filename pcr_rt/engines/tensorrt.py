@@ -65,7 +65,7 @@ class TensorRTEngine:
         self.spec = spec or self.sidecar.spec
         self.host_io: HostIOName = host_io
         self._limit = None if memory_limit_mb is None else memory_limit_mb << 20
-        self._lock = threading.RLock()
+        self._lock, self._closed = threading.RLock(), False
         self._local = threading.local()
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._bindings: weakref.WeakSet[TensorRTBinding] = weakref.WeakSet()
@@ -184,19 +184,22 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Wait for runs in other threads, then give back contexts, buffers and the engine."""
-        for worker in list(self._workers):
+        with self._lock:  # from here on nobody begins a run
+            if self._closed:
+                return
+            self._closed = True
+            workers = list(self._workers)
+        for worker in workers:
             with worker.lock:
                 worker.slots.clear()
         with self._lock:
-            if self.engine is None:
-                return
             self._keep_runtime_cache()
             for binding in list(self._bindings):
                 binding.release()
             self._runtime_config = self._runtime_cache = self.engine = self._runtime = None
 
     def _check_open(self) -> None:
-        if self.engine is None:
+        if self._closed:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
 
     def _worker(self) -> Worker:
@@ -206,6 +209,7 @@ class TensorRTEngine:
             with cupy().cuda.Device(self.device):
                 worker = self._local.worker = Worker(self)
             with self._lock:
+                self._check_open()
                 self._workers.add(worker)
         return worker
 

@@ -20,6 +20,7 @@ from pcr_rt.engines.choose import make_engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt import TensorRTEngine
 from pcr_rt.engines.tensorrt_api import load
+from pcr_rt.engines.tensorrt_binding import TensorRTBinding
 from pcr_rt.engines.tensorrt_builder import BuildOptions
 from pcr_rt.engines.tensorrt_cache import cached_engine
 from pcr_rt.engines.tensorrt_sidecar import Sidecar
@@ -60,6 +61,46 @@ def test_every_version_builds_and_runs(tensorrt: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="closed"):
         engine.bind(1)
     engine.close()
+
+
+def test_close_waits_for_a_run_and_lets_no_other_begin(
+    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = built(tmp_path)
+    running, go_on = threading.Event(), threading.Event()
+    enqueue, contexts, refused = TensorRTBinding.enqueue, [], []
+
+    def slow(self: Any, stream: Any) -> None:
+        enqueue(self, stream)
+        running.set()
+        assert go_on.wait(20)
+        contexts.append(self._context)
+
+    def late() -> None:
+        try:
+            engine.run(pictures(1))
+        except InputError as error:
+            refused.append(str(error))
+
+    monkeypatch.setattr(TensorRTBinding, "enqueue", slow)
+    run = threading.Thread(target=engine.run, args=(pictures(1),))
+    run.start()
+    assert running.wait(20)
+    close = threading.Thread(target=engine.close)
+    close.start()
+    while not engine._closed:
+        close.join(0.001)
+    other = threading.Thread(target=late)
+    other.start()
+    other.join(20)
+    assert close.is_alive()
+    go_on.set()
+    for thread in (run, close):
+        thread.join(20)
+    assert len(contexts) == 1
+    assert contexts[0] is not None
+    assert len(refused) == 1
+    assert "closed" in refused[0]
 
 
 @EVERY
