@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,10 +83,13 @@ def process_images(
 ) -> Summary:
     """Annotate pictures into the folder ``output``: one picture each, and ``poses.jsonl``.
 
+    Of pictures that would get one name the second is called ``name-poses-1.jpg`` and so on; where
+    the given names are not all different, ``file`` in the JSON is the whole path.
     Raises InputError for a picture that cannot be read or a folder that cannot be written; what
     was written before stays.
     """
     paths = list(paths)
+    names = {path.name for path in paths}
     summary, start = Summary(), time.perf_counter()
     with _json_lines(output / "poses.jsonl", summary) as lines:
         for index, path in enumerate(paths):
@@ -95,15 +99,23 @@ def process_images(
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
-                suffix = path.suffix if cv2.haveImageWriter(path.name) else ".jpg"
-                target = output / f"{path.stem}-poses{suffix}"
+                target = _free_name(output, path, taken=summary.outputs)
                 if not cv2.imwrite(str(target), drawn):
                     raise InputError(f"The picture {target} cannot be written.")
-                lines.write(json.dumps({"file": path.name, **poses.to_dict()}) + "\n")
+                file = path.name if len(names) == len(paths) else str(path)
+                lines.write(json.dumps({"file": file, **poses.to_dict()}) + "\n")
             summary.outputs.append(target)
             progress(index + 1, len(paths))
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _free_name(output: Path, path: Path, taken: Sequence[Path]) -> Path:
+    """Where the annotated picture goes."""
+    suffix = path.suffix if cv2.haveImageWriter(path.name) else ".jpg"
+    candidates = (f"-{number}" if number else "" for number in count())
+    places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
+    return next(place for place in places if place not in taken)
 
 
 ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")

@@ -19,6 +19,7 @@ from pcr_rt.cli.options import (
     make_estimator,
     progress_bar,
 )
+from pcr_rt.errors import InputError
 
 if TYPE_CHECKING:
     from pcr_rt.estimator import PoseEstimator
@@ -79,16 +80,17 @@ def run(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines."""
-    options: dict[str, Any] = {"track": track, "smooth": smooth, "detect_every": detect_every}
-    options |= {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
+    options: dict[str, Any] = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
     options["decoder"] = decoder
+    tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
     with make_estimator(
         model, detector, device, precision, score_threshold, flip_test
     ) as estimator:
         if pictures := _pictures(sources):
+            _refuse({"show": show, "serve": serve, **options})
             summary = _annotate(estimator, pictures, output or OUTPUT)
         else:
-            summary = _stream(estimator, sources, output, show, serve, options)
+            summary = _stream(estimator, sources, output, show, serve, options | tracking)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
         return
@@ -117,6 +119,13 @@ def _pictures(sources: list[str]) -> list[Path]:
     if all(path.suffix.lower() in IMAGE_SUFFIXES and path.exists() for path in paths):
         return paths
     return []
+
+
+def _refuse(given: dict[str, Any]) -> None:
+    """InputError for an option that says nothing of pictures."""
+    for name, value in given.items():
+        if value:
+            raise InputError(f"--{name} is for videos and cameras, not for pictures: leave it out.")
 
 
 def _annotate(estimator: PoseEstimator, pictures: list[Path], output: Path) -> Summary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -66,10 +67,11 @@ class Camera(AbstractContextManager["Camera"]):
                 " other program uses it."
             )
         self.size: Size = (frame.shape[1], frame.shape[0])
-        self.fps: float = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-        if (width or self.size[0], height or self.size[1]) != self.size:
-            wanted, given = f"{width}x{height}", f"{self.size[0]}x{self.size[1]}"
-            log.warning("Camera %s gives %s instead of %s.", camera, given, wanted)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)  # 0, -1 or no number where none is told
+        self.fps: float = rate if math.isfinite(rate) and rate > 0 else DEFAULT_FPS
+        wanted = (width or self.size[0], height or self.size[1])
+        if wanted != self.size:
+            log.warning("Camera %s gives %dx%d instead of %dx%d.", camera, *self.size, *wanted)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         while True:

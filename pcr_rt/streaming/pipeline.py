@@ -147,7 +147,7 @@ class PoseStream:
         return self._clock.totals()
 
     @property
-    def sink_errors(self) -> list[Exception]:
+    def sink_errors(self) -> list[BaseException]:
         """Why sinks stopped before the end."""
         return [thread.error for thread in self._sinks if thread.error is not None]
 
@@ -183,13 +183,20 @@ class PoseStream:
         self._raise_sink_error()
 
     def close(self) -> None:
-        """Stop and finish all files; what is under way is dropped. Any thread may call it."""
+        """Stop and finish all files; what is under way is dropped. Any thread may call it.
+
+        In a sink, an estimator or a source of the stream it returns at once, and the rest is done
+        where the stream is run.
+        """
         self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        own = [self._inference, *(r.thread for r in self._readers), *(s.thread for s in self._sinks)]
+        if threading.current_thread() in own:
+            return
         with self._closing:
             if self._closed:
                 return
-            with self._changed:
-                self._changed.notify_all()
             for reader in self._readers:
                 reader.close(CLOSE_READER_S)
             if self._inference.is_alive():

@@ -89,11 +89,11 @@ class Reader:
         self._stop = threading.Event()
         self._last = -float("inf")
         self._complaint: str | None = None
-        self._thread = threading.Thread(target=self._run, name=f"pcr-rt read {number}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"pcr-rt read {number}", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self.thread.start()
 
     def take(self) -> Captured | None:
         """The next frame, if there is one; to be called under the lock."""
@@ -109,10 +109,10 @@ class Reader:
             self.stats.dropped += len(self._kept)
             self._kept.clear()
             self._changed.notify_all()
-        if self._thread.is_alive():
+        if self.thread.is_alive():
             self.source.interrupt()
-            self._thread.join(timeout_s)
-        if self._thread.is_alive():
+            self.thread.join(timeout_s)
+        if self.thread.is_alive():
             log.info("The %s does not answer; its thread ends with it.", self.source.name)
 
     def _run(self) -> None:

@@ -27,15 +27,15 @@ class SinkThread:
 
     def __init__(self, sink: Sink, clock: StageClock) -> None:
         self.sink = sink
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.missed = 0
         self._clock = clock
         self._queue: queue.Queue[Result | None] = queue.Queue(QUEUE)
-        self._thread = threading.Thread(target=self._run, name=f"pcr-rt {sink.name}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"pcr-rt {sink.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to take results."""
-        self._thread.start()
+        self.thread.start()
 
     def offer(self, result: Result, *, wait: bool) -> None:
         """Hand over a result; where the sink is far behind, wait for it or leave the result out."""
@@ -50,8 +50,8 @@ class SinkThread:
 
     def close(self) -> None:
         """Write what is left and finish; a sink that hangs is left behind after a time."""
-        if not self._thread.is_alive():
-            if self._thread.ident is None:  # never started
+        if not self.thread.is_alive():
+            if self.thread.ident is None:  # never started
                 self._finish()
             return
         try:
@@ -59,7 +59,7 @@ class SinkThread:
         except queue.Full:
             log.error("The %s hangs and is left unfinished.", self.sink.name)
             return
-        self._thread.join(CLOSE_S)
+        self.thread.join(CLOSE_S)
 
     def _miss(self) -> None:
         if self.missed == 0:
@@ -73,7 +73,7 @@ class SinkThread:
             start = time.perf_counter()
             try:
                 self.sink.write(result)
-            except Exception as error:
+            except BaseException as error:  # also sys.exit(), which would end the thread unseen
                 self._fail(error)
                 self._finish()
             self._clock.add("write", (time.perf_counter() - start) * 1e3)
@@ -83,11 +83,11 @@ class SinkThread:
     def _finish(self) -> None:
         try:
             self.sink.close()
-        except Exception as error:
+        except BaseException as error:
             if self.error is None:
                 self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         fault = None if isinstance(error, PoseError) else error
         log.error("The %s has stopped: %s", self.sink.name, error, exc_info=fault)
         self.error = error

@@ -96,7 +96,7 @@ class JsonLinesSink(Sink):
     @property
     def paths(self) -> list[Path]:
         """The file, once there was a frame."""
-        return [self._file.path] if self._file.path.exists() else []
+        return [self._file.path] if self._file.used else []
 
     def write(self, result: Result) -> None:
         """Append a line."""
@@ -123,7 +123,7 @@ class CocoSink(Sink):
     @property
     def paths(self) -> list[Path]:
         """One file for each source that gave frames."""
-        return [file.path for file in self._files.values()]
+        return [file.path for file in self._files.values() if file.used]
 
     def write(self, result: Result) -> None:
         """Append the frame's people."""
@@ -205,29 +205,35 @@ class Window:
 
 
 class _GrowingFile:
-    """A text file that is complete after every append and is cut back to that if one fails."""
+    """A text file that is complete after every append and is cut back to that if one fails.
+
+    What an earlier run left there stays until the first append; without one no file is made.
+    """
 
     def __init__(self, path: Path, head: str, tail: str) -> None:
         _make_folder(path.parent)
         self.path, self._tail = path, tail.encode()
+        self._made, self._end, self.used = not path.exists(), 0, False
+        self._head = head
         try:
-            self._file = path.open("wb", buffering=0)
+            self._file = path.open("wb" if self._made else "r+b", buffering=0)
+            if self._made:
+                self._write((head + tail).encode())
         except OSError as error:
             raise _cannot_write(path, error) from None
-        self._end = 0
-        self.append(head)
-        self._used = False
 
     def append(self, text: str) -> None:
-        data = text.encode()
+        data = text.encode() if self.used else (self._head + text).encode()
         try:
             self._write(data + self._tail)
+            if not self.used and not self._made:
+                self._file.truncate()
         except OSError as error:
             self._file.truncate(self._end)
             self._write(self._tail)
             raise _cannot_write(self.path, error) from None
         self._end += len(data)
-        self._used = True
+        self.used = True
 
     def _write(self, data: bytes) -> None:
         self._file.seek(self._end)
@@ -237,7 +243,7 @@ class _GrowingFile:
     def close(self) -> None:
         """Without an append there will be no file, as with videos."""
         self._file.close()
-        if not self._used:
+        if self._made and not self.used:
             self.path.unlink(missing_ok=True)
 
 

@@ -102,6 +102,34 @@ def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None
             assert len(line["people"]) == 1
 
 
+def test_pictures_of_one_name_are_both_kept(cli: Any, toy: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "1.png" for folder in ("a", "b")]
+    for path, frame in zip(paths, FRAMES, strict=False):
+        path.parent.mkdir()
+        save(path, frame)
+    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    outputs = cli("run", *paths, *options).json["outputs"]
+    names = ["poses.jsonl", "1-poses.png", "1-poses-1.png"]
+    assert outputs == [str(tmp_path / "out" / name) for name in names]
+    first, second = (cv2.imread(path) for path in outputs[1:])
+    assert not np.array_equal(first, second)
+    found = lines(tmp_path / "out" / "poses.jsonl")
+    assert [line["file"] for line in found] == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "option", [("--serve", "0"), ("--show",), ("--width", "640"), ("--decoder", "nvdec")]
+)
+def test_options_of_streams_are_refused_with_pictures(
+    cli: Any, toy: Path, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    path = save(tmp_path / "a.png", FRAMES[0])
+    answer = cli("run", path, "-m", toy, "-o", tmp_path / "out", *option)
+    assert answer.code == 2
+    assert f"{option[0]} is for videos and cameras" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_broken_picture_in_a_folder_keeps_those_before(
     cli: Any, toy: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -54,6 +55,17 @@ def test_a_camera_gives_frames_until_it_is_unplugged(monkeypatch: pytest.MonkeyP
         frames = list(camera)
     assert len(frames) == 3
     np.testing.assert_array_equal(frames[0], quadrants())
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_a_driver_that_tells_no_rate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rate: float
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    monkeypatch.setattr(FakeCapture, "get", lambda *_: rate)
+    with Camera(0, width=640) as camera:
+        assert camera.fps == 30
+    assert "gives 64x48 instead of 640x48" in caplog.text
 
 
 def test_a_camera_is_asked_for_its_format_first(

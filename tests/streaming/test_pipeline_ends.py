@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
+from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sinks import JsonLinesSink
 from pcr_rt.streaming.sources import FrameSource
 from toy_streams import Collector, accounted, endless, numbered, stream
@@ -82,6 +87,49 @@ def test_a_stream_is_run_once_and_may_be_closed_unused() -> None:
     assert sink.closed == 1
     with pytest.raises(InputError, match="once"):
         poses_stream.run()
+
+
+class Closing(Collector):
+    """Closes its stream, or ends its thread, at the third frame."""
+
+    def __init__(self, end: Callable[[PoseStream], None]) -> None:
+        super().__init__()
+        self.end = end
+
+    def attach(self, stream: PoseStream) -> None:
+        self.stream = stream
+
+    def write(self, result: Result) -> None:
+        super().write(result)
+        if result.poses.frame_index == 2:
+            self.end(self.stream)
+
+
+def test_a_stream_may_be_closed_by_its_own_sink() -> None:
+    sink = Closing(lambda stream: stream.close())
+    poses_stream = stream(endless(0.001), sinks=[sink])
+    poses_stream.run()
+    assert poses_stream.sink_errors == []
+    assert sink.closed == 1
+
+
+def test_a_stream_may_be_closed_by_its_own_source() -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for number in itertools.count():
+            if number == 5:
+                poses_stream.close()
+            yield numbered(number)
+
+    poses_stream = stream(frames())
+    assert poses_stream.run()[0].shown <= 5
+
+
+def test_a_sink_that_exits_is_closed_and_holds_nothing_up() -> None:
+    sink = Closing(lambda _: sys.exit(3))
+    poses_stream = stream([numbered(n) for n in range(100)], sinks=[sink])
+    assert poses_stream.run()[0].shown == 100
+    assert [type(error) for error in poses_stream.sink_errors] == [SystemExit]
+    assert sink.closed == 1
 
 
 PROGRAM = """

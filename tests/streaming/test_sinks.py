@@ -194,6 +194,30 @@ def test_a_full_disk_keeps_what_was_written(kind: type[Sink], tmp_path: Path) ->
     assert len(indexes) > 5
 
 
+@pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink])
+def test_an_earlier_runs_file_stays_until_there_is_a_frame(
+    kind: type[Sink], tmp_path: Path
+) -> None:
+    path, new = tmp_path / "a.json", tmp_path / "new.json"
+    path.write_text("yesterday's results " * 1000)
+    for place in (path, new):
+        without = kind(place)  # type: ignore[call-arg]
+        without.close()
+        assert without.paths == []
+    assert path.read_text() == "yesterday's results " * 1000
+    assert not new.exists()
+    for place in (path, new):
+        sink = kind(place)  # type: ignore[call-arg]
+        for index in range(2):
+            sink.write(result(index))
+        sink.close()
+        assert sink.paths == [place]
+    assert path.read_text() == new.read_text()
+    lines = path.read_text().splitlines()
+    count = len(lines) if kind is JsonLinesSink else len(json.loads(path.read_text()))
+    assert count == 2
+
+
 def test_a_fault_in_a_sink_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(Sink):
         name = "faulty"
