@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
+from pcr_rt.media.urls import hide_password, is_url
 
 __all__ = ["DEFAULT_FPS", "TURNS", "VideoReader", "is_video"]
 
@@ -26,6 +28,9 @@ VIDEO_SUFFIXES = {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"
 VIDEO_SUFFIXES |= {".3gp", ".m2ts", ".mjpeg", ".mts", ".ogv", ".ts", ".wmv"}
 DEFAULT_FPS = 30.0
 """For files and cameras that do not say how fast they are."""
+
+TIMEOUT_S = 5.0
+"""Without a byte from a URL."""
 
 TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 """By quarter turns counter-clockwise."""
@@ -47,16 +52,20 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __init__(self, path: str | Path, *, decoder: Decoder = "cpu") -> None:
         self.path = Path(path)
+        self._shown = hide_password(str(path))
+        # From the root: FFmpeg takes what stands before a colon for a protocol.
+        place = str(path) if is_url(str(path)) else str(self.path.absolute())
+        limits = {"timeout": (TIMEOUT_S, TIMEOUT_S)} if is_url(place) else {}
         try:
-            self._container = open_video(str(path), f"video {self.path.name}", decoder)
+            self._container = open_video(place, f"video {self.path.name}", decoder, **limits)
         except FFmpegError as error:
             raise InputError(
-                f"The video {path} cannot be opened ({error.strerror}): check its name, or copy or"
-                " convert it again."
+                f"The video {self._shown} cannot be opened ({error.strerror}): check its name, or"
+                " copy or convert it again."
             ) from None
         if not self._container.streams.video:
             self.close()
-            raise InputError(f"The file {path} has sound but no video: give another file.")
+            raise InputError(f"The file {self._shown} has sound but no video: give another file.")
         self._stream = self._container.streams.video[0]
         if not getattr(self._stream.codec_context, "is_hwaccel", False):
             self._stream.thread_type = "AUTO"
@@ -68,7 +77,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         first = next(decoded, None)
         if first is None:
             self.close()
-            raise InputError(f"The video {path} has no frame that can be decoded: copy it again.")
+            raise InputError(
+                f"The video {self._shown} has no frame that can be decoded: copy it again."
+            )
         self.size: Size = (first[0].shape[1], first[0].shape[0])
         self._iterator = chain([first], decoded)
 
@@ -76,7 +87,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return self._iterator
 
     def _decode(self) -> Iterator[tuple[Frame, float]]:
-        count, start = 0, None
+        count, start, last = 0, 0.0, 0.0
         for packet in self._packets():
             try:
                 frames = self._stream.decode(packet)
@@ -85,17 +96,29 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 continue
             for frame in frames:
                 seconds = count / self.fps if frame.time is None else frame.time
-                start = seconds if start is None else start
+                if count == 0:
+                    start = seconds
+                elif seconds - start < last - 1 / self.fps:
+                    # Files that were joined begin anew; the next frame follows on the last one.
+                    start = seconds - last - 1 / self.fps
+                last = seconds - start
                 image, turn = frame.to_ndarray(format="bgr24"), round(frame.rotation / 90) % 4
                 upright = cv2.rotate(image, TURNS[turn]) if turn else image
-                yield np.asarray(upright, dtype=np.uint8), seconds - start
+                yield np.asarray(upright, dtype=np.uint8), last
                 count += 1
-        # Files may rightly leave out a few frames before the first key frame.
-        if count and (self._damaged or count < 0.95 * self._stream.frames):
+        # Files may rightly leave out a few frames before the first key frame, and what was cut off
+        # without encoding, which is in them still but not in their length.
+        few = count < 0.95 * self._stream.frames and last + 1 / self.fps < 0.95 * self._length()
+        if count and (self._damaged or few):
             raise InputError(
-                f"The video {self.path} is damaged or cut short, and {count} frames of it could be"
-                " read: copy or convert it again."
+                f"The video {self._shown} is damaged or cut short, and {count} frames of it could"
+                " be read: copy or convert it again."
             )
+
+    def _length(self) -> float:
+        """Seconds that the file should last, infinite where it does not say."""
+        ticks, tick = self._stream.duration, self._stream.time_base
+        return math.inf if ticks is None or tick is None else float(ticks * tick)
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         try:

@@ -71,7 +71,8 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         if encoder == "mpeg4":
             log.warning("PyAV has no H.264 encoder: browsers will not play %s (MPEG-4).", path)
         layout = RECORDING_LAYOUT if recording else {"movflags": "+faststart"}
-        self._container = av.open(str(self._part), "w", options=layout)
+        # From the root: FFmpeg takes what stands before a colon for a protocol.
+        self._container = av.open(str(self._part.absolute()), "w", options=layout)
         options = dict(X264_OPTIONS) if encoder == "libx264" else {}
         if recording and options:
             options |= {"tune": "zerolatency"}  # fragments hold what has been written

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
@@ -12,10 +11,11 @@ from av.error import FFmpegError
 
 from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
+from pcr_rt.media.urls import hide_password
 from pcr_rt.media.video_reader import DEFAULT_FPS, TURNS
 from pcr_rt.streaming.sources import Item, Source
 
-__all__ = ["NetworkSource", "hide_password"]
+__all__ = ["NetworkSource"]
 
 TIMEOUT_S = 5.0
 """To connect, and for each read."""
@@ -79,11 +79,3 @@ class NetworkSource(Source):
                 raise InputError(
                     f"The {self.name} broke off ({error.strerror}): check the network."
                 ) from None
-
-
-def hide_password(url: str) -> str:
-    """The URL without its user and password, fit for a log."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

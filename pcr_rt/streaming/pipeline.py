@@ -191,7 +191,11 @@ class PoseStream:
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
-        own = [self._inference, *(r.thread for r in self._readers), *(s.thread for s in self._sinks)]
+        own = [
+            self._inference,
+            *(r.thread for r in self._readers),
+            *(s.thread for s in self._sinks),
+        ]
         if threading.current_thread() in own:
             return
         with self._closing:

@@ -6,12 +6,12 @@ again. Network streams and GStreamer have files of their own.
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal, Union
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pcr_rt.decoding import Decoder
 from pcr_rt.errors import InputError
 from pcr_rt.media import Camera, VideoReader, is_video, list_images, read_image
+from pcr_rt.media.urls import is_url, url_path
 from pcr_rt.media.video_reader import DEFAULT_FPS
 
 __all__ = [
@@ -226,14 +227,14 @@ def open_source(
     elif text.startswith("csi://"):
         pipeline = csi_pipeline(text, width=width, height=height, fps=fps)
         opened, allowed = GStreamerSource(pipeline, name=f"camera {text}"), tuple(asked)[:3]
-    elif " ! " in text:
+    elif " ! " in text and not os.path.exists(text):  # Path.exists refuses long names
         opened = GStreamerSource(text)
     elif Path(text).is_dir():
         opened, allowed = FolderSource(text, fps), ("fps",)
-    elif "://" in text or Path(text).exists():
-        path = urlsplit(text).path
+    elif is_url(text) or Path(text).exists():
+        path = url_path(text)
         recorded = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
-        live = "://" in text and not recorded
+        live = is_url(text) and not recorded and not text.startswith("file:")
         kind, allowed = NetworkSource if live else VideoSource, ("decoder",)
         if decoder == "nvv4l2":
             opened = GStreamerSource(nvv4l2_pipeline(text), live=live, name=kind(text).name)

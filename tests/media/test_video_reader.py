@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import struct
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -90,6 +92,53 @@ def test_whole_videos_end_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING), VideoReader(tmp_path / "a.mp4") as video:
         assert sum(1 for _ in video) == 12
     assert not caplog.records
+
+
+def written(path: Path, count: int, **options: Any) -> Path:
+    """Grey frames at 25 a second with a key frame each ``gop_size``; grey is 2 a frame."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.gop_size = options.get("gop_size", 250)
+        for k in range(count):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * k, np.uint8), "bgr24")
+            picture.pts, picture.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_trimmed_without_encoding_is_whole(tmp_path: Path) -> None:
+    """As ``ffmpeg -ss 1.6 -c copy``: what lies before is in the file, at times below 0."""
+    whole, path = written(tmp_path / "whole.mp4", 100), tmp_path / "trimmed.mp4"
+    with av.open(str(whole)) as container, av.open(str(path), "w") as output:
+        copied = output.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.dts is None:
+                continue
+            before = round(1.6 / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts - before, packet.dts - before, copied
+            output.mux(packet)
+    with VideoReader(path) as video:
+        frames = list(video)
+    np.testing.assert_allclose([time for _, time in frames], np.arange(60) / 25, atol=1e-3)
+    assert frames[0][0].mean() == pytest.approx(80, abs=6)
+
+
+def test_joined_videos_follow_on_each_other(tmp_path: Path) -> None:
+    parts = [written(tmp_path / f"{name}.ts", 30, gop_size=10).read_bytes() for name in "ab"]
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    with VideoReader(tmp_path / "joined.ts") as video:
+        times = [time for _, time in video]
+    np.testing.assert_allclose(times, np.arange(60) / 25, atol=1e-3)
+
+
+def test_a_name_may_hold_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("10:30:00.mp4"))
+    with VideoReader("10:30:00.mp4") as video:
+        assert sum(1 for _ in video) == 12
+    assert [file.name for file in tmp_path.iterdir()] == ["10:30:00.mp4"]
 
 
 def only_sound(path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Streams and recordings behind an address."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pcr_rt.errors import InputError
+from pcr_rt.media import video_reader
+from pcr_rt.streaming.network import NetworkSource
+from pcr_rt.streaming.sources import open_source
+
+
+def test_passwords_stay_out_of_names_and_messages() -> None:
+    assert "secret" not in NetworkSource("rtsp://me:secret@127.0.0.1/").name
+    for url in ("http://me:secret@127.0.0.1:9/clip.mp4", "rtsp://me:[secret@127.0.0.1:9/"):
+        with pytest.raises(InputError, match="cannot be opened") as error:
+            list(open_source(url).frames())
+        assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["rtsp://127.0.0.1:9/a", "http://127.0.0.1:9/a", "nonsense://a"])
+def test_a_wrong_address_is_one_sentence(url: str) -> None:
+    with pytest.raises(InputError, match="cannot be opened"):
+        list(open_source(url).frames())
+
+
+class MotionJpeg(http.server.BaseHTTPRequestHandler):
+    """An IP camera: eight JPEG pictures, then silence or the end."""
+
+    hangs = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+        self.end_headers()
+        for k in range(8):
+            picture = np.full((48, 64, 3), 30 * k, np.uint8)
+            data = cv2.imencode(".jpg", picture)[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+        if self.hangs:
+            time.sleep(5)
+
+    def log_message(self, *what: Any) -> None: ...
+
+
+@pytest.fixture
+def motion_jpeg(request: pytest.FixtureRequest) -> Iterator[str]:
+    handler = type("Handler", (MotionJpeg,), {"hangs": getattr(request, "param", False)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/live"
+        server.shutdown()
+
+
+def test_an_ip_camera_gives_its_pictures(motion_jpeg: str) -> None:
+    before = time.monotonic()
+    items = []
+    with contextlib.suppress(InputError):  # the connection ends without a word
+        for item in open_source(motion_jpeg).frames():
+            items.append(item)
+    levels = [round(float(f.mean()) / 30) for f, _ in items if f is not None]
+    assert levels == list(range(8))[-len(levels) :]
+    assert len(levels) >= 6
+    assert all(before <= t <= time.monotonic() for _, t in items)
+
+
+def test_a_recording_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_reader, "TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/clip.mp4"
+        with pytest.raises(InputError, match="cannot be opened"):
+            list(open_source(url).frames())
+
+
+@pytest.mark.parametrize("motion_jpeg", [True], indirect=True)
+def test_silence_is_a_loss(motion_jpeg: str) -> None:
+    frames = NetworkSource(motion_jpeg, timeout_s=0.5).frames()
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"broke off|cannot be opened"):
+        for _ in frames:
+            pass
+    assert time.monotonic() - start < 4
