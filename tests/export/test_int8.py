@@ -153,3 +153,31 @@ def test_the_shipped_int8_files_are_of_the_shipped_weights(name: str, gpu: bool)
     unit, value = agreement(model_path(name), path)
     assert unit == "px"
     assert 0 < value < 2
+
+
+def relative_error(file: Path, source: Path, images: Any) -> float:
+    ours, theirs = (OnnxRuntimeEngine(f, device="cpu").run(images)[0] for f in (file, source))
+    return float(np.sqrt(np.square(ours - theirs).sum() / np.square(theirs).sum()))
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_the_error_is_that_of_the_file(toy: Path, images: Any, tmp_path: Path, target: Any) -> None:
+    _, error = export_int8(toy, tmp_path / "q.onnx", images, target=target, most_error=0.5)
+    probes = images[:12]
+    assert error == pytest.approx(relative_error(tmp_path / "q.onnx", toy, probes), rel=0.02)
+
+
+def test_weights_beyond_fp16_are_refused(toy: Path, images: Any, tmp_path: Path) -> None:
+    """The first convolution makes values that FP16 does not hold; the second takes them back."""
+    model = onnx.load(toy)
+    for weight in model.graph.initializer:
+        factor = {"w0": 1e6, "b0": 1e6, "w1": 1e-6}.get(weight.name, 1.0)
+        weight.CopyFrom(
+            numpy_helper.from_array(
+                (numpy_helper.to_array(weight) * factor).astype(np.float32), weight.name
+            )
+        )
+    onnx.save(model, tmp_path / "large.onnx")
+    with pytest.raises(ModelError, match="loses too much in FP16"):
+        export_int8(tmp_path / "large.onnx", tmp_path / "q.onnx", images, target="gpu")
+    assert not (tmp_path / "q.onnx").exists()
