@@ -94,15 +94,24 @@ def typed(name: str, dtype: Any) -> str:
 
 def as_device(array: DeviceArray, what: str) -> DeviceArray:
     """A CuPy array of ``array``, which has to lie on the host or on the current device."""
+    check_home(array, what)
+    return cupy().asarray(array)
+
+
+def check_home(array: DeviceArray, what: str) -> None:
+    """InputError for an array on another device than the current one: CuPy would copy it."""
     cp = cupy()
-    there = cp.asarray(array)
-    current = cp.cuda.Device().id
-    if there.device.id != current:
+    current = home = cp.cuda.Device().id
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if isinstance(array, cp.ndarray):
+        home = array.device.id
+    elif interface is not None and (address := interface["data"][0]):  # empty ones have none
+        home = cp.cuda.runtime.pointerGetAttributes(address).device
+    if home != current:
         raise InputError(
-            f"{what} lies on cuda:{there.device.id}, but cuda:{current} is current: use "
-            f"'with cupy.cuda.Device({there.device.id}):' or copy the array."
+            f"{what} lies on cuda:{home}, but cuda:{current} is current: use "
+            f"'with cupy.cuda.Device({home}):' or copy the array."
         )
-    return there
 
 
 def on_device(
@@ -150,11 +159,13 @@ def pointers(arrays: Sequence[DeviceArray]) -> DeviceArray:
 def constant(array: NDArray[Any]) -> DeviceArray:
     """A small host array on the device; the same one again needs no copy.
 
-    A copy serves one stream, whose order makes sure that it has arrived.
+    A copy serves one stream, whose order makes sure that it has arrived, and one thread, since the
+    default stream of each may be another of the same number. Raises RuntimeError for a new one
+    while the stream is captured: it would be filled when the graph is launched, and not before.
     """
     stream = cupy().cuda.get_current_stream().ptr
-    device = cupy().cuda.Device().id
-    there = _constant(array.tobytes(), array.dtype.str, array.shape, device, stream)
+    where = cupy().cuda.Device().id, stream, threading.get_ident()
+    there = _constant(array.tobytes(), array.dtype.str, array.shape, where)
     kept = getattr(_local, "kept", None)
     if kept is not None:
         kept.append(there)
@@ -174,9 +185,14 @@ def constants_kept() -> Iterator[list[DeviceArray]]:
 
 @lru_cache(maxsize=1024)
 def _constant(
-    data: bytes, dtype: str, shape: tuple[int, ...], device: int, stream: int
+    data: bytes, dtype: str, shape: tuple[int, ...], where: tuple[int, int, int]
 ) -> DeviceArray:
-    return cupy().asarray(np.frombuffer(data, dtype).reshape(shape))
+    cp = cupy()
+    if cp.cuda.get_current_stream().is_capturing():
+        raise RuntimeError("a constant is needed that no run before the capture has made")
+    # Not from a plan's pool: it outlives the plan, and a run would not find its memory as before.
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc):
+        return cp.asarray(np.frombuffer(data, dtype).reshape(shape))
 
 
 def normalisation(mean: ArrayLike, std: ArrayLike) -> list[np.float32]:

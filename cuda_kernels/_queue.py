@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pcr_rt.cuda_kernels._device import DeviceArray, constants_kept, cupy
+from pcr_rt.cuda_kernels._device import DeviceArray, check_home, constants_kept, cupy
 
 __all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "taken"]
 
@@ -106,9 +106,10 @@ def taken(array: Any, stream: Any) -> DeviceArray:
     """A device array of any library as CuPy's, in place; to be used on ``stream``.
 
     The stream waits for what the array's owner has queued, the host does not. Call it with the
-    owner's stream current.
+    owner's stream current. Raises InputError for an array on another device.
     """
     cp = cupy()
+    check_home(array, "The frame")
     if isinstance(array, cp.ndarray):
         _wait(stream, cp.cuda.get_current_stream())
         return array

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["ChangeDetector"]
 
-CELLS = 64  # along the longer side
+CELLS = 64  # along the longer side, some more where that makes their size even
 CUT_CORRELATION = 0.4
 CUT_DIFFERENCE = 12.0  # grey levels
 MOTION_DIFFERENCE = 18.0  # grey levels
@@ -31,7 +31,8 @@ class ChangeDetector:
         Another scene differs in its structure (normalised correlation), so that a flash or a light
         switched on is none. A frame of another size is one.
         """
-        self._cell = max(1, -(-max(frame.shape[:2]) // CELLS))
+        cell = max(1, -(-max(frame.shape[:2]) // CELLS))
+        self._cell = cell if cell < 2 else cell // 2 * 2  # of two samples a side
         last, self._last = self._last, _thumbnail(frame, self._cell)
         if last is None:
             return False
@@ -68,7 +69,8 @@ class ChangeDetector:
 def _thumbnail(frame: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     """The green channel in cells of ``cell`` pixels, each the mean of up to 2x2 samples."""
     step = max(1, cell // 2)
-    half = frame[step // 2 :: step, step // 2 :: step, 1].astype(np.float32)
+    top, left = (min(step // 2, side - 1) for side in frame.shape[:2])
+    half = frame[top::step, left::step, 1].astype(np.float32)
     if cell < 2:
         return half
     height, width = max(2, half.shape[0] // 2 * 2), max(2, half.shape[1] // 2 * 2)

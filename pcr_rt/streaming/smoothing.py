@@ -79,10 +79,12 @@ class Smoother:
 
         Boxes, scores and ids stay. Raises InputError for poses without ids.
         """
-        if poses.ids is None:
-            raise InputError("The smoother needs poses with ids: give it those of a Tracker.")
         gap = self.max_gap_s
         self._states = {i: s for i, s in self._states.items() if timestamp - s.time <= gap}
+        if not len(poses):
+            return poses  # read from JSON, nobody has no ids either
+        if poses.ids is None:
+            raise InputError("The smoother needs poses with ids: give it those of a Tracker.")
         keypoints = poses.keypoints.astype(np.float64)
         known = [r for r, i in enumerate(poses.ids.tolist()) if i in self._states]
         if known:

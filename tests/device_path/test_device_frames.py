@@ -88,7 +88,9 @@ class Foreign8(Foreign):
     dtype = np.dtype(np.uint8)
 
 
-def test_frames_that_are_refused(model: Path, frame: np.ndarray, cupy: Any) -> None:
+def test_frames_that_are_refused(
+    model: Path, frame: np.ndarray, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, device = both(lambda kind: kind(model))
     for given, words in (
         (Foreign(frame.astype(np.float32)), "float32"),
@@ -101,9 +103,13 @@ def test_frames_that_are_refused(model: Path, frame: np.ndarray, cupy: Any) -> N
         with pytest.raises(InputError, match=words):
             device(given, BOXES)
     elsewhere = Foreign(frame, stream=None)
-    elsewhere.device_id = 1  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setitem(emulated_cupy.homes, frame.ctypes.data, 1)
+        with pytest.raises(InputError, match="lies on cuda:1"):
+            device(elsewhere, BOXES)
+    other = emulated_cupy.seen(frame.copy(), device=1)
     with pytest.raises(InputError, match="lies on cuda:1"):
-        device(elsewhere, BOXES)
+        device(other, BOXES)
     with pytest.raises(InputError, match="give a NumPy array"):
         host(Foreign(frame), BOXES)
     same(device(frame, BOXES), host(frame, BOXES))  # nothing is left over from the failures

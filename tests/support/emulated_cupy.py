@@ -51,6 +51,8 @@ class ndarray(np.ndarray):
 
 
 def asarray(array: Any, dtype: Any = None) -> ndarray:
+    if isinstance(array, ndarray) and array.device.id != cuda.Device().id:
+        array = np.array(array)  # CuPy copies it here
     if isinstance(array, ndarray) and dtype in (None, array.dtype):
         return array
     if hasattr(array, "__cuda_array_interface__"):
@@ -58,7 +60,9 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
         if interface.get("stream") is not None:
             synchronisations.append("array interface")
         memory = np.asarray(SimpleNamespace(__array_interface__={**interface, "version": 3}))
-        return seen(memory, getattr(getattr(array, "_owner", array), "device_id", 0))
+        if pointer_attributes(memory.ctypes.data).device == cuda.Device().id:
+            return seen(memory, cuda.Device().id)
+        array = memory
     host = np.array(array, dtype=dtype)
     device = np.empty(host.shape, host.dtype).view(ndarray)
     device[...] = host
@@ -102,6 +106,14 @@ def seen(memory: np.ndarray, device: int = 0) -> ndarray:
     return array
 
 
+homes: dict[int, int] = {}
+"""The devices of memory by its address, where it is not device 0."""
+
+
+def pointer_attributes(address: int) -> Any:
+    return SimpleNamespace(device=homes.get(address, 0))
+
+
 state = threading.local()
 gpu = ThreadPoolExecutor(1)
 """Runs the kernels: the emulator's fibers belong to one thread."""
@@ -140,6 +152,9 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         waits.append((self.ptr, event.stream.ptr))
+
+    def is_capturing(self) -> bool:
+        return self.recorded is not None
 
     def begin_capture(self) -> None:
         self.recorded = []
@@ -194,6 +209,10 @@ class MemoryPool:
         raise NotImplementedError
 
 
+def get_default_memory_pool() -> MemoryPool:
+    return MemoryPool()
+
+
 def memcpy_async(target: int, source: int, size: int, kind: int, stream: int) -> None:
     assert stream == cuda.get_current_stream().ptr
     submit(lambda: ctypes.memmove(target, source, size))
@@ -213,6 +232,7 @@ cuda = SimpleNamespace(
         getDevice=lambda: getattr(state, "device", 0),
         getDeviceCount=lambda: 0,  # runs kernels, is no GPU: "auto" shall not look for TensorRT
         memcpyAsync=memcpy_async,
+        pointerGetAttributes=pointer_attributes,
         memcpyHostToDevice=1,
         memcpyDeviceToHost=2,
     ),
