@@ -73,7 +73,7 @@ def label_frames(
                 yield entry
 
     total = None if video.frames is None else -(-video.frames // every)
-    return _write_all(entries, info, output, total, progress)
+    return _write_all(source, entries, info, output, total, progress)
 
 
 def label_pictures(
@@ -93,7 +93,7 @@ def label_pictures(
         return label([file for file in files if file.name not in finished])
 
     info = _info(source, min_score, provenance or {})
-    return _write_all(entries, info, output, len(files), progress)
+    return _write_all(source, entries, info, output, len(files), progress)
 
 
 def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
@@ -174,8 +174,8 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
 
 def check_output(output: Path) -> None:
     """Raise DataError unless a file can be written there."""
-    if output.is_dir() or not output.parent.is_dir():
-        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
+    if output.is_dir() or not output.parent.is_dir() or output.suffix == ".jsonl":
+        raise DataError(f"{output} cannot be written: name a .json file in a folder that exists.")
 
 
 def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,6 +184,7 @@ def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, 
 
 
 def _write_all(
+    source: Path,
     entries: Callable[[set[str]], Iterator[dict[str, Any]]],
     info: Mapping[str, Any],
     output: Path,
@@ -191,7 +192,8 @@ def _write_all(
     progress: Progress,
 ) -> tuple[int, int]:
     """Journal what is not finished yet, then write the whole; people and broken pictures."""
-    with Journal(output.with_suffix(".jsonl"), info) as journal:
+    header = {**info, "path": str(source.resolve())}
+    with Journal(output.with_suffix(".jsonl"), header) as journal:
         finished = {entry["file_name"] for entry in journal.entries}
         progress(len(finished), total)
         for entry in entries(finished):

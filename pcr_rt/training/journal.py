@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pcr_rt.errors import DataError
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Journal"]
 
@@ -18,31 +22,52 @@ class Journal:
 
     The first line is the header, what the work is about; a journal with another header is refused.
     A last line that a kill cut short is removed. entries: what earlier processes and this one have
-    written. Raises DataError where the file cannot be read or written.
+    written. Raises DataError where the file cannot be read or written, is something else, or is
+    being written by another process.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
         try:
-            before = path.read_bytes() if path.exists() else b""
-            whole = before[: before.rfind(b"\n") + 1]
-            self._file = path.open("r+b" if path.exists() else "wb")
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
-            lines = [json.loads(line) for line in whole.splitlines()]
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror}.") from None
-        except ValueError:
-            raise DataError(f"{path} is no journal of PCR-RT: move it away.") from None
-        if lines and lines[0] != json.loads(json.dumps(header)):
+        try:
+            self._lock()
+            self.entries = self._read(header)
+        except DataError:
             self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             raise DataError(
-                f"{path} belongs to a labelling with other options: name another output, or remove"
-                " the journal to start anew."
+                f"Another process writes {self.path}: wait for it, or name another output."
+            ) from None
+
+    def _read(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What is there of the same work; a file of anything else is left as it is."""
+        before, first = self.path.read_bytes(), json.dumps(header).encode() + b"\n"
+        whole = before[: before.rfind(b"\n") + 1]
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+        except ValueError:
+            lines = []
+        if not lines and not first.startswith(before):
+            raise DataError(f"{self.path} is no journal of PCR-RT: move it away.")
+        if lines and lines[0] != json.loads(first):
+            raise DataError(
+                f"{self.path} belongs to a labelling of other pictures or with other options: name"
+                " another output, or remove the journal to start anew."
             )
-        self.entries: list[dict[str, Any]] = lines[1:]
+        self._file.truncate(len(whole))
         if not lines:
             self._write(header)
+        return lines[1:]
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a piece of work; once this returns, a kill of the process does not lose it."""
@@ -50,9 +75,10 @@ class Journal:
         self.entries.append(dict(entry))
 
     def _write(self, entry: Mapping[str, Any]) -> None:
+        data = json.dumps(entry).encode() + b"\n"
         try:
-            self._file.write(json.dumps(entry).encode() + b"\n")
-            self._file.flush()
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written ({error.strerror}): make room; the same command"

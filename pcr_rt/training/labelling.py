@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,8 @@ def label_people(
     annotations: COCO JSON whose annotations have boxes; ``keypoints`` are used by the rules
     ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
     amplitude of each training target. With the rule ``teacher`` people with fewer than five
-    keypoints of score 0.5 are left out. The estimator must keep all people (threshold 0, no NMS).
+    keypoints of score 0.5 are left out; pictures that lost somebody, or a crowd, are marked
+    ``boxes_complete: false``. The estimator must keep all people (threshold 0, no NMS).
     Raises DataError for annotations that cannot be used and for an output that cannot be written.
     """
     data = load_annotations(annotations, need_keypoints=False)
@@ -75,9 +77,16 @@ def label_people(
             )
         labelled += _labelled(people, poses, rule)
         progress(done + 1, len(by_image))
+    # Where somebody was left out, a detection of them is no hard negative.
+    before = Counter(annotation["image_id"] for annotation in data["annotations"])
+    after = Counter(annotation["image_id"] for annotation in labelled)
+    pictures = [
+        record if before[i] == after[i] else {**record, "boxes_complete": False}
+        for i, record in records.items()
+    ]
     part = output.with_name(f".{output.name}.part")
     try:
-        part.write_text(json.dumps({**data, "annotations": labelled}))
+        part.write_text(json.dumps({**data, "images": pictures, "annotations": labelled}))
         part.replace(output)
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error}.") from None

@@ -57,8 +57,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     with torch.no_grad():
         weights = zip(average.parameters(), network.parameters(), strict=True)
         for mean, now in weights:
-            if now.requires_grad:
-                mean.lerp_(now, 1 - decay)
+            mean.lerp_(now, 1 - decay)
         statistics = zip(average.buffers(), network.buffers(), strict=True)
         for old, new in statistics:
             old.copy_(new)

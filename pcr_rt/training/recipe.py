@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import sys
 import types
 import typing
@@ -27,6 +29,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "Validation",
+    "first_difference",
     "load_recipe",
     "sources_of",
 ]
@@ -166,13 +169,23 @@ def load_recipe(path: Path | str) -> Recipe:
     if not file.suffix:
         file = Path(__file__).parent / "recipes" / f"{path}.toml"
     try:
-        table = tomllib.loads(file.read_text())
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.toml"))
         raise DataError(f"There is no recipe {path}; shipped are {', '.join(known)}.") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise DataError(f"The recipe {file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
     recipe: Recipe = _read(Recipe, table, file.name)
+    for key, wrong, allowed in (
+        ("stage", not recipe.stage, "one or more"),
+        ("validation: every", recipe.validation.every < 1, "1 and more"),
+        ("optimizer: batch", recipe.optimizer.batch < 1, "1 and more"),
+        ("optimizer: ema", recipe.optimizer.ema >= 1, "values below 1"),
+    ):
+        if wrong:
+            raise DataError(f"{file.name}: {key} is out of range; allowed are {allowed}.")
     _check_data(recipe, file.name)
     levels = recipe.network.get("levels", 1)
     if recipe.loss.level_weights and len(recipe.loss.level_weights) != levels:
@@ -209,6 +222,28 @@ def _check_data(recipe: Recipe, where: str) -> None:
                 f"{where}: stage[{i}]: the shares of its data sets leave no room; it needs a set"
                 " without a share, and shares that add up to less than 1."
             )
+
+
+UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights"}
+"""Keys that say nothing of the steps that a begun run still has to make."""
+
+
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first key of two recipes, as nested tables, that changes what is trained; "" if none.
+
+    A key that only one of them has is of another version, and counts as its default there.
+    """
+    for key in now:
+        if key not in before or key in UNTRAINED:
+            continue
+        one, other = before[key], now[key]
+        if isinstance(one, dict) and key != "network":
+            inner = first_difference(one, other)
+            if inner:
+                return f"{key}.{inner}"
+        elif json.dumps(one) != json.dumps(other):
+            return key
+    return ""
 
 
 def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
@@ -264,6 +299,6 @@ def _read_scalar(kind: Any, value: Any, where: str) -> Any:
         raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
     if isinstance(value, bool) and kind is not bool:
         raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
-    if isinstance(value, (int, float)) and value < 0:
-        raise DataError(f"{where} must not be negative, it is {value!r}.")
+    if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+        raise DataError(f"{where} must be finite and not negative, it is {value!r}.")
     return kind(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from torch import nn
@@ -15,7 +16,7 @@ from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
 from pcr_rt.training.published import load_published, load_published_encoder
-from pcr_rt.training.recipe import Recipe
+from pcr_rt.training.recipe import Input, Recipe, first_difference
 from pcr_rt.training.weights import fill
 
 __all__ = ["load_encoder", "load_start", "start_from", "weights_file"]
@@ -34,7 +35,7 @@ def start_from(network: nn.Module, recipe: Recipe, data: Path) -> None:
     """
     path = weights_file(recipe.start, data)
     if path.suffix != ".onnx":
-        load_start(network, path)
+        load_start(network, path, recipe.input)
         return
     if recipe.optimizer.frozen_norms != "all":
         raise DataError(
@@ -44,14 +45,17 @@ def start_from(network: nn.Module, recipe: Recipe, data: Path) -> None:
     load_exported(network, path, recipe.input)
 
 
-def load_start(network: nn.Module, path: Path) -> None:
+def load_start(network: nn.Module, path: Path, crops: Input) -> None:
     """Fill the network from a run (``best.pt``, or the folder that holds one).
 
     Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Raises DataError
-    when the file cannot be read or is of another network.
+    when the file cannot be read, is of another network, or was trained on other crops.
     """
     file = path / "best.pt" if path.is_dir() else path
     content = load_checkpoint(file)
+    trained = content.get("recipe", {}).get("input")
+    if trained and first_difference(trained, dataclasses.asdict(crops)):
+        raise DataError(f"{file} was trained on other crops: [input] has to be {trained}.")
     tensors = content.get("average", content.get("network"))
     if isinstance(tensors, dict):
         fill(network, tensors, str(file))

@@ -29,7 +29,7 @@ from pcr_rt.training.monitor import Monitor
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer, update_average
-from pcr_rt.training.recipe import Recipe, Stage, sources_of
+from pcr_rt.training.recipe import Recipe, Stage, first_difference, sources_of
 from pcr_rt.training.schedule import rate_factor
 from pcr_rt.training.start import load_encoder, start_from, weights_file
 from pcr_rt.training.step import StepLoss
@@ -207,7 +207,7 @@ class Trainer:
         options = self.recipe.optimizer
         batch = Batch(*(t.to(self.device, non_blocking=True) for t in batch))
         loss = step_loss(network, batch, self.step)
-        optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)  # also of what an earlier stage trained
         loss.backward()  # type: ignore[no-untyped-call]
         if options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
@@ -249,8 +249,12 @@ class Trainer:
         if not path.exists():
             return None
         state = load_checkpoint(path)
-        if state["recipe"]["network"] != self.recipe.network:
-            raise DataError(f"{path} belongs to another network; choose another run folder.")
+        changed = first_difference(state["recipe"], dataclasses.asdict(self.recipe))
+        if changed:
+            raise DataError(
+                f"{path} belongs to a run whose recipe has another {changed}: choose another run"
+                " folder, or set start to this one."
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.step, self.best = state["step"], state["best"]

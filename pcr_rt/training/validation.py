@@ -18,10 +18,12 @@ from pcr_rt.annotations import (
     select_people,
 )
 from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.evaluation import evaluate
 from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
+from pcr_rt.training.data.sources import is_in_fold
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.recipe import Recipe, Stage
 from pcr_rt.training.torch_engine import TorchEngine, heatmap_size
@@ -74,11 +76,22 @@ def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[
 def _fold(recipe: Recipe, data: Path) -> tuple[Path, Path, list[Any]]:
     """Annotations, pictures and the ids of the validation fold."""
     options = recipe.validation
-    annotations = data / options.annotations
-    ids = [image["id"] for image in load_annotations(annotations)["images"]]
-    if options.fold != "all":
-        ids = [i for i in ids if (i % 5 == 0) == (options.fold == "dev")]
-    return annotations, data / options.images, ids
+    annotations, folder = data / options.annotations, data / options.images
+    parsed = load_annotations(annotations)
+    records = {image["id"]: image for image in parsed["images"]}
+    ids = [i for i in records if is_in_fold(i, options.fold)]
+    labelled = set(
+        person["image_id"]
+        for person in select_people(parsed, select_images(parsed, ids))
+        if is_labelled(person)
+    )
+    if not labelled:
+        raise DataError(f"The validation fold {options.fold!r} of {annotations} labels nobody.")
+    for image_id in labelled:
+        path = picture_path(folder, records[image_id])
+        if not path.is_file():
+            raise DataError(f"The picture {path} of the validation fold does not exist.")
+    return annotations, folder, ids
 
 
 def _estimator(recipe: Recipe, network: nn.Module, stage: Stage) -> PoseEstimator:

@@ -98,9 +98,11 @@ def test_other_options_do_not_continue_a_journal(tmp_path: Path) -> None:
     label(Teacher(), images, tmp_path / "out.json")
     with pytest.raises(DataError, match="other options"):
         label(Teacher(), images, tmp_path / "out.json", min_score=0.5)
-    (tmp_path / "other.jsonl").write_text("no json\n")
-    with pytest.raises(DataError, match="no journal"):
-        label(Teacher(), images, tmp_path / "other.json")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="of other pictures"):
+        label(Teacher(), folder(tmp_path / "b" / "images"), tmp_path / "out.json")
+    with pytest.raises(DataError, match=r"a \.json file"):
+        label(Teacher(), images, tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="cannot be written"):
         Journal(tmp_path / "nowhere" / "a.jsonl", {})
 

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from pcr_rt.errors import DataError  # noqa: E402
 from pcr_rt.training.networks.registry import build  # noqa: E402
 from pcr_rt.training.published import load_published, load_published_encoder  # noqa: E402
+from pcr_rt.training.recipe import Input  # noqa: E402
 from pcr_rt.training.start import load_encoder, load_start  # noqa: E402
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
@@ -150,7 +151,7 @@ def test_a_pose_checkpoint_fills_the_baseline(tmp_path: Path) -> None:
         {"state_dict": {f"module.{k}": v + 1 for k, v in tensors.items()}, "epoch": 3},
         tmp_path / "wrapped.pth",
     )
-    load_start(network, tmp_path / "wrapped.pth")
+    load_start(network, tmp_path / "wrapped.pth", Input())
     assert torch.equal(network.state_dict()["final_layer.bias"], tensors["final_layer.bias"] + 1)
 
 
@@ -186,12 +187,12 @@ def test_another_networks_file_is_refused_with_its_keys(tmp_path: Path) -> None:
     shapes["final_layer.weight"] = (16, 256, 1, 1)
     write(tmp_path / "mpii.pth", iter(shapes.items()))
     with pytest.raises(DataError) as error:
-        load_start(build("baseline-r50"), tmp_path / "mpii.pth")
+        load_start(build("baseline-r50"), tmp_path / "mpii.pth", Input())
     message = str(error.value)
     assert "1 missing (encoder.layer1.0.bn1.weight)" in message
     assert "1 misshaped (final_layer.weight (16, 256, 1, 1) for (17, 256, 1, 1))" in message
     with pytest.raises(DataError, match="no checkpoint of a run"):
-        load_start(build("pcr-r50"), tmp_path / "mpii.pth")
+        load_start(build("pcr-r50"), tmp_path / "mpii.pth", Input())
 
 
 def test_encoder_weights_of_the_wrong_kind(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip("torch")
 from pcr_rt.errors import DataError
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.recipe import first_difference, load_recipe
 
 GOOD = """
 name = "x"
@@ -62,12 +63,37 @@ def test_shipped_recipes_are_valid(name: str) -> None:
         ("size = [96, 128]", "size = [96]", "2 values"),
         ("size = [96, 128]", "size = 96", "list"),
         ("[network]", "[network", "TOML"),
+        ("epochs = 2", "epochs = inf", "finite"),
+        ('images = "b"', 'images = "b"\nevery = 0', "every is out of range"),
+        ("[validation]", "[optimizer]\nema = 1.5\n[validation]", "ema is out of range"),
+        ("[validation]", "[optimizer]\nbatch = 0\n[validation]", "batch is out of range"),
         ("[validation]", "[optimizer]\nbatch = 1.5\n[validation]", "batch"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         load_recipe(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes('name = "für"'.encode("latin-1"))
+    (tmp_path / "folder.toml").mkdir()
+    for name, words in (("latin.toml", "not valid TOML"), ("folder.toml", "cannot be read")):
+        with pytest.raises(DataError, match=words):
+            load_recipe(tmp_path / name)
+
+
+def test_what_changed_between_two_recipes(tmp_path: Path) -> None:
+    before = dataclasses.asdict(load_recipe(write(tmp_path, GOOD)))
+    for old, new, key in (
+        ('name = "x"', 'name = "y"\nbroken = "skip"\nstart = "runs/a"', ""),
+        ("epochs = 2", "epochs = 3", "stage"),
+        ("[validation]", "[optimizer]\nema = 0.9\n[validation]", "optimizer.ema"),
+    ):
+        now = dataclasses.asdict(load_recipe(write(tmp_path, GOOD.replace(old, new))))
+        assert first_difference(before, now) == key
+    del before["augmentation"]["truncation"]  # as a version wrote it that had no such key
+    assert first_difference(before, dataclasses.asdict(load_recipe(write(tmp_path, GOOD)))) == ""
 
 
 def test_unknown_recipe_names_the_shipped_ones() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,45 @@ def test_checkpoint_of_another_network_is_refused(drawn: Path, tmp_path: Path) -
     (drawn / "other.toml").write_text(text)
     with pytest.raises(DataError, match="another network"):
         Trainer(load_recipe(drawn / "other.toml"), drawn, tmp_path).run()
+
+
+def test_a_run_does_not_go_on_with_another_recipe(drawn: Path, tmp_path: Path) -> None:
+    make(drawn, tmp_path).run(lambda done, total, loss: signal.raise_signal(signal.SIGINT))
+    recipe = replace(load_recipe(drawn / "recipe.toml"), seed=9)
+    with pytest.raises(DataError, match="another seed"):
+        Trainer(recipe, drawn, tmp_path).run()
+
+
+def test_nothing_is_left_of_a_stage_that_froze(drawn: Path, tmp_path: Path) -> None:
+    """Thawed, then frozen: no gradients clip the rest's, and the average comes to the weights."""
+    recipe = load_recipe(drawn / "recipe.toml")
+    frozen, thawed = recipe.stage
+    options = replace(recipe.optimizer, ema=0.5, frozen_norms="encoder")
+    stages = (replace(thawed, epochs=1.0), replace(frozen, epochs=30.0))
+    recipe = replace(recipe, stage=stages, optimizer=options)
+    trainer = Trainer(recipe, drawn, tmp_path)
+    trainer.run()
+    weights = trainer.network.get_submodule("encoder").named_parameters()
+    average = dict(trainer.average.get_submodule("encoder").named_parameters())
+    for name, weight in weights:
+        assert weight.grad is None, name
+        torch.testing.assert_close(average[name], weight.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"images": "nowhere"}, "does not exist"), ({"annotations": "nobody.json"}, "labels nobody")],
+)
+def test_validation_that_cannot_work_is_refused_at_once(
+    drawn: Path, change: dict[str, str], words: str
+) -> None:
+    pytest.importorskip("pycocotools")
+    data = json.loads((drawn / "labels.json").read_text())
+    people = [{**a, "keypoints": [0] * 51, "num_keypoints": 0} for a in data["annotations"]]
+    (drawn / "nobody.json").write_text(json.dumps({**data, "annotations": people}))
+    recipe = load_recipe(drawn / "recipe.toml")
+    with pytest.raises(DataError, match=words):
+        validation(replace(recipe, validation=replace(recipe.validation, **change)), drawn)
 
 
 def test_failed_write_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ def test_a_start_that_does_not_fit_is_refused(
         Trainer(load_recipe(recipe), drawn, tmp_path / "run")
 
 
+def test_a_start_on_other_crops_is_refused(drawn: Path, tmp_path: Path) -> None:
+    Trainer(load_recipe(drawn / "recipe.toml"), drawn, tmp_path / "run").run()
+    recipe, text = tmp_path / "recipe.toml", (drawn / "recipe.toml").read_text()
+    recipe.write_text(f'start = "{tmp_path / "run"}"\n{text}\n[input]\nmean = [0.0, 0.0, 0.0]\n')
+    with pytest.raises(DataError, match="other crops"):
+        Trainer(load_recipe(recipe), drawn, tmp_path / "other")
+
+
 def test_a_resumed_run_does_without_its_start(drawn: Path, tmp_path: Path) -> None:
     whole = Trainer(load_recipe(drawn / "recipe.toml"), drawn, tmp_path / "run")
     whole.run()

@@ -66,16 +66,18 @@ def people_of(
 
     An annotation may carry ``keypoint_scores``, one a keypoint, which become the amplitudes of its
     targets. images: the folder of the pictures. weight: multiplies the loss of these people. Crowds
-    are left out. A picture that is not there, or a box or keypoint list that cannot be right, is
-    reported with its id and refused (DataError), or skipped.
+    and other categories are left out. A picture that is not there, or a box or keypoint list that
+    cannot be right, is reported with its id and refused (DataError), or skipped.
     """
-    slots = _slots(data, source, names)
+    category, names = _category(data, names)
+    slots = _slots(source, names)
     records = {record["id"]: record for record in data["images"]}
     missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
     _report_missing(missing, source, images, broken)
     people = []
     for annotation in data["annotations"]:
-        if annotation.get("iscrowd") or "keypoints" not in annotation:
+        of_others = category is not None and annotation.get("category_id", category) != category
+        if of_others or annotation.get("iscrowd") or "keypoints" not in annotation:
             continue
         image_id = annotation["image_id"]
         if image_id in missing:
@@ -118,10 +120,15 @@ def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
     )
 
 
-def _slots(data: Mapping[str, Any], source: Path, names: Sequence[str]) -> NDArray[np.intp]:
+def _category(data: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """The id of people's category and its keypoints; (None, names) where none has keypoints."""
+    named = [c for c in data.get("categories", []) if "keypoints" in c]
+    people = [c for c in named if c.get("name") == "person"] or named
+    return (people[0].get("id"), people[0]["keypoints"]) if people else (None, names)
+
+
+def _slots(source: Path, names: Sequence[str]) -> NDArray[np.intp]:
     """Which COCO slot each keypoint of the file belongs to, joined by name."""
-    named = [c["keypoints"] for c in data.get("categories", []) if "keypoints" in c]
-    names = named[0] if named else names
     slots = slots_by_name(names)
     if (slots < 0).all():
         raise DataError(f"{source} names no keypoint that COCO has; its names are {names}.")

@@ -74,7 +74,7 @@ class PicturesOnDevice:
         for column, across in ((left, left + 1 - x), (left + 1, x - left)):
             for row, down in ((top, top + 1 - y), (top + 1, y - top)):
                 inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-                index = start + torch.where(inside, row * width + column, 0).long()
+                index = start + torch.where(inside, row.long() * width + column.long(), 0)
                 weight = torch.where(inside, across * down, 0.0)
                 total += weight[..., None] * self._pixels[index]
         return total.round_().to(torch.uint8)

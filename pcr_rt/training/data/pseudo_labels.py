@@ -58,7 +58,7 @@ def _sure(annotation: dict[str, Any], scores: list[float], min_score: float) -> 
     rest = {key: value for key, value in annotation.items() if key != "keypoint_scores"}
     try:
         label = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-        label[np.asarray(scores, dtype=np.float64) < min_score, 2] = 0
+        label[~(np.asarray(scores, dtype=np.float64) >= min_score), 2] = 0
     except (IndexError, KeyError, TypeError, ValueError):
         return {**rest, "keypoints": None}
     return {**rest, "keypoints": label.ravel().tolist()}

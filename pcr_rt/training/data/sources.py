@@ -15,7 +15,7 @@ from pcr_rt.training.data.person import Broken, Person
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
 from pcr_rt.training.recipe import DataSet
 
-__all__ = ["in_fold", "people_from"]
+__all__ = ["in_fold", "is_in_fold", "people_from"]
 
 _READERS: dict[str, Callable[..., list[Person]]] = {
     "coco": read_people,
@@ -52,22 +52,26 @@ def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
 
 
 def in_fold(people: list[Person], fold: str) -> list[Person]:
-    """The people of a fold: "dev" is the pictures with id % 5 == 0, "train" the others."""
+    """The people of a fold (see `is_in_fold`)."""
+    return [person for person in people if is_in_fold(person.image_id, fold)]
+
+
+def is_in_fold(image_id: int | str, fold: str) -> bool:
+    """Whether a picture is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
+
+    Raises DataError for an id that is no whole number, unless the fold is "all".
+    """
     if fold == "all":
-        return people
-    return [p for p in people if (_number(p) % 5 == 0) == (fold == "dev")]
+        return True
+    if not isinstance(image_id, int):
+        raise DataError(
+            f"fold needs pictures with whole numbers as ids, {image_id!r} is none:"
+            ' use fold = "all".'
+        )
+    return (image_id % 5 == 0) == (fold == "dev")
 
 
 def _height(person: Person) -> float:
     """Pixels from top to bottom of a person's box, widened to 3:4."""
     width, height = person.box[2:] - person.box[:2]
     return float(max(height, width * 4 / 3))
-
-
-def _number(person: Person) -> int:
-    if not isinstance(person.image_id, int):
-        raise DataError(
-            f"fold needs pictures with whole numbers as ids, {person.image_id!r} is none:"
-            ' use fold = "all".'
-        )
-    return person.image_id

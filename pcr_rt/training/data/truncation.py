@@ -74,6 +74,8 @@ def truncate(person: Person, covers: Sequence[Person], rng: np.random.Generator)
     if (box[2:] - box[:2]).min() < LEAST_SIDE:
         return person
     cover = covers[int(rng.integers(len(covers)))].image if rng.random() < COVERED else None
+    if cover == person.image:  # it would hide nothing
+        cover = None
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(Person)}
     amplitudes = np.where(_inside(points, visible), person.amplitudes, 0.0)
     return TruncatedPerson(

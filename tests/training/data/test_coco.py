@@ -70,6 +70,16 @@ def test_crowds_and_the_unlabelled_are_left_out(tmp_path: Path) -> None:
     assert not read_people(path, tmp_path, min_keypoints=18)
 
 
+def test_other_categories_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, person(category_id=1), person(id=8, category_id=2))
+    data = json.loads(path.read_text())
+    dog = {"id": 2, "name": "dog", "keypoints": ["tail", *KEYPOINTS[1:]]}
+    data["categories"] = [dog, {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}]
+    path.write_text(json.dumps(data))
+    (found,) = read_people(path, tmp_path)
+    np.testing.assert_array_equal(found.weights, 1)
+
+
 def test_malformed_annotation_and_missing_picture_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, person(keypoints=[1, 2, 2]), person(id=8))
     with pytest.raises(DataError, match="7"):

@@ -55,6 +55,18 @@ def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
     assert (crops[2] == 0).all(-1).mean() > 0.2
 
 
+def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
+    """Stripes of one pixel; rows that begin beyond 2^24 pixels."""
+    frame = np.zeros((4200, 4999, 3), np.uint8)
+    frame[:, 1::2] = 255
+    cv2.imwrite(str(tmp_path / "large.png"), frame)
+    matrix = np.array([[[1.0, 0, 4000], [0, 1.0, 4100]]])
+    (crop,) = PicturesOnDevice([tmp_path / "large.png"], "cpu").crop(
+        [tmp_path / "large.png"], matrix, (8, 6)
+    )
+    assert crop[..., 0].tolist() == [[0, 255] * 4] * 6
+
+
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
