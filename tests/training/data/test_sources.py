@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_pseudo_labels_keep_the_sure_keypoints(tmp_path: Path) -> None:
         read(tmp_path, coco({k: v for k, v in sure.items() if "scores" not in k}), format="pseudo")
     with pytest.raises(DataError, match=r"Annotation 1 .* malformed"):
         read(tmp_path, coco({**sure, "keypoint_scores": [1.0]}), format="pseudo")
+
+
+def test_scores_that_are_no_number_are_unsure(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(PICTURE)
+    scores = [math.nan, None, *[1.0] * 15]
+    annotation = {"id": 1, "image_id": 1, "bbox": [1, 2, 30, 40], "keypoint_scores": scores}
+    (person,) = read(tmp_path, coco({**annotation, "keypoints": [5, 6, 2] * 17}), format="pseudo")
+    np.testing.assert_array_equal(person.weights, [0, 0, *[1] * 15])
 
 
 def test_broken_coco_annotations_and_missing_pictures(
