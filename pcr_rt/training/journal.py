@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = ["Journal"]
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -44,10 +47,12 @@ class Journal:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise DataError(
                 f"Another process writes {self.path}: wait for it, or name another output."
             ) from None
+        except OSError as error:  # some network folders have no locks
+            log.info("%s cannot be locked: %s", self.path, error.strerror)
 
     def _read(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What is there of the same work; a file of anything else is left as it is."""

@@ -167,7 +167,7 @@ class Loader:
         person, probability = self._person(step, slot), self.view.augmentation.truncation
         if not probability:
             return person
-        rng = np.random.default_rng((self.seed, 7, step, slot))
+        rng = np.random.default_rng((self.seed, 2, step, slot))
         return truncate(person, self.people, rng) if rng.random() < probability else person
 
     def _person(self, step: int, slot: int) -> Person:
