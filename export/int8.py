@@ -105,7 +105,7 @@ def export_int8(
         if target == "gpu":
             result = _half(result)
             error = _error(_outputs(result, probes, name, fused=False), expected)
-            if not error <= MOST_IN_FP16 * most_error:
+            if not error <= MOST_IN_FP16 * most_error:  # nor where it is no number
                 raise ModelError(
                     f"{source} loses too much in FP16, in which the rest is (outputs differ by"
                     f" {error:.1%}): keep FP32, or take another --target."

@@ -15,9 +15,11 @@ from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
 
 __all__ = [
     "BOX_FILL",
+    "category_of_people",
     "check_annotations",
     "is_finite",
     "is_labelled",
+    "is_person",
     "load_annotations",
     "person_category",
     "picture_path",
@@ -119,7 +121,7 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
     people: list[dict[str, Any]] = []
     estimated = 0
     for annotation in annotations["annotations"]:
-        if category is not None and annotation.get("category_id", category) != category:
+        if not is_person(annotation, category):
             continue
         if annotation["image_id"] not in images:
             continue
@@ -172,23 +174,41 @@ def is_finite(values: Any, size: int) -> bool:
     return numbers.shape == (size,) and bool(np.isfinite(numbers).all())
 
 
-def person_category(annotations: Mapping[str, Any]) -> Any:
-    """The id of the category of people; None where the file names no categories.
+def category_of_people(annotations: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The category of people; None where the file names no categories.
 
-    Raises DataError where no category is that of people, or its keypoints are not COCO's 17.
+    Raises DataError where it is unclear which one that is.
     """
     categories = annotations.get("categories") or []
     if not categories:
         return None
     named = [c for c in categories if c.get("name") == "person"]
-    people = named or [c for c in categories if "keypoints" in c] or categories
+    people: list[Mapping[str, Any]] = (
+        named or [c for c in categories if "keypoints" in c] or categories
+    )
     if len(people) > 1:
         raise DataError(
             "It is unclear which category of the annotations is people: name it 'person'."
         )
-    if tuple(people[0].get("keypoints", KEYPOINTS)) != KEYPOINTS:
+    return people[0]
+
+
+def person_category(annotations: Mapping[str, Any]) -> Any:
+    """The id of the category of people; None where the file names no categories.
+
+    Raises DataError where it is unclear which one that is, or its keypoints are not COCO's 17.
+    """
+    category = category_of_people(annotations)
+    if category is None:
+        return None
+    if tuple(category.get("keypoints", KEYPOINTS)) != KEYPOINTS:
         raise DataError(
-            f"The annotations name the keypoints {people[0]['keypoints']}; COCO's evaluation needs"
+            f"The annotations name the keypoints {category['keypoints']}; COCO's evaluation needs"
             f" its own 17 in its order, {', '.join(KEYPOINTS[:3])} and so on."
         )
-    return people[0]["id"]
+    return category["id"]
+
+
+def is_person(annotation: Mapping[str, Any], category: Any) -> bool:
+    """Whether an annotation is of the category of people; of None, and without one, it is."""
+    return category is None or annotation.get("category_id", category) == category

@@ -89,7 +89,7 @@ def process_images(
     was written before stays.
     """
     paths = list(paths)
-    names = {path.name for path in paths}
+    names, taken = {path.name for path in paths}, set[Path]()
     summary, start = Summary(), time.perf_counter()
     with _json_lines(output / "poses.jsonl", summary) as lines:
         for index, path in enumerate(paths):
@@ -99,7 +99,8 @@ def process_images(
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
-                target = _free_name(output, path, taken=summary.outputs)
+                target = _free_name(output, path, taken)
+                taken.add(target)
                 if not cv2.imwrite(str(target), drawn):
                     raise InputError(f"The picture {target} cannot be written.")
                 file = path.name if len(names) == len(paths) else str(path)
@@ -110,7 +111,7 @@ def process_images(
     return summary
 
 
-def _free_name(output: Path, path: Path, taken: Sequence[Path]) -> Path:
+def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
     """Where the annotated picture goes."""
     suffix = path.suffix if cv2.haveImageWriter(path.name) else ".jpg"
     candidates = (f"-{number}" if number else "" for number in count())

@@ -83,11 +83,12 @@ def run(
     options: dict[str, Any] = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
     options["decoder"] = decoder
     tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
+    if pictures := _pictures(sources):
+        _refuse({"show": show or None, "serve": serve, **options})
     with make_estimator(
         model, detector, device, precision, score_threshold, flip_test
     ) as estimator:
-        if pictures := _pictures(sources):
-            _refuse({"show": show, "serve": serve, **options})
+        if pictures:
             summary = _annotate(estimator, pictures, output or OUTPUT)
         else:
             summary = _stream(estimator, sources, output, show, serve, options | tracking)
@@ -124,7 +125,7 @@ def _pictures(sources: list[str]) -> list[Path]:
 def _refuse(given: dict[str, Any]) -> None:
     """InputError for an option that says nothing of pictures."""
     for name, value in given.items():
-        if value:
+        if value is not None:
             raise InputError(f"--{name} is for videos and cameras, not for pictures: leave it out.")
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["hide_password", "is_url", "url_path"]
+__all__ = ["TIMEOUT_S", "hide_password", "is_url", "url_path"]
+
+TIMEOUT_S = 5.0
+"""To connect, and for each read."""
 
 
 def is_url(text: str) -> bool:
@@ -23,5 +26,7 @@ def hide_password(text: str) -> str:
 
 def url_path(url: str) -> str:
     """The path of a URL, without query and fragment."""
-    path = url.partition("://")[2].partition("/")[2]
+    authority, _, path = url.partition("://")[2].partition("/")
+    if re.search("[?#]", authority.rpartition("@")[2]):  # the slash is one of the query
+        return ""
     return re.split("[?#]", path, maxsplit=1)[0]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
-from pcr_rt.media.urls import hide_password, is_url
+from pcr_rt.media.urls import TIMEOUT_S, hide_password, is_url
 
 __all__ = ["DEFAULT_FPS", "TURNS", "VideoReader", "is_video"]
 
@@ -28,9 +28,6 @@ VIDEO_SUFFIXES = {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"
 VIDEO_SUFFIXES |= {".3gp", ".m2ts", ".mjpeg", ".mts", ".ogv", ".ts", ".wmv"}
 DEFAULT_FPS = 30.0
 """For files and cameras that do not say how fast they are."""
-
-TIMEOUT_S = 5.0
-"""Without a byte from a URL."""
 
 TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 """By quarter turns counter-clockwise."""

@@ -11,14 +11,11 @@ from av.error import FFmpegError
 
 from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
-from pcr_rt.media.urls import hide_password
+from pcr_rt.media.urls import TIMEOUT_S, hide_password
 from pcr_rt.media.video_reader import DEFAULT_FPS, TURNS
 from pcr_rt.streaming.sources import Item, Source
 
 __all__ = ["NetworkSource"]
-
-TIMEOUT_S = 5.0
-"""To connect, and for each read."""
 
 # UDP is RTSP's default and loses packets without a word; buffering would add to every age.
 RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}

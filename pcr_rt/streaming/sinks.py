@@ -10,7 +10,7 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -212,28 +212,31 @@ class _GrowingFile:
 
     def __init__(self, path: Path, head: str, tail: str) -> None:
         _make_folder(path.parent)
-        self.path, self._tail = path, tail.encode()
+        self.path, self._head, self._tail = path, head.encode(), tail.encode()
         self._made, self._end, self.used = not path.exists(), 0, False
-        self._head = head
+        self._file = self._open("xb" if self._made else "r+b")
+        if self._made:
+            self._write(self._head + self._tail)
+
+    def _open(self, mode: str) -> IO[bytes]:
         try:
-            self._file = path.open("wb" if self._made else "r+b", buffering=0)
-            if self._made:
-                self._write((head + tail).encode())
+            return self.path.open(mode, buffering=0)
         except OSError as error:
-            raise _cannot_write(path, error) from None
+            raise _cannot_write(self.path, error) from None
 
     def append(self, text: str) -> None:
-        data = text.encode() if self.used else (self._head + text).encode()
+        data = text.encode()
+        if not self.used:  # from here on what an earlier run left is gone
+            self._file.close()
+            self._file, data = self._open("wb"), self._head + data
+            self.used = True
         try:
             self._write(data + self._tail)
-            if not self.used and not self._made:
-                self._file.truncate()
         except OSError as error:
             self._file.truncate(self._end)
             self._write(self._tail)
             raise _cannot_write(self.path, error) from None
         self._end += len(data)
-        self.used = True
 
     def _write(self, data: bytes) -> None:
         self._file.seek(self._end)

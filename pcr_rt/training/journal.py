@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -31,16 +32,14 @@ class Journal:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
-        try:
-            self._file = path.open("ab", buffering=0)
-        except OSError as error:
-            raise DataError(f"{path} cannot be written: {error.strerror}.") from None
-        try:
-            self._lock()
-            self.entries = self._read(header)
-        except DataError:
-            self._file.close()
-            raise
+        with contextlib.ExitStack() as on_failure:
+            try:
+                self._file = on_failure.enter_context(path.open("ab", buffering=0))
+                self._lock()
+                self.entries = self._read(header)
+            except OSError as error:
+                raise DataError(f"{path} cannot be written: {error.strerror}.") from None
+            on_failure.pop_all()
 
     def _lock(self) -> None:
         if sys.platform == "win32":

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pcr_rt.annotations import (
     BOX_FILL,
     is_finite,
+    is_person,
     load_annotations,
     person_category,
     picture_path,
@@ -78,8 +79,9 @@ def label_people(
         labelled += _labelled(people, poses, rule)
         progress(done + 1, len(by_image))
     # Where somebody was left out, a detection of them is no hard negative.
-    before = Counter(annotation["image_id"] for annotation in data["annotations"])
-    after = Counter(annotation["image_id"] for annotation in labelled)
+    category = person_category(data)
+    before = Counter(a["image_id"] for a in data["annotations"] if is_person(a, category))
+    after = Counter(a["image_id"] for a in labelled)
     pictures = [
         record if before[i] == after[i] else {**record, "boxes_complete": False}
         for i, record in records.items()
@@ -99,8 +101,7 @@ def _people_by_image(data: Mapping[str, Any], rule: Rule) -> dict[Any, list[dict
     category = person_category(data)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for annotation in data["annotations"]:
-        other = category is not None and annotation.get("category_id", category) != category
-        if other or annotation.get("iscrowd"):
+        if not is_person(annotation, category) or annotation.get("iscrowd"):
             continue
         box, keypoints = annotation.get("bbox"), annotation.get("keypoints")
         if not is_finite(box, 4):

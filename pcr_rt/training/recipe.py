@@ -237,7 +237,7 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
         if key not in before or key in UNTRAINED:
             continue
         one, other = before[key], now[key]
-        if isinstance(one, dict) and key != "network":
+        if isinstance(one, dict) and key != "network":  # of that, a key left out counts too
             inner = first_difference(one, other)
             if inner:
                 return f"{key}.{inner}"

@@ -78,20 +78,15 @@ def _fold(recipe: Recipe, data: Path) -> tuple[Path, Path, list[Any]]:
     options = recipe.validation
     annotations, folder = data / options.annotations, data / options.images
     parsed = load_annotations(annotations)
-    records = {image["id"]: image for image in parsed["images"]}
-    ids = [i for i in records if is_in_fold(i, options.fold)]
-    labelled = set(
-        person["image_id"]
-        for person in select_people(parsed, select_images(parsed, ids))
-        if is_labelled(person)
-    )
+    records = {i: r for i, r in select_images(parsed).items() if is_in_fold(i, options.fold)}
+    labelled = {p["image_id"] for p in filter(is_labelled, select_people(parsed, records))}
     if not labelled:
         raise DataError(f"The validation fold {options.fold!r} of {annotations} labels nobody.")
     for image_id in labelled:
         path = picture_path(folder, records[image_id])
         if not path.is_file():
             raise DataError(f"The picture {path} of the validation fold does not exist.")
-    return annotations, folder, ids
+    return annotations, folder, list(records)
 
 
 def _estimator(recipe: Recipe, network: nn.Module, stage: Stage) -> PoseEstimator:

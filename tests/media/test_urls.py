@@ -22,6 +22,7 @@ def test_passwords_are_hidden(url: str, shown: str) -> None:
 def test_the_path_is_without_query_and_fragment() -> None:
     assert url_path("http://me:s#c[ret@host/films/a.mp4?token=/b.jpg#t=3") == "films/a.mp4"
     assert url_path("rtsp://host") == ""
+    assert url_path("http://host?file=/a.mp4") == ""
 
 
 def test_files_are_no_addresses() -> None:

@@ -218,6 +218,15 @@ def test_an_earlier_runs_file_stays_until_there_is_a_frame(
     assert count == 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a null device that is a file")
+def test_a_device_takes_results() -> None:
+    sink = JsonLinesSink(os.devnull)
+    sink.write(result(0))
+    sink.close()
+    JsonLinesSink(os.devnull).close()
+    assert Path(os.devnull).exists()
+
+
 def test_a_fault_in_a_sink_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(Sink):
         name = "faulty"

@@ -21,6 +21,11 @@ def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path: Path, content: str) 
     assert (tmp_path / "a.jsonl").read_text() == content
 
 
+def test_a_place_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be written"):
+        Journal(tmp_path, {})
+
+
 def test_a_header_that_a_kill_cut_short_is_written_anew(tmp_path: Path) -> None:
     for length in (0, 3, len('{"options": 1}')):
         (tmp_path / "a.jsonl").write_text('{"options": 1}'[:length])

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.annotations import is_finite, load_annotations, picture_path
+from pcr_rt.annotations import (
+    category_of_people,
+    is_finite,
+    is_person,
+    load_annotations,
+    picture_path,
+)
 from pcr_rt.errors import DataError
 from pcr_rt.skeleton import KEYPOINTS, slots_by_name
 from pcr_rt.training.data.person import Broken, Person, report_broken
@@ -69,15 +75,16 @@ def people_of(
     and other categories are left out. A picture that is not there, or a box or keypoint list that
     cannot be right, is reported with its id and refused (DataError), or skipped.
     """
-    category, names = _category(data, names)
-    slots = _slots(source, names)
+    people_are = category_of_people(data) or {}
+    slots = _slots(source, people_are.get("keypoints", names))
     records = {record["id"]: record for record in data["images"]}
     missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
     _report_missing(missing, source, images, broken)
     people = []
     for annotation in data["annotations"]:
-        of_others = category is not None and annotation.get("category_id", category) != category
-        if of_others or annotation.get("iscrowd") or "keypoints" not in annotation:
+        if not is_person(annotation, people_are.get("id")) or annotation.get("iscrowd"):
+            continue
+        if "keypoints" not in annotation:
             continue
         image_id = annotation["image_id"]
         if image_id in missing:
@@ -118,13 +125,6 @@ def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
         and is_finite(annotation.get("bbox"), 4)
         and is_finite(annotation.get("keypoint_scores", np.ones(count)), count)
     )
-
-
-def _category(data: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """The id of people's category and its keypoints; (None, names) where none has keypoints."""
-    named = [c for c in data.get("categories", []) if "keypoints" in c]
-    people = [c for c in named if c.get("name") == "person"] or named
-    return (people[0].get("id"), people[0]["keypoints"]) if people else (None, names)
 
 
 def _slots(source: Path, names: Sequence[str]) -> NDArray[np.intp]:

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcr_rt.annotations import is_finite, load_annotations, person_category, picture_path
+from pcr_rt.annotations import (
+    is_finite,
+    is_person,
+    load_annotations,
+    person_category,
+    picture_path,
+)
 from pcr_rt.detections import load_detections, of_people
 from pcr_rt.media import read_image
 from pcr_rt.training.data.person import Broken, Person, report_broken
@@ -61,7 +67,7 @@ def read_hard_negatives(
     records = {r["id"]: r for r in data["images"] if r.get("boxes_complete") is not False}
     people: dict[Any, list[list[float]]] = {}
     for annotation in data["annotations"]:
-        if category is None or annotation.get("category_id", category) == category:
+        if is_person(annotation, category):
             if not is_finite(annotation.get("bbox"), 4):
                 report = f"Annotation {annotation.get('id')} of {annotations} has no usable bbox"
                 report_broken(report, broken)
