@@ -39,7 +39,7 @@ def part_of_batch(batch: int, part: tuple[int, int]) -> int:
     CAM's SE branch sees one value a sample.
     """
     count, rest = divmod(batch, part[1])
-    if rest or (part[1] > 1 and count < 2):
+    if rest or count < 2:
         raise DataError(
             f"A batch of {batch} cannot be shared by {part[1]} processes: set batch to a multiple"
             f" of {part[1]}, at least {2 * part[1]}."

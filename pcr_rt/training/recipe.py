@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import sys
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.person import Broken
+from pcr_rt.training.typed_tables import read_typed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -177,11 +174,12 @@ def load_recipe(path: Path | str) -> Recipe:
         raise DataError(f"The recipe {file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"The recipe {file} is not valid TOML: {error}.") from None
-    recipe: Recipe = _read(Recipe, table, file.name)
+    recipe: Recipe = read_typed(Recipe, table, file.name)
     for key, wrong, allowed in (
         ("stage", not recipe.stage, "one or more"),
         ("validation: every", recipe.validation.every < 1, "1 and more"),
-        ("optimizer: batch", recipe.optimizer.batch < 1, "1 and more"),
+        # A batch norm learns nothing from a single sample.
+        ("optimizer: batch", recipe.optimizer.batch < 2, "2 and more"),
         ("optimizer: ema", recipe.optimizer.ema >= 1, "values below 1"),
     ):
         if wrong:
@@ -249,56 +247,3 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
     """The data sets of a stage."""
     return [s for s in recipe.data if not stage.data or s.name in stage.data]
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """``value`` as an instance of the type ``kind``, or a DataError that names ``where``."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise DataError(f"{where} must be a table, not {value!r}.")
-        hints = get_type_hints(typing.cast(type, kind))
-        unknown = value.keys() - hints.keys()
-        if unknown:
-            raise DataError(
-                f"{where} has no key {sorted(unknown)[0]!r}; allowed are {', '.join(hints)}."
-            )
-        needed = {
-            f.name
-            for f in dataclasses.fields(kind)
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        }
-        if needed - value.keys():
-            raise DataError(f"{where} needs the key {sorted(needed - value.keys())[0]!r}.")
-        read = {key: _read(hints[key], v, f"{where}: {key}") for key, v in value.items()}
-        return typing.cast(type, kind)(**read)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        if value not in args:
-            raise DataError(f"{where} is {value!r}; allowed are {', '.join(map(repr, args))}.")
-        return value
-    if origin is tuple:
-        return _read_tuple(args, value, where)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise DataError(f"{where} must be a table, not {value!r}.")
-        return value
-    return _read_scalar(kind, value, where)
-
-
-def _read_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list) or (not value and args[-1] is not Ellipsis):
-        raise DataError(f"{where} must be a list, not {value!r}.")
-    if args[-1] is not Ellipsis and len(args) != len(value):
-        raise DataError(f"{where} must have {len(args)} values, not {len(value)}.")
-    return tuple(_read(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-
-
-def _read_scalar(kind: Any, value: Any, where: str) -> Any:
-    accepted: Any = (int, float) if kind is float else kind
-    if isinstance(accepted, types.GenericAlias) or not isinstance(value, accepted):
-        raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
-    if isinstance(value, bool) and kind is not bool:
-        raise DataError(f"{where} must be of type {kind.__name__}, not {value!r}.")
-    if isinstance(value, (int, float)) and not 0 <= value < math.inf:
-        raise DataError(f"{where} must be finite and not negative, it is {value!r}.")
-    return kind(value)

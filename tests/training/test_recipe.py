@@ -68,6 +68,7 @@ def test_shipped_recipes_are_valid(name: str) -> None:
         ("[validation]", "[optimizer]\nema = 1.5\n[validation]", "ema is out of range"),
         ("[validation]", "[optimizer]\nbatch = 0\n[validation]", "batch is out of range"),
         ("[validation]", "[optimizer]\nbatch = 1.5\n[validation]", "batch"),
+        ("[validation]", "[optimizer]\nbatch = 1\n[validation]", "2 and more"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
