@@ -65,6 +65,6 @@ def oks_nms(
             order = order[oks[best, order] <= threshold]
         else:
             remaining[order] *= np.exp(-(oks[best, order] ** 2) / threshold)
-            order = order[np.argsort(-remaining[order], kind="stable")]
+            order = order[np.lexsort((order, -remaining[order]))]
     kept = np.array(keep, dtype=np.intp)
     return kept, remaining[kept].astype(np.float32)

@@ -10,11 +10,15 @@ __device__ __forceinline__ double box_area(const float* box) {
     return ((double)box[2] - box[0]) * ((double)box[3] - box[1]);
 }
 
+// Of a NaN and a number the NaN, unlike fmin and fmax.
+__device__ __forceinline__ double lower(double a, double b) { return a < b || a != a ? a : b; }
+__device__ __forceinline__ double higher(double a, double b) { return a > b || a != a ? a : b; }
+
 // Intersection over union in double precision, as the reference computes it.
 __device__ __forceinline__ double box_iou(const float* a, const float* b) {
-    double width = (double)fminf(a[2], b[2]) - fmaxf(a[0], b[0]);
-    double height = (double)fminf(a[3], b[3]) - fmaxf(a[1], b[1]);
-    double shared = fmax(width, 0.0) * fmax(height, 0.0);
+    double width = lower(a[2], b[2]) - higher(a[0], b[0]);
+    double height = lower(a[3], b[3]) - higher(a[1], b[1]);
+    double shared = higher(width, 0.0) * higher(height, 0.0);
     double all = box_area(a) + box_area(b) - shared;
     return shared / (all > 0 ? all : 1);
 }

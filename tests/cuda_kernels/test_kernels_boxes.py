@@ -123,10 +123,13 @@ def test_nms(kernels, n, max_boxes, dtype):
 
 def test_nms_of_special_boxes(kernels):
     boxes = np.array(
-        [(0, 0, 4, 4), (0, 0, 4, 2), (0, 0, 4, 4), (1, 1, 1, 1), (1, 1, 1, 1), (9, 9, 5, 5)],
+        [
+            *((0, 0, 4, 4), (0, 0, 4, 2), (0, 0, 4, 4), (1, 1, 1, 1), (1, 1, 1, 1), (9, 9, 5, 5)),
+            *((20, 20, np.nan, 30), (20, 20, 30, 30), (np.nan, 40, 50, 50), (40, 40, 50, 50)),
+        ],
         np.float32,
     )
-    scores = np.array([0.9, 0.8, 0.9, 0.5, 0.5, -0.1], np.float32)
+    scores = np.array([0.9, 0.8, 0.9, 0.5, 0.5, -0.1, 0.3, 0.2, 0.1, 0.15], np.float32)
     for threshold in (0.5, 0.49, 0.0, 1.0):  # an IoU of just the threshold is not above it
         expected = reference.box_nms(boxes, scores, threshold, 9)
         np.testing.assert_array_equal(kernels.box_nms(boxes, scores, threshold, 9), expected)

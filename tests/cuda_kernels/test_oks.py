@@ -99,6 +99,14 @@ def test_soft_suppression_keeps_equal_scores_in_order_and_ends_at_20():
     assert len(oks_nms(keypoints, np.full(30, 0.5), areas, method="hard")[0]) == 30
 
 
+def test_soft_suppression_keeps_those_lowered_to_the_same_score_in_order():
+    keypoints, areas = people(0, 0, 0, 0, 0)
+    scores = np.array([0.5, 0.9, 0.7, 0.6, 0.8])
+    keep, lowered = oks_nms(keypoints, scores, areas, method="soft", threshold=1e-3)
+    assert keep.tolist() == [1, 0, 2, 3, 4]  # exp(-1000) is 0
+    np.testing.assert_array_equal(lowered, np.float32([0.9, 0, 0, 0, 0]))
+
+
 @pytest.mark.parametrize("method", ["hard", "soft"])
 def test_nobody(method):
     keep, scores = oks_nms(np.empty((0, 17, 2)), np.empty(0), np.empty(0), method=method)
