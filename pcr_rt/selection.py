@@ -48,10 +48,11 @@ class Selection:
         scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
         keep = np.flatnonzero(scores >= self.score_threshold)
         if self.nms is not None and len(keep) > 1:
-            chosen, rescored = self._suppress(people, scores, keep)
-            scores = scores.copy()
-            scores[chosen] = rescored
-            keep = chosen[scores[chosen] >= self.score_threshold]
+            keep, rescored = self._suppress(people, scores, keep)
+            if self.nms == "soft":
+                scores = scores.copy()
+                scores[keep] = rescored
+                keep = keep[rescored >= np.float32(self.score_threshold)]
         if self.max_people is not None:
             keep = keep[np.argsort(-scores[keep], kind="stable")[: self.max_people]]
         keep = np.sort(keep)
