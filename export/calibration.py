@@ -25,13 +25,13 @@ def calibration_images(
     """Inputs (N, 3, H, W), N at most ``most``, of a model with ``spec``.
 
     For a detector whole pictures, for a pose model the surest person of each picture, from pictures
-    spread evenly over the folder. Raises InputError for a folder without pictures or people.
+    drawn from the whole folder, the same ones each time. Raises InputError for a folder without
+    pictures or people.
     """
     files = list_images(folder)
     parts: list[NDArray[np.float32]] = []
-    # Every other file, then those between: spread over the folder, with a reserve.
-    step = max(len(files) // (2 * most), 1)
-    for file in [f for start in range(step) for f in files[start::step]]:
+    order = np.random.default_rng(0).permutation(len(files))
+    for file in (files[i] for i in order):
         if len(parts) == most:
             break
         frame = read_image(file)

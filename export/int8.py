@@ -93,11 +93,11 @@ def export_int8(
         kept = list(heads)
         sweep.sort(key=lambda sensitivity: -sensitivity.error)
         result, error = quantised(kept)
-        while error > most_error and sweep:
+        while not error <= most_error and sweep:  # nor where it is no number
             kept += sweep.pop(0).convolutions
             result, error = quantised(kept)
             report(f"{len(kept)} of {len(convolutions) + len(heads)} not in INT8: {error:.4f}")
-        if len(kept) > (len(convolutions) + len(heads)) // 2:
+        if not error <= most_error or len(kept) > (len(convolutions) + len(heads)) // 2:
             raise ModelError(
                 f"{source} loses too much in INT8 on these images: calibrate on more of what the"
                 " model will see, or keep FP16."
@@ -105,7 +105,7 @@ def export_int8(
         if target == "gpu":
             result = _half(result)
             error = _error(_outputs(result, probes, name, fused=False), expected)
-            if not error <= MOST_IN_FP16 * most_error:  # nor where it is no number
+            if not error <= MOST_IN_FP16 * most_error:
                 raise ModelError(
                     f"{source} loses too much in FP16, in which the rest is (outputs differ by"
                     f" {error:.1%}): keep FP32, or take another --target."

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -128,6 +129,15 @@ def test_what_cannot_be_converted(toy: Path, images: Any, tmp_path: Path) -> Non
         export_int8(output, tmp_path / "again.onnx", images)
 
 
+def test_an_error_that_is_no_number_is_refused(
+    toy: Path, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcr_rt.export.int8._error", lambda outputs, expected: float("nan"))
+    with pytest.raises(ModelError, match="loses too much in INT8"):
+        export_int8(toy, tmp_path / "int8.onnx", images, most_error=0.5)
+    assert not (tmp_path / "int8.onnx").exists()
+
+
 def test_calibration_images(tmp_path: Path, sample_image: Path) -> None:
     with pytest.raises(InputError):
         calibration_images(tmp_path, SPEC)
@@ -141,6 +151,18 @@ def test_calibration_images(tmp_path: Path, sample_image: Path) -> None:
     first = whole[:, 0, 0] * np.array(detector.std) + np.array(detector.mean)
     expected = (blue, green, red) if detector.colour == "bgr" else (red, green, blue)
     np.testing.assert_allclose(first, expected, atol=25)
+
+
+def test_calibration_images_are_drawn_from_the_whole_folder(tmp_path: Path) -> None:
+    for i in range(60):
+        cv2.imwrite(str(tmp_path / f"{i:02}.png"), np.full((416, 416, 3), 4 * i, np.uint8))
+    detector = OnnxRuntimeEngine("rtmdet-nano").spec
+    taken = calibration_images(tmp_path, detector, 12)
+    grey = taken[:, 0, 0, 0] * detector.std[0] + detector.mean[0]
+    drawn = np.round(grey / 4).astype(int)
+    assert len(set(drawn.tolist())) == 12
+    assert (np.histogram(drawn, 3, (0, 60))[0] >= 2).all()
+    np.testing.assert_array_equal(calibration_images(tmp_path, detector, 12), taken)
 
 
 @pytest.mark.parametrize(
