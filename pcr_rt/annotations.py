@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pcr_rt.errors import DataError
+from pcr_rt.media import read_image
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "load_annotations",
     "person_category",
     "picture_path",
+    "read_picture",
     "select_images",
     "select_people",
 ]
@@ -107,6 +110,24 @@ def picture_path(folder: Path, image: Mapping[str, Any]) -> Path:
     if not isinstance(name, str):
         raise DataError(f"The image with id {image.get('id')} has no 'file_name': add it.")
     return folder / name
+
+
+def read_picture(folder: Path, image: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8 BGR of an image record.
+
+    Raises InputError as ``read_image`` does, and DataError where it has another size than the
+    record says: labels in pixels of another copy fit nobody.
+    """
+    path = picture_path(folder, image)
+    picture = read_image(path)
+    size = picture.shape[1], picture.shape[0]
+    said = image.get("width", size[0]), image.get("height", size[1])
+    if said != size:
+        raise DataError(
+            f"The picture {path} has {size[0]}x{size[1]} pixels, its annotations are for"
+            f" {said[0]}x{said[1]}: give the pictures that were labelled."
+        )
+    return picture
 
 
 def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> list[dict[str, Any]]:

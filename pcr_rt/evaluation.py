@@ -17,13 +17,13 @@ from pcr_rt.annotations import (
     load_annotations,
     person_category,
     picture_path,
+    read_picture,
     select_images,
     select_people,
 )
 from pcr_rt.detections import boxes_by_image
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.keypoint_matching import Matches, match, require_pycocotools, select_results
-from pcr_rt.media import read_image
 
 __all__ = ["KeypointAP", "bootstrap_difference", "evaluate", "keypoint_ap"]
 
@@ -181,7 +181,7 @@ def evaluate(
     for done, image_id in enumerate(todo, 1):
         path = picture_path(Path(images_folder), images[image_id])
         try:
-            frame = read_image(path)
+            frame = read_picture(Path(images_folder), images[image_id])
         except InputError as error:
             raise DataError(f"The image {path} is missing or cannot be read: {error}") from None
         found = estimator(frame, boxes=given.get(image_id)).to_coco(image_id)

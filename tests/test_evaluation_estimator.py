@@ -94,6 +94,17 @@ def test_an_estimator_on_some_images(labelled: Path) -> None:
     assert (found.ap, found.people) == pytest.approx((1, 1))
 
 
+def test_pictures_of_another_size_than_the_labels(labelled: Path) -> None:
+    data = json.loads((labelled / "labels.json").read_text())
+    height, width = 40, 30
+    for image in data["images"]:
+        image |= {"width": height, "height": width}  # as of a picture that was turned
+    (labelled / "labels.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=f"4.png has {width}x{height} pixels, .* {height}x{width}:"):
+        estimator = FakeEstimator([POSE], [0.5])
+        evaluate(estimator, labelled / "labels.json", labelled, image_ids=[4])
+
+
 def test_wrong_input_of_evaluate(labelled: Path) -> None:
     estimator = FakeEstimator([POSE], [0.5])
     with pytest.raises(InputError, match="'ground-truth' or 'detector'"):

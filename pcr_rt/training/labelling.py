@@ -22,11 +22,10 @@ from pcr_rt.annotations import (
     is_person,
     load_annotations,
     person_category,
-    picture_path,
+    read_picture,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
 
@@ -68,7 +67,7 @@ def label_people(
     by_image = _people_by_image(data, rule)
     labelled = []
     for done, (image_id, people) in enumerate(by_image.items()):
-        frame = read_image(picture_path(images, records[image_id]))
+        frame = read_picture(images, records[image_id])
         boxes = np.array([a["bbox"] for a in people], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         poses = estimator(frame, boxes=boxes)

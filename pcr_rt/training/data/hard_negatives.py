@@ -16,9 +16,9 @@ from pcr_rt.annotations import (
     load_annotations,
     person_category,
     picture_path,
+    read_picture,
 )
 from pcr_rt.detections import load_detections, of_people
-from pcr_rt.media import read_image
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
 __all__ = ["detect", "read_hard_negatives"]
@@ -38,7 +38,7 @@ def detect(
     """
     results = []
     for record in load_annotations(annotations, need_keypoints=False)["images"]:
-        ((boxes, scores),) = detector([read_image(picture_path(images, record))], min_score)
+        ((boxes, scores),) = detector([read_picture(images, record)], min_score)
         for (x1, y1, x2, y2), score in zip(np.asarray(boxes), np.asarray(scores), strict=True):
             box = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
             found = {"image_id": record["id"], "category_id": 1, "bbox": box, "score": float(score)}
