@@ -43,6 +43,7 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
         tuple(recipe["input"]["std"]),
         transform=recipe["input"]["transform"],
         sigma=sigma_for(heatmap_size(network, (width, height))),
+        person_score=recipe.get("person_score", "rms"),  # runs of before have no such key
         provenance={
             "recipe": recipe,
             "steps": content["step"],

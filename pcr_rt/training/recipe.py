@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pcr_rt.errors import DataError
+from pcr_rt.models import PersonScore
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.person import Broken
 from pcr_rt.training.typed_tables import read_typed
@@ -139,7 +140,8 @@ class Recipe:
     broken: whether a broken picture or annotation ends the run or is left out with a warning.
     start: what the network's weights start from, a shipped model's name, or an exported model file,
     checkpoint or run folder, absolute or relative to the data folder; the schedule starts anew.
-    encoder_weights: what the encoder alone starts from.
+    encoder_weights: what the encoder alone starts from. person_score: the rule by which the trained
+    model ranks people, see ``ModelSpec``.
     """
 
     name: str
@@ -154,6 +156,7 @@ class Recipe:
     encoder_weights: str = ""
     start: str = ""
     broken: Broken = "refuse"
+    person_score: PersonScore = "rms"
     seed: int = 0
 
 
@@ -222,7 +225,7 @@ def _check_data(recipe: Recipe, where: str) -> None:
             )
 
 
-UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights"}
+UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights", "person_score"}
 """Keys that say nothing of the steps that a begun run still has to make."""
 
 

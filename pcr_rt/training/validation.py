@@ -14,6 +14,7 @@ from pcr_rt.annotations import (
     is_labelled,
     load_annotations,
     picture_path,
+    read_picture,
     select_images,
     select_people,
 )
@@ -21,7 +22,6 @@ from pcr_rt.drawing import contact_sheet, draw_poses
 from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.evaluation import evaluate
-from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.data.sources import is_in_fold
 from pcr_rt.training.data.targets import sigma_for
@@ -65,7 +65,7 @@ def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[
         estimator = _estimator(recipe, network, stage)
         drawn = []
         for image_id in chosen:
-            frame = read_image(picture_path(images, records[image_id]))
+            frame = read_picture(images, records[image_id])
             poses = estimator(frame, boxes=np.array(boxes[image_id]))
             drawn.append(draw_poses(frame, poses, keypoint_threshold=0.2, labels=False))
         return contact_sheet(drawn, 3, (320, 240))
@@ -98,6 +98,7 @@ def _estimator(recipe: Recipe, network: nn.Module, stage: Stage) -> PoseEstimato
         recipe.input.std,
         transform=recipe.input.transform,
         sigma=sigma_for(heatmap_size(network, stage.size)),
+        person_score=recipe.person_score,
     )
     engine = TorchEngine(network, spec)
     return PoseEstimator(engine, detector=None, score_threshold=0, nms=None)

@@ -27,6 +27,7 @@ def checkpoint(path: Path, **network: Any) -> Path:
     table = {"encoder": "efficientnet-lite0", "channels": [16, 16, 16], **network}
     recipe = {
         "name": "untrained",
+        "person_score": "mean",
         "network": table,
         "input": {"transform": "msra", "mean": list(MEAN), "std": list(STD)},
     }
@@ -41,6 +42,7 @@ def test_spec_is_that_of_the_recipe(tmp_path: Path) -> None:
     spec, difference = export_checkpoint(path, tmp_path / "out" / "model.onnx")
     assert (spec.name, spec.kind, spec.input_size) == ("untrained", "heatmap", (96, 128))
     assert (spec.mean, spec.std, spec.transform) == (MEAN, STD, "msra")
+    assert spec.person_score == "mean"
     assert spec.provenance["steps"] == 7
     assert spec.provenance["validation_ap"] == 0.1235
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

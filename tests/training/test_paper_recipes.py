@@ -60,6 +60,7 @@ def test_a_row(name: str) -> None:
         network = build(recipe.network)
     assert (recipe.network["encoder"], recipe.network["decoder"]) == (encoder, decoder)
     assert recipe.input.transform == "msra"
+    assert recipe.person_score == "mean>0.2"
     assert recipe.optimizer.batch == 128
     assert recipe.optimizer.weight_decay == recipe.optimizer.ema == 0
     hrnet = encoder.startswith("hrnet")

@@ -21,9 +21,10 @@ __all__ = ["Augmentation", "draw_views", "photometric", "plain_view"]
 class Augmentation:
     """How much the views vary; the defaults are HRNet's, colour and erasing are off.
 
-    rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), clipped at 2 sigma, the
-    rotation only with ``rotation_probability``. shift: of the crop's centre, as a fraction of its
-    sides, drawn like the scale: a detector's boxes lie less well than labelled ones. colour:
+    rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), the scale clipped at 1
+    sigma, the rotation at 2 and made only with ``rotation_probability``. shift: of the crop's
+    centre, as a fraction of its sides, drawn like the rotation: a detector's boxes lie less well
+    than labelled ones. colour:
     largest change of brightness, contrast and of each channel, as a fraction. erase: probability
     that one random rectangle is blanked. truncation: that a part of the person is hidden behind a
     cut through the body (``truncation.truncate``).
@@ -40,9 +41,11 @@ class Augmentation:
     truncation: float = 0.0
 
 
-HALF_BODY_MIN_LABELLED = 8
+HALF_BODY_MIN_LABELLED = 9
 HALF_BODY_MIN_CHOSEN = 3
 HALF_BODY_PADDING = 1.5
+HALF_BODY_UPPER = 0.69
+"""How often the upper half is looked at: HRNet draws a normal number and takes it below 0.5."""
 
 
 def plain_view(person: Person, size: Size, transform: Transform) -> NDArray[np.float64]:
@@ -64,13 +67,13 @@ def draw_views(
     n, aspect = len(people), size[0] / size[1]
     centre, region = box_to_region(np.stack([person.box for person in people]), aspect)
     # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
-    scale, rotation = np.clip(rng.standard_normal((2, n)), -2, 2)
+    scale, rotation = np.clip(rng.standard_normal((2, n)), [[-1], [-2]], [[1], [2]])
     turn, mirror, halve, upper = rng.random((4, n))
     shift = np.clip(rng.standard_normal((n, 2)), -2, 2)
     for i in np.flatnonzero(halve < augmentation.half_body).tolist():
-        half = _half_body(people[i], aspect, bool(upper[i] < 0.5))
+        half = _half_body(people[i], aspect, bool(upper[i] < HALF_BODY_UPPER))
         if half is not None:
-            centre[i], region[i] = half[0][0], half[1][0]
+            centre[i], region[i] = half
     degrees = augmentation.rotation * rotation * (turn < augmentation.rotation_probability)
     centre = centre + augmentation.shift * shift * region
     region = region * (1 + augmentation.scale * scale).clip(0.3)[:, None]
@@ -83,18 +86,21 @@ def draw_views(
 def _half_body(
     person: Person, aspect: float, upper: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The region of the upper or the lower half's keypoints, or None when too few are labelled."""
+    """Centre (2,) and sides (2,) of a crop of one half's keypoints, around their mean.
+
+    The other half's where too few of this one are labelled; None where too few are in all.
+    """
     labelled = (person.weights > 0) & (person.amplitudes > 0.3)
     if labelled.sum() < HALF_BODY_MIN_LABELLED:
         return None
-    chosen = labelled & (UPPER_BODY if upper else ~UPPER_BODY)
+    chosen = labelled & (upper == UPPER_BODY)
     if chosen.sum() < HALF_BODY_MIN_CHOSEN:
-        return None
+        chosen = labelled & ~chosen
     points = person.keypoints[chosen]
     box = np.concatenate([points.min(0), points.max(0)])
     if min(box[2:] - box[:2]) <= 1:
         return None
-    return box_to_region(box, aspect, HALF_BODY_PADDING)
+    return points.mean(0), box_to_region(box, aspect, HALF_BODY_PADDING)[1][0]
 
 
 def photometric(

@@ -38,7 +38,8 @@ class TruncatedPerson(Person):
     """A person of whom only what lies inside ``visible`` is seen.
 
     visible: (4,) xyxy in pixels of the picture, infinite where nothing is cut. cover: the picture
-    that shows in place of the rest, None for black. Keypoints outside have amplitude 0.
+    that shows in place of the rest, None for black. Keypoints outside have amplitude 0 and lie in
+    the middle of the box, since what lies outside the crop is not learnt.
     """
 
     visible: NDArray[np.float64]
@@ -77,10 +78,13 @@ def truncate(person: Person, covers: Sequence[Person], rng: np.random.Generator)
     if cover == person.image:  # it would hide nothing
         cover = None
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(Person)}
-    amplitudes = np.where(_inside(points, visible), person.amplitudes, 0.0)
-    return TruncatedPerson(
-        **{**fields, "box": box, "amplitudes": amplitudes}, visible=visible, cover=cover
-    )
+    inside = _inside(points, visible)
+    fields |= {
+        "box": box,
+        "amplitudes": np.where(inside, person.amplitudes, 0.0),
+        "keypoints": np.where(inside[:, None], points, (box[:2] + box[2:]) / 2),
+    }
+    return TruncatedPerson(**fields, visible=visible, cover=cover)
 
 
 def _sides(rng: np.random.Generator) -> list[int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +48,16 @@ def test_everything_off_is_the_plain_crop(person: Person) -> None:
     assert scale_and_angle(matrix)[0] == pytest.approx(225 / 255)
 
 
-def test_draws_keep_to_two_sigma_and_to_the_probability(person: Person) -> None:
+def test_draws_keep_to_their_limits_and_to_the_probability(person: Person) -> None:
     wide = Augmentation(flip=0, rotation=40, rotation_probability=0.6, scale=0.3, half_body=0)
     rng = np.random.default_rng(0)
     views, _ = draw_views([person] * 2000, SIZE, HEATMAP, "udp", wide, rng)
     scales, angles = np.array([scale_and_angle(v) for v in views]).T
     scales = scales / (225 / 255)
-    assert scales.min() == pytest.approx(0.4, abs=1e-6)
-    assert scales.max() == pytest.approx(1.6, abs=1e-6)
-    assert scales.std() == pytest.approx(0.3 * 0.96, rel=0.05)
+    assert scales.min() == pytest.approx(0.7, abs=1e-6)
+    assert scales.max() == pytest.approx(1.3, abs=1e-6)
+    # A normal number's variance between -1 and 1 is 0.1987, and 0.3173 of all lie at the ends.
+    assert scales.std() == pytest.approx(0.3 * (0.1987 + 0.3173) ** 0.5, rel=0.05)
     assert np.abs(angles).max() == pytest.approx(80, abs=1e-6)
     assert (np.abs(angles) > 1e-9).mean() == pytest.approx(0.6, abs=0.04)
 
@@ -101,12 +103,32 @@ def test_half_body_looks_at_one_half(person: Person) -> None:
         upper += bool(inside[:11].all() and not inside[16])
         lower += bool(inside[11:].all() and not inside[0])
     assert upper + lower == 40
-    assert min(upper, lower) > 5
+    assert upper == pytest.approx(40 * 0.69, abs=8)
+
+
+def test_half_body_is_a_crop_around_the_mean_of_the_half(person: Person) -> None:
+    points = person.keypoints.copy()
+    points[11:] = [(40, 100), (60, 100), (42, 140), (58, 140), (50, 180), (50, 180)]
+    legs = dataclasses.replace(person, keypoints=points, amplitudes=(np.arange(17) > 7) * 1.0)
+    matrix, _ = draw_view(legs, Augmentation(flip=0, rotation=0, scale=0, half_body=1))
+    # Only three arms are labelled beside the legs; whichever half is drawn, its mean is the centre.
+    arms = points[8:11].mean(0)
+    middle = matrix @ [191 / 2, 255 / 2, 1]
+    assert np.allclose(middle, [50, 140]) or np.allclose(middle, arms)
+
+
+def test_half_body_takes_the_half_that_is_labelled(person: Person) -> None:
+    upper = dataclasses.replace(person, amplitudes=(np.arange(17) < 12) * 1.0)
+    half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
+    for seed in range(10):  # of the legs a single keypoint is labelled
+        matrix, _ = draw_view(upper, half, seed)
+        middle = matrix @ [191 / 2, 255 / 2, 1]
+        np.testing.assert_allclose(middle, upper.keypoints[:11].mean(0))
 
 
 def test_half_body_needs_enough_labels(person: Person) -> None:
     few = Person(
-        person.image, 1, person.box, person.keypoints, person.amplitudes, (np.arange(17) < 7) * 1.0
+        person.image, 1, person.box, person.keypoints, person.amplitudes, (np.arange(17) < 8) * 1.0
     )
     half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
     matrix, _ = draw_view(few, half)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pcr_rt.geometry import apply_transform, invert_transform
+from pcr_rt.training.data.augment import plain_view
 from pcr_rt.training.data.person import Person
 from pcr_rt.training.data.truncation import (
     ABOVE,
@@ -44,8 +46,16 @@ def test_what_is_hidden_has_no_keypoints_and_the_rest_keeps_its_own() -> None:
         assert 2 <= inside.sum() < 17
         np.testing.assert_array_equal(person.amplitudes, whole.amplitudes * inside)
         np.testing.assert_array_equal(person.weights, whole.weights)
-        np.testing.assert_array_equal(person.keypoints, whole.keypoints)
+        np.testing.assert_array_equal(person.keypoints[inside], whole.keypoints[inside])
         assert (person.image, person.image_id) == (whole.image, whole.image_id)
+
+
+def test_hidden_keypoints_lie_where_they_are_learnt_as_empty() -> None:
+    for person in drawn(50):
+        crop = invert_transform(plain_view(person, (48, 64), "udp"))
+        points = apply_transform(crop, person.keypoints)
+        hidden = points[person.amplitudes == 0]
+        np.testing.assert_allclose(hidden, np.full_like(hidden, (23.5, 31.5)))
 
 
 def test_the_box_shrinks_to_what_is_left() -> None:
