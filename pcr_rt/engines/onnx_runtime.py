@@ -72,6 +72,7 @@ class OnnxRuntimeEngine:
         # One thread a run, and a pool of as many threads; made when the first large batch comes.
         self._sharing: tuple[ort.InferenceSession, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._input = entry.name
         self._dtype = np.float16 if "float16" in entry.type else np.float32
         self.fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
@@ -81,6 +82,8 @@ class OnnxRuntimeEngine:
         """All outputs for images (N, 3, H, W), in one call where the model's batch is open."""
         if self._session is None:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
+        if self._process != os.getpid():
+            self._start_anew()
         images = np.ascontiguousarray(images, dtype=self._dtype)
         step = self.fixed_batch
         if step is None and self.provider == "cpu" and len(images) >= self._threads > 1:
@@ -106,6 +109,16 @@ class OnnxRuntimeEngine:
     def open_session(self, cuda: dict[str, Any]) -> ort.InferenceSession:
         """Another session of the same file, with options of the CUDA provider."""
         return _session(self._path, self._threads, [("CUDAExecutionProvider", cuda), CPU])
+
+    def _start_anew(self) -> None:
+        """In a forked process: the parent's sessions and pool have no threads here."""
+        if self.provider != "cpu":
+            raise InputError("A CUDA device cannot be used after a fork: make the engine there.")
+        # Kept, since their ends would wait for these threads.
+        self._of_parent = self._session, self._sharing
+        self._sharing, self._lock = None, threading.Lock()
+        self._session = _session(self._path, self._threads, [CPU])
+        self._process = os.getpid()
 
     def _run_shared(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """Each core runs its share of the images alone, which needs no waiting for each other."""

@@ -80,8 +80,9 @@ def load(product: Product | None = None) -> Api:
             _warn_untested(name, version)
         return Api(module, name, version)
     raise MissingDependencyError(
-        f"TensorRT cannot be used ({'; '.join(reasons)}): see docs/tensorrt.md for the command"
-        " that installs it on this machine."
+        f"TensorRT cannot be used ({'; '.join(reasons)}): pip install 'pcr-rt[cuda13]' or"
+        " 'pcr-rt[cuda12]' on x86-64, or 'pcr-rt[rtx]' for TensorRT-RTX; on a Jetson it comes with"
+        " JetPack."
     )
 
 

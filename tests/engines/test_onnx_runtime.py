@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -126,6 +129,23 @@ def test_threads_share_an_engine(tmp_path: Path, images: np.ndarray) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_goes_on(tmp_path: Path) -> None:
+    """In a process of its own, since a fork of this one would copy torch's and others' threads."""
+    path = brightness_model(tmp_path / "m.onnx", SPEC)
+    program = f"""
+import multiprocessing, numpy
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+engine = OnnxRuntimeEngine({str(path)!r}, threads=2)
+images = numpy.random.default_rng(0).random((4, 3, 64, 48), dtype=numpy.float32)
+expected = engine.run(images)[0]
+def work(_): return numpy.array_equal(engine.run(images)[0], expected)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(work, range(4)).get(60) == [True] * 4
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_closed_engine_says_so(tmp_path: Path, images: np.ndarray) -> None:
