@@ -20,6 +20,7 @@ from pcr_rt.engines import Engine
 from pcr_rt.engines.choose import make_engine
 from pcr_rt.ensemble import PoseNetwork, average_on_common_grid
 from pcr_rt.errors import InputError
+from pcr_rt.estimator_checks import check_options, models_of
 from pcr_rt.frames import check_frame, frame_size
 from pcr_rt.geometry import box_to_region, crop_transform, mirrored_crop
 from pcr_rt.models import AnyPrecision, Decode, ModelSpec
@@ -86,15 +87,19 @@ class PoseEstimator:
         oks_threshold: float = 0.9,
         cache_dir: str | Path | None = None,
     ) -> None:
-        _check_option("nms", nms, ("hard", "soft", None))
-        _check_option("decode", decode, ("none", "quarter", "dark", None))
-        _check_option("precision", precision, ("auto", "fp32", "fp16", "int8"))
-        if max_people is not None and max_people < 1:
-            raise InputError(f"max_people is {max_people}; give a positive number or None.")
-        given = [model] if isinstance(model, (str, Path, Engine)) else model
-        if not given:
-            raise InputError("model is an empty list: name at least one model.")
-        self._networks = [PoseNetwork(_engine(m, device, precision, cache_dir)) for m in given]
+        check_options(
+            detector=detector,
+            device=device,
+            precision=precision,
+            max_people=max_people,
+            score_threshold=score_threshold,
+            decode=decode,
+            nms=nms,
+            oks_threshold=oks_threshold,
+        )
+        self._networks = [
+            PoseNetwork(_engine(m, device, precision, cache_dir)) for m in models_of(model)
+        ]
         self.spec: ModelSpec = self._networks[0].spec
         if len(self._networks) > 1 and any(n.spec.kind != "heatmap" for n in self._networks):
             raise InputError("An ensemble averages heatmaps: all of its models must give heatmaps.")
@@ -298,11 +303,6 @@ def _engine(
     if not isinstance(model, (str, Path)):
         return model
     return make_engine(model, device=device, precision=precision, cache_dir=cache_dir)
-
-
-def _check_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; use one of {', '.join(map(repr, allowed))}.")
 
 
 def _whole_frame(frame: Frame) -> list[list[float]]:
