@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ _FACE = np.arange(NUM_KEYPOINTS) < KEYPOINTS.index("left_shoulder")
 
 
 def draw_poses(
-    frame: Frame,
+    frame: NDArray[Any],
     poses: Poses,
     *,
     keypoint_threshold: float = 0.3,

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.drawing import draw_poses
 from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.media import read_image
+from pcr_rt.media import read_image, write_image
+from pcr_rt.media.images import can_write
 from pcr_rt.poses import Poses
+from pcr_rt.streaming.growing_file import GrowingFile
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.reader import SourceStats
 from pcr_rt.streaming.results import Result
@@ -28,6 +30,8 @@ from pcr_rt.streaming.sinks import JsonLinesSink, Sink, VideoSink
 from pcr_rt.streaming.sources import Sources, open_sources
 
 __all__ = ["Summary", "process_images", "process_stream"]
+
+log = logging.getLogger(__name__)
 
 Frame = NDArray[np.uint8]
 Progress = Callable[[int, "int | None"], None]
@@ -37,10 +41,14 @@ Watch = Callable[[Result], bool]
 
 @dataclass
 class Summary:
-    """What was done: frames, people found, wall seconds and milliseconds of each stage in all."""
+    """What was done: frames, people found, wall seconds and milliseconds of each stage in all.
+
+    failed: pictures that could not be read, or sources that ended with an error.
+    """
 
     frames: int = 0
     people: int = 0
+    failed: int = 0
     seconds: float = 0.0
     stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     outputs: list[Path] = field(default_factory=list)
@@ -56,10 +64,11 @@ class Summary:
         return {name: total / max(self.frames, 1) for name, total in self.stages_ms.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-safe: frames, people, fps, ms a frame of each stage, files, stats of each source."""
+        """JSON-safe: the counts, fps, ms a frame of each stage, files, stats of each source."""
         return {
             "frames": self.frames,
             "people": self.people,
+            "failed": self.failed,
             "fps": round(self.fps, 2),
             "ms_per_frame": {k: round(v, 2) for k, v in self.stage_means_ms().items()},
             "outputs": [str(path) for path in self.outputs],
@@ -84,39 +93,50 @@ def process_images(
     """Annotate pictures into the folder ``output``: one picture each, and ``poses.jsonl``.
 
     Of pictures that would get one name the second is called ``name-poses-1.jpg`` and so on; where
-    the given names are not all different, ``file`` in the JSON is the whole path.
-    Raises InputError for a picture that cannot be read or a folder that cannot be written; what
-    was written before stays.
+    the given names are not all different, ``file`` in the JSON is the whole path. Pictures that
+    cannot be read are left out with a warning.
+    Raises InputError where none can be read and for a folder that cannot be written; what was
+    written before stays.
     """
     paths = list(paths)
-    names, taken = {path.name for path in paths}, set[Path]()
+    names, taken = {path.name for path in paths}, {path.absolute() for path in paths}
     summary, start = Summary(), time.perf_counter()
-    with _json_lines(output / "poses.jsonl", summary) as lines:
+    with closing(GrowingFile(output / "poses.jsonl")) as lines:
         for index, path in enumerate(paths):
-            with summary.stage("read"):
-                frame = read_image(path)
+            try:
+                with summary.stage("read"):
+                    frame = read_image(path)
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                log.warning("%s It is left out.", error)
+                summary.failed += 1
+                continue
             poses = _estimate(estimator, frame, summary)
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
                 target = _free_name(output, path, taken)
-                taken.add(target)
-                if not cv2.imwrite(str(target), drawn):
-                    raise InputError(f"The picture {target} cannot be written.")
+                taken.add(target.absolute())
+                write_image(target, drawn)
                 file = path.name if len(names) == len(paths) else str(path)
-                lines.write(json.dumps({"file": file, **poses.to_dict()}) + "\n")
+                if not summary.outputs:
+                    summary.outputs.append(lines.path)
+                lines.append(json.dumps({"file": file, **poses.to_dict()}) + "\n")
             summary.outputs.append(target)
             progress(index + 1, len(paths))
+    if paths and not summary.frames:
+        raise InputError(f"None of the {len(paths)} pictures can be read.")
     summary.seconds = time.perf_counter() - start
     return summary
 
 
 def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
-    """Where the annotated picture goes."""
-    suffix = path.suffix if cv2.haveImageWriter(path.name) else ".jpg"
+    """Where the annotated picture goes; taken: absolute paths of other ones and of all inputs."""
+    suffix = path.suffix if can_write(path.suffix) else ".jpg"
     candidates = (f"-{number}" if number else "" for number in count())
     places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
-    return next(place for place in places if place not in taken)
+    return next(place for place in places if place.absolute() not in taken)
 
 
 ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")
@@ -160,6 +180,7 @@ def process_stream(
     summary.seconds = time.perf_counter() - start
     summary.stages_ms.update(stream.stages_ms)
     summary.sources = stream.stats
+    summary.failed = sum(source.error is not None for source in summary.sources)
     summary.outputs = [path for sink in own for path in sink.paths]
     if stream.sink_errors:
         raise stream.sink_errors[0]
@@ -173,16 +194,3 @@ def _estimate(estimator: PoseEstimator, frame: Frame, summary: Summary) -> Poses
     summary.frames += 1
     summary.people += len(poses)
     return poses
-
-
-@contextmanager
-def _json_lines(path: Path, summary: Summary) -> Iterator[IO[str]]:
-    """The opened JSON-lines file in a folder that is made if need be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise InputError(f"The output folder {path.parent} cannot be written: {error}.") from None
-    summary.outputs.append(path)
-    with file:
-        yield file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "list_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "can_write", "list_images", "read_image", "write_image"]
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -51,14 +51,45 @@ def _complete(data: bytes) -> bool:
     # A thumbnail in the header has an end mark of its own: step over the header's segments.
     position = 2
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        if data[position + 1 : position + 2] == b"\xff":  # a marker may be filled up with these
+            position += 1
+            continue
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return data.find(b"\xff\xd9", position) >= 0
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """The pictures of a folder, by their suffix, in order of name. InputError if there are none."""
+def can_write(suffix: str) -> bool:
+    """Whether this OpenCV writes pictures with such a suffix."""
+    return cv2.haveImageWriter(f"picture{suffix}")
+
+
+def write_image(path: str | Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
+    """Write a picture (H, W, 3) uint8 BGR in the format of the name's suffix.
+
+    quality: of a JPEG. Raises InputError where it cannot be written, and leaves no part of it.
+    """
+    path = Path(path)
+    # Not by cv2.imwrite, which ends the process at a name that is no UTF-8 and gives no reasons.
+    data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     try:
-        files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise InputError(f"The picture {path} cannot be written: {error.strerror}.") from None
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The pictures of a folder, by their suffix, in order of name. InputError if there are none.
+
+    Hidden ones are left out: some systems keep a file of their own beside each picture.
+    """
+    try:
+        files = sorted(
+            p
+            for p in Path(folder).iterdir()
+            if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+        )
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror}.") from None
     if not files:

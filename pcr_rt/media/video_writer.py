@@ -6,7 +6,7 @@ import logging
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 
-__all__ = ["VideoWriter"]
+__all__ = ["VideoWriter", "check_video_name"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,12 @@ RECORDING_LAYOUT = {
 }
 
 BT601, LIMITED_RANGE = 6, 1
+
+
+def check_video_name(path: Path) -> None:
+    """InputError for a place that no video can be written to."""
+    if path.suffix.lower() not in WRITABLE_SUFFIXES or path.is_dir():
+        raise InputError(f"The video {path} cannot be written: give a file name in .mp4.")
 
 
 class VideoWriter(AbstractContextManager["VideoWriter"]):
@@ -59,8 +65,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         self._count = 0
         self._closed = False
         rate = Fraction(fps).limit_denominator(1001)
-        if self.path.suffix.lower() not in WRITABLE_SUFFIXES or self.path.is_dir():
-            raise InputError(f"The video {path} cannot be written: give a file name in .mp4.")
+        check_video_name(self.path)
         if min(size) < 1 or rate <= 0:
             raise InputError(f"A video of {size[0]}x{size[1]} at {fps} fps cannot be written.")
         try:
@@ -91,7 +96,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         self._stream.codec_context.colorspace = BT601
         self._stream.codec_context.color_range = LIMITED_RANGE
 
-    def write(self, frame: NDArray[np.uint8], seconds: float = 0.0) -> None:
+    def write(self, frame: NDArray[Any], seconds: float = 0.0) -> None:
         """Append a frame (H, W, 3) uint8 BGR of the writer's size; InputError for another one.
 
         seconds: its time since the first frame, for recordings; a frame no later than the one

@@ -66,6 +66,8 @@ class LivePage(Sink):
         token: str | None = None,
         max_viewers: int = 8,
     ) -> None:
+        if not isinstance(port, int) or not 0 <= port < 65536:
+            raise InputError(f"The port {port!r} is none: give a number from 0 to 65535.")
         self.name = "live page"
         self.max_viewers = max_viewers
         self._access = Access(host, token)

@@ -12,7 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 __all__ = ["Access"]
 
-COOKIE = "pcr_rt_token"
+COOKIE = "pcr_rt_token_{port}"
+"""Browsers send cookies to all ports of a host, so each page needs its own."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
@@ -36,7 +37,7 @@ class Access:
 
     def url(self, port: int) -> str:
         """What to open in a browser."""
-        anywhere = self.host in ("0.0.0.0", "::")
+        anywhere = self.host in ("", "0.0.0.0", "::")
         host = socket.gethostname() if anywhere else self.host
         host = f"[{host}]" if ":" in host else host
         query = "?" + urlencode({"token": self.token}) if self.token else ""
@@ -45,7 +46,8 @@ class Access:
     def _make_middleware(self) -> Middleware:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            given = request.query.get("token") or request.cookies.get(COOKIE, "")
+            cookie = COOKIE.format(port=urlsplit(f"//{request.host}").port or 80)
+            given = request.query.get("token") or request.cookies.get(cookie, "")
             if self.token and not secrets.compare_digest(given.encode(), self.token.encode()):
                 raise web.HTTPForbidden(text="Open the address with the token that was printed.")
             named = urlsplit(f"//{request.host}").hostname or ""
@@ -58,7 +60,7 @@ class Access:
             if not response.prepared:
                 response.headers.update(HEADERS)
                 if self.token:
-                    response.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict")
+                    response.set_cookie(cookie, self.token, httponly=True, samesite="Strict")
             return response
 
         return check

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -51,8 +52,9 @@ class PoseStream:
     """Frames and their people, from a camera, a file, a URL, or several of them at once.
 
     ``for frame, poses in PoseStream(0, estimator): ...`` gives each frame (H, W, 3) uint8 BGR with
-    Poses that say their source, frame_index, timestamp (seconds) and age_ms. It can be run
-    through once, and is closed at the end of the loop, by ``close`` or by ``with``.
+    Poses that say their source, frame_index, timestamp (seconds) and age_ms. The sinks get the same
+    frame: draw into a copy. It can be run through once, and is closed at the end of the loop, by
+    ``close`` or by ``with``.
 
     Parameters
     ----------
@@ -77,8 +79,7 @@ class PoseStream:
         Of video files and network streams: ``cpu``, ``nvdec``, ``auto`` (NVDEC where it works,
         else the CPU), or ``nvv4l2`` for a Jetson's own.
 
-    Raises InputError for a source that does not exist; when run, also for one that cannot be
-    opened, unless there are others.
+    Raises InputError for a source that does not exist; when run, also where none can be opened.
     """
 
     def __init__(
@@ -105,8 +106,15 @@ class PoseStream:
         self._estimator = estimator
         self._clock = StageClock()
         self._changed = threading.Condition()
-        self._readers = [
-            Reader(i, s, self._changed, self._clock, patient=len(opened) > 1)
+        self._readers: list[Reader] = [
+            Reader(
+                i,
+                s,
+                self._changed,
+                self._clock,
+                alone=len(opened) == 1,
+                others_live=partial(self._others_live, i),
+            )
             for i, s in enumerate(opened)
         ]
         self._people = [
@@ -244,6 +252,12 @@ class PoseStream:
     def _raise_sink_error(self) -> None:
         if self.stop_on_sink_error and self.sink_errors:
             raise self.sink_errors[0]
+
+    # In the readers' threads
+
+    def _others_live(self, number: int) -> bool:
+        others = self._readers[:number] + self._readers[number + 1 :]
+        return any(not (reader.ended or reader.hopeless) for reader in others)
 
     # In the inference thread
 

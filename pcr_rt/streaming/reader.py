@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +37,7 @@ class SourceStats:
     dropped: a newer one came before there was time for it, or the stream was closed. failed: it
     arrived broken. reconnects: how often a lost source came back. fps: of the frames shown, over
     the last few seconds. size: (width, height) of the last frame. age_ms: of the last result.
+    error: what ended it before its end.
     """
 
     name: str
@@ -47,6 +50,7 @@ class SourceStats:
     fps: float = 0.0
     size: tuple[int, int] | None = None
     age_ms: float | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class Reader:
     """Frames of one source, read by a thread of its own.
 
     A live source keeps its newest frame, another one waits while `QUEUE` are kept. ``changed`` is
-    the stream's lock and tells it of new frames and ends. patient: go on trying to connect also
-    before the first frame.
+    the stream's lock and tells it of new frames and ends. alone: whether there is no other source.
+    A source that never connected is tried again as long as another one did, or may yet.
     """
 
     def __init__(
@@ -75,7 +79,8 @@ class Reader:
         changed: threading.Condition,
         clock: StageClock,
         *,
-        patient: bool,
+        alone: bool,
+        others_live: Callable[[], bool],
     ) -> None:
         self.source = source
         self.stats = SourceStats(source.name)
@@ -84,7 +89,9 @@ class Reader:
         self._number = number
         self._changed = changed
         self._clock = clock
-        self._patient = patient
+        self._alone, self._others_live = alone, others_live
+        self.hopeless = False
+        """The last attempt to connect failed, and none before it worked."""
         self._kept: deque[Captured] = deque()
         self._stop = threading.Event()
         self._last = -float("inf")
@@ -120,7 +127,8 @@ class Reader:
             self._read_until_the_end()
         except BaseException as error:  # raised again where the stream is used
             self.error = error
-            if self._patient:
+            self.stats.error = str(error) or type(error).__name__
+            if not self._alone:
                 log.error("The %s has ended: %s", self.source.name, error, exc_info=_fault(error))
         finally:
             with self._changed:
@@ -135,7 +143,8 @@ class Reader:
             try:
                 self._connect_and_read(lost=told)
             except PoseError as error:
-                if not self.source.reconnects or not (self.stats.read or self._patient):
+                self.hopeless = self.stats.read == 0
+                if not self.source.reconnects or (self.hopeless and not self._others_live()):
                     raise
                 reason = str(error)
             if self._stop.is_set():
@@ -155,7 +164,10 @@ class Reader:
             delay = min(2 * delay, LONGEST_DELAY_S)
 
     def _connect_and_read(self, lost: bool) -> None:
-        with contextlib.closing(iter(self.source.frames())) as frames:  # type: ignore[type-var]
+        frames = iter(self.source.frames())
+        with contextlib.ExitStack() as at_the_end:
+            if hasattr(frames, "close"):  # a generator, which then disconnects
+                at_the_end.callback(frames.close)
             while not self._stop.is_set():
                 start = time.perf_counter()
                 item = next(frames, None)
@@ -168,10 +180,12 @@ class Reader:
                 self._keep(item)
 
     def _keep(self, item: Item) -> None:
-        frame, timestamp = item
+        frame, timestamp = item[0], float(item[1])
         problem = None
         try:
-            if frame is None:
+            if not math.isfinite(timestamp):
+                problem = f"its time is {timestamp}"
+            elif frame is None:
                 problem = "it cannot be decoded"
             else:
                 check_frame(frame)
@@ -180,6 +194,7 @@ class Reader:
         with self._changed:
             if self._stop.is_set():
                 return
+            self.hopeless = False
             stats = self.stats
             index = stats.read
             stats.read += 1

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media import VideoWriter
+from pcr_rt.media.video_writer import check_video_name
+from pcr_rt.outputs import refuse_inputs
 from pcr_rt.poses import Poses
+from pcr_rt.streaming.growing_file import GrowingFile, cannot_write, make_folder
 from pcr_rt.streaming.results import Result
 
 if TYPE_CHECKING:
@@ -61,12 +64,21 @@ class VideoSink(Sink):
         self.path = Path(path)
         self.name = f"video {path}"
         self._writers: dict[int, tuple[VideoWriter, float]] = {}
-        _make_folder(self.path.parent)
+        check_video_name(self.path)
+        make_folder(self.path.parent)
 
     @property
     def paths(self) -> list[Path]:
         """One file for each source that gave frames."""
         return [writer.path for writer, _ in self._writers.values()]
+
+    def attach(self, stream: PoseStream) -> None:
+        """InputError where a file would be one that the stream reads, or was written before."""
+        if self._writers:
+            raise InputError(f"The {self.name} is finished: make a new sink for each stream.")
+        read = [source.path for source in stream.sources if source.path is not None]
+        for number in range(len(stream.sources)):
+            refuse_inputs(source_path(self.path, number), *read)
 
     def write(self, result: Result) -> None:
         """Append the annotated frame."""
@@ -91,7 +103,7 @@ class JsonLinesSink(Sink):
 
     def __init__(self, path: str | Path) -> None:
         self.name = f"JSON lines {path}"
-        self._file = _GrowingFile(Path(path), "", "")
+        self._file = GrowingFile(Path(path))
 
     @property
     def paths(self) -> list[Path]:
@@ -117,7 +129,7 @@ class CocoSink(Sink):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.name = f"COCO results {path}"
-        self._files = {0: _GrowingFile(self.path, "[", "\n]\n")}
+        self._files = {0: GrowingFile(self.path, "[", "\n]\n")}
         self._comma: dict[int, str] = {}
 
     @property
@@ -130,7 +142,7 @@ class CocoSink(Sink):
         poses = result.poses
         source = poses.source or 0
         if source not in self._files:
-            self._files[source] = _GrowingFile(source_path(self.path, source), "[", "\n]\n")
+            self._files[source] = GrowingFile(source_path(self.path, source), "[", "\n]\n")
         text = ""
         for row, entry in enumerate(poses.to_coco(poses.frame_index or 0)):
             entry["timestamp"] = poses.timestamp
@@ -156,7 +168,7 @@ class OpenPoseSink(Sink):
         self.name = f"OpenPose folder {folder}"
         self._folder = Path(folder)
         self._prefix = name
-        _make_folder(self._folder)
+        make_folder(self._folder)
 
     @property
     def paths(self) -> list[Path]:
@@ -172,7 +184,7 @@ class OpenPoseSink(Sink):
             path.write_text(json.dumps(poses.to_openpose()))
         except OSError as error:
             path.unlink(missing_ok=True)
-            raise _cannot_write(path, error) from None
+            raise cannot_write(path, error) from None
 
     def close(self) -> None:
         """Nothing is left to do."""
@@ -202,52 +214,6 @@ class Window:
                 " opencv-python-headless' and 'pip install opencv-python', or use the live page"
                 " (--serve), which needs no screen."
             ) from None
-
-
-class _GrowingFile:
-    """A text file that is complete after every append and is cut back to that if one fails.
-
-    What an earlier run left there stays until the first append; without one no file is made.
-    """
-
-    def __init__(self, path: Path, head: str, tail: str) -> None:
-        _make_folder(path.parent)
-        self.path, self._head, self._tail = path, head.encode(), tail.encode()
-        self._made, self._end, self.used = not path.exists(), 0, False
-        self._file = self._open("xb" if self._made else "r+b")
-        if self._made:
-            self._write(self._head + self._tail)
-
-    def _open(self, mode: str) -> IO[bytes]:
-        try:
-            return self.path.open(mode, buffering=0)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from None
-
-    def append(self, text: str) -> None:
-        data = text.encode()
-        if not self.used:  # from here on what an earlier run left is gone
-            self._file.close()
-            self._file, data = self._open("wb"), self._head + data
-            self.used = True
-        try:
-            self._write(data + self._tail)
-        except OSError as error:
-            self._file.truncate(self._end)
-            self._write(self._tail)
-            raise _cannot_write(self.path, error) from None
-        self._end += len(data)
-
-    def _write(self, data: bytes) -> None:
-        self._file.seek(self._end)
-        while data:
-            data = data[self._file.write(data) :]
-
-    def close(self) -> None:
-        """Without an append there will be no file, as with videos."""
-        self._file.close()
-        if self._made and not self.used:
-            self.path.unlink(missing_ok=True)
 
 
 def source_path(path: Path, source: int) -> Path:
@@ -284,14 +250,3 @@ def scaled(frame: NDArray[np.uint8], poses: Poses, width: int) -> tuple[NDArray[
         boxes=(poses.boxes + 0.5) * np.tile(factor, 2) - 0.5,
         image_size=size,
     )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be written ({error.strerror}): give another place.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -37,8 +37,9 @@ __all__ = [
 
 Frame = NDArray[np.uint8]
 Item = tuple["Frame | None", float]
-SourceLike = Union[int, str, Path, "Source", Iterable[Frame]]
-Sources = SourceLike | Sequence[SourceLike]
+Named = Union[int, str, Path, "Source"]
+SourceLike = Named | Iterable[Frame]
+Sources = Named | Iterable[Named | Frame | Iterable[Frame]]
 StreamDecoder = Literal["cpu", "nvdec", "auto", "nvv4l2"]
 
 
@@ -48,7 +49,7 @@ class Source(ABC):
     name: what messages call it. live: the newest frame counts, otherwise every one does.
     reconnects: a connection that ended was lost and is opened again; otherwise that was the end.
     fps: on average, for recordings; total: how many frames there will be, or None. Both may be
-    known only after the first frame.
+    known only after the first frame. path: the file that is read, if it is one.
     """
 
     name: str = "source"
@@ -56,6 +57,7 @@ class Source(ABC):
     reconnects: bool = False
     fps: float = DEFAULT_FPS
     total: int | None = None
+    path: Path | None = None
 
     @abstractmethod
     def frames(self) -> Iterator[Item]:
@@ -115,6 +117,7 @@ class VideoSource(Source):
 
     def __init__(self, path: str | Path, *, decoder: Decoder = "cpu") -> None:
         self._path, self._decoder = path, decoder
+        self.path = None if is_url(str(path)) else Path(path)
         self.name = f"video {Path(path).name}"  # without folders, or a password in a URL
 
     def frames(self) -> Iterator[Item]:
@@ -163,7 +166,10 @@ class FrameSource(Source):
     def frames(self) -> Iterator[Item]:
         """What the iterator gives; it cannot be asked twice."""
         for index, frame in enumerate(self._frames):
-            yield np.array(frame), time.monotonic() if self.live else index / self.fps
+            copied = np.array(frame)
+            if not copied.ndim:
+                raise InputError(f"{frame!r} is no frame: give several sources as a list.")
+            yield copied, time.monotonic() if self.live else index / self.fps
 
 
 def open_sources(sources: Sources, **asked: Any) -> list[Source]:

@@ -214,6 +214,29 @@ def test_another_address_needs_the_token() -> None:
     page.close()
 
 
+def test_pages_on_two_ports_do_not_shut_each_other_out() -> None:
+    pages = [LivePage("0.0.0.0", port=0) for _ in range(2)]
+    addresses = [f"http://127.0.0.1:{page.url.split(':')[2].split('/')[0]}/" for page in pages]
+
+    async def check() -> None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            for page, address in zip(pages, addresses, strict=True):
+                await session.get(address, params={"token": page.url.partition("token=")[2]})
+            for address in addresses:
+                async with session.get(f"{address}page.js") as answer:
+                    assert answer.status == 200
+
+    asyncio.run(check())
+    for page in pages:
+        page.close()
+
+
+@pytest.mark.parametrize("port", [-1, 70000, "8080", None])
+def test_what_is_no_port_is_refused(port: Any) -> None:
+    with pytest.raises(InputError, match="give a number from 0 to 65535"):
+        LivePage(port=port)
+
+
 def test_large_and_strange_requests_are_refused(page: LivePage) -> None:
     async def check() -> None:
         assert await status(page.url, "POST", data=b"x" * 100_000) in (405, 413)

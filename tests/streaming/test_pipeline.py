@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.streaming import pipeline, reader
-from pcr_rt.streaming.sources import FrameSource, Item
+from pcr_rt.streaming.sources import FrameSource, Item, Source
 from toy_streams import ToyCamera, ToyEstimator, accounted, endless, numbered, stream, ticking
 
 
@@ -52,6 +52,31 @@ def test_a_slow_loop_holds_a_file_back() -> None:
         # The reader's queue, one in its hand, one in inference, one waiting, one here.
         assert len(taken) - shown <= reader.QUEUE + 4
     assert shown == 40
+
+
+class Recorded(Source):
+    """A source of one's own that gives what it was made with."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+
+    def frames(self) -> Iterator[Item]:
+        return self._items
+
+
+def test_a_source_of_ones_own_may_give_any_iterator() -> None:
+    frames = [numbered(n) for n in range(3)]
+    found = list(stream(Recorded(zip(frames, np.float32([0, 0.5, 1]), strict=True))))
+    assert [poses.timestamp for _, poses in found] == [0, 0.5, 1]
+    assert all(type(poses.timestamp) is float for _, poses in found)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_frames_without_a_time_are_left_out(wrong: float) -> None:
+    frames = [numbered(n) for n in range(3)]
+    poses_stream = stream(Recorded(zip(frames, [0.0, wrong, 1.0], strict=True)))
+    assert [poses.timestamp for _, poses in poses_stream] == [0, 1]
+    assert poses_stream.stats[0].failed == 1
 
 
 def test_broken_frames_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -171,6 +196,18 @@ def test_the_only_camera_that_is_not_there_is_an_error() -> None:
 
     with pytest.raises(InputError, match="Camera 7"):
         stream(ToyCamera(nobody)).run()
+
+
+def test_several_cameras_of_which_none_is_there_are_an_error() -> None:
+    def nobody() -> Iterator[Item]:
+        raise InputError("nobody there")
+        yield
+
+    cameras = [ToyCamera(nobody, name=f"camera {n}") for n in range(3)]
+    poses_stream = stream(cameras)
+    with pytest.raises(InputError, match="nobody there"):
+        poses_stream.run()
+    assert [stats.error for stats in poses_stream.stats] == ["nobody there"] * 3
 
 
 def test_a_long_run_remembers_only_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
