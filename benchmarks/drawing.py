@@ -5,6 +5,7 @@ python benchmarks/drawing.py
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import numpy as np
@@ -26,6 +27,7 @@ RUNS = 60
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     random = np.random.default_rng(0)
     frame = random.integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
     for scale in (0.5, 1.5, 4.0):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.drawing import contact_sheet
-from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.media import VideoReader
+from pcr_rt.media import VideoReader, write_image
 from pcr_rt.processing import Progress, Summary, process_stream
 from pcr_rt.streaming.results import Result
 
@@ -49,7 +47,6 @@ def run_demo(
     )
     if sheet:  # Ctrl-C may have come before the first frame
         path = output / "demo.png"
-        if not cv2.imwrite(str(path), contact_sheet(sheet, SHEET_COLUMNS, CELL, captions)):
-            raise InputError(f"The picture {path} cannot be written.")
+        write_image(path, contact_sheet(sheet, SHEET_COLUMNS, CELL, captions))
         summary.outputs.append(path)
     return summary

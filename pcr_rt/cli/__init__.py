@@ -66,3 +66,5 @@ def main() -> None:
         else:
             sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -59,6 +59,8 @@ def build(
     from pcr_rt.engines.tensorrt_cache import cached_engine
     from pcr_rt.engines.tensorrt_sidecar import Sidecar
 
+    if output is not None and output.suffix == ".onnx":
+        raise InputError(f"{output} is the name of a model, not of an engine: give one in .engine.")
     if dla:
         raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)

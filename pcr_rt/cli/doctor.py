@@ -17,7 +17,7 @@ def doctor(
     """Check the installation. Exit code 1 where something that is needed does not work."""
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from pcr_rt.doctor import diagnose
@@ -26,7 +26,7 @@ def doctor(
     if json_output:
         typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:
-        table = Table("", "", "", box=box.SIMPLE, show_header=False)
+        table = Table("", "", Column(overflow="fold"), box=box.SIMPLE, show_header=False)
         for check in checks:
             finding = Text(check.detail)
             if check.remedy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from pcr_rt.cli.options import (
     detector_or_none,
     progress_bar,
 )
+
+if TYPE_CHECKING:
+    from pcr_rt.evaluation import KeypointAP
 
 EVAL_THRESHOLD = 0.02
 
@@ -45,15 +48,15 @@ def evaluate(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure COCO keypoint AP, with boxes of the annotations, a detector or a file."""
-    from rich.console import Console
-    from rich.table import Table
-
     from pcr_rt import evaluation
     from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.outputs import refuse_inputs
 
     if results is not None and (results.is_dir() or not results.parent.is_dir()):
         raise InputError(f"{results} cannot be written: name a file in a folder that exists.")
+    if results is not None:
+        refuse_inputs(results, annotations, Path(boxes))
     truth = boxes == "ground-truth"
     known: Any = boxes if boxes in ("ground-truth", "detector") else Path(boxes)
     with (
@@ -73,15 +76,22 @@ def evaluate(
         ap, found = evaluation.evaluate(
             estimator, annotations, images, boxes=known, progress=progress
         )
+    if json_output:
+        typer.echo(json.dumps(ap.to_dict()))
+    else:
+        _print_table(f"{', '.join(model)} on {annotations.name}, boxes: {Path(boxes).name}", ap)
     if results is not None:
         try:
             results.write_text(json.dumps(found))
         except OSError as error:
             raise InputError(f"{results} cannot be written: {error.strerror}.") from None
-    if json_output:
-        typer.echo(json.dumps(ap.to_dict()))
-        return
-    table = Table(title=f"{', '.join(model)} on {annotations.name}, boxes: {Path(boxes).name}")
+
+
+def _print_table(title: str, ap: KeypointAP) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
     columns = {
         "AP": ap.ap,
         "AP50": ap.ap50,

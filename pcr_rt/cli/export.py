@@ -10,10 +10,14 @@ import typer
 
 from pcr_rt.cli.train import missing_training
 from pcr_rt.errors import InputError
+from pcr_rt.models import model_path, shipped_models
+from pcr_rt.outputs import refuse_inputs
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="best.pt of a run, or an FP32 .onnx file.")],
+    source: Annotated[
+        Path, typer.Argument(help="best.pt of a run, an FP32 .onnx file or a shipped name.")
+    ],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     precision: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option(help="Of weights and arithmetic.")
@@ -60,6 +64,11 @@ def export(
     if (width is None) != (height is None):
         raise InputError("Give both --width and --height, or neither.")
     size = None if width is None or height is None else (width, height)
+    if output.suffix != ".onnx":
+        raise InputError(f"{output} would be no model file to others: give a name in .onnx.")
+    if str(source) in shipped_models() and not source.exists():
+        source = model_path(source)
+    refuse_inputs(output, source)
     is_model = source.suffix == ".onnx"
     if is_model and (size or (precision == "fp32" and not plain)):
         raise InputError(

@@ -68,7 +68,9 @@ def run(
     ] = 5,
     width: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Asked of a camera.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Asked of a camera, or a folder's among several sources.")
+    ] = None,
     fourcc: Annotated[
         str | None,
         typer.Option(help="Format asked of a camera; MJPG is fast on USB."),
@@ -79,7 +81,10 @@ def run(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find people's keypoints and write annotated files and JSON lines."""
+    """Find people's keypoints and write annotated files and JSON lines.
+
+    Exit code 1 where a picture could not be read or one of several sources failed.
+    """
     options: dict[str, Any] = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
     options["decoder"] = decoder
     tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
@@ -94,7 +99,13 @@ def run(
             summary = _stream(estimator, sources, output, show, serve, options | tracking)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
-        return
+    else:
+        _print(summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _print(summary: Summary) -> None:
     typer.echo(
         f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'},"
         f" {summary.people} {'person' if summary.people == 1 else 'people'},"
@@ -108,6 +119,9 @@ def run(
             )
     for path in summary.outputs:
         typer.echo(path)
+    if summary.failed:
+        what = "sources failed" if summary.sources else "pictures left out"
+        typer.echo(f"{what}: {summary.failed}", err=True)
 
 
 def _pictures(sources: list[str]) -> list[Path]:

@@ -71,10 +71,16 @@ def verify(
         report["ap"] = [_ap(engine, annotations, images) for engine in engines]
         passed = passed and report["ap"][1] >= report["ap"][0] - ap_tolerance
     report["passed"] = passed
+    problem: InputError | None = None
     if not passed:
         order = sorted(found, key=lambda c: c.worst if is_detector else -c.worst)
-        report["worst"] = [str(_draw(c, worst)) for c in order[:WORST]]
+        try:
+            report["worst"] = [str(_draw(c, worst)) for c in order[:WORST]]
+        except InputError as error:
+            problem = error
     typer.echo(json.dumps(report) if json_output else _words(report))
+    if problem is not None:
+        typer.echo(f"{problem} Name another folder with --worst.", err=True)
     if not passed:
         raise typer.Exit(1)
 
@@ -99,19 +105,20 @@ def _ap(engine: Any, annotations: Path, images: Path) -> float:
 
 def _draw(comparison: Any, folder: Path) -> Path:
     """A picture with what the reference found on the left and the candidate on the right."""
-    import cv2
     import numpy as np
 
     from pcr_rt.drawing import draw_poses
     from pcr_rt.errors import InputError
-    from pcr_rt.media import read_image
+    from pcr_rt.media import read_image, write_image
 
     frame = read_image(comparison.picture)
     sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]
     path = folder / f"{comparison.picture.stem}.jpg"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.hstack(sides)):
-        raise InputError(f"{path} cannot be written: name another folder with --worst.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    write_image(path, np.hstack(sides))
     return path
 
 

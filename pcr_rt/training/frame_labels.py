@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.annotations import BOX_FILL
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.media import VideoReader, is_video, list_images, read_image
+from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_image
+from pcr_rt.outputs import check_json_output
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.training.journal import Journal
@@ -56,7 +56,7 @@ def label_frames(
             provenance=provenance,
             progress=progress,
         )
-    check_output(output)
+    check_json_output(output)
     info = _info(source, min_score, {"every": every, **(provenance or {})})
     video, folder = VideoReader(source), _frames_folder(output)
     folder.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def label_pictures(
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
     """As `label_frames`, for a folder whose pictures ``label`` turns into entries in any order."""
-    check_output(output)
+    check_json_output(output)
     files = list_images(source)
 
     def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
@@ -172,12 +172,6 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
     return len(annotations)
 
 
-def check_output(output: Path) -> None:
-    """Raise DataError unless a file can be written there."""
-    if output.is_dir() or not output.parent.is_dir() or output.suffix == ".jsonl":
-        raise DataError(f"{output} cannot be written: name a .json file in a folder that exists.")
-
-
 def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
     about = {"description": "pseudo-labels", "source": source.name, "min_score": min_score}
     return {**about, **more}
@@ -216,5 +210,7 @@ def _frames_folder(output: Path) -> Path:
 
 
 def _keep_picture(path: Path, frame: Frame) -> None:
-    if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-        raise DataError(f"The picture {path} cannot be written: make room, or name another output.")
+    try:
+        write_image(path, frame)
+    except InputError as error:
+        raise DataError(f"{error} Make room, or name another output.") from None

@@ -26,6 +26,7 @@ from pcr_rt.annotations import (
 )
 from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
+from pcr_rt.outputs import check_json_output, refuse_inputs
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
 
@@ -61,8 +62,8 @@ def label_people(
     Raises DataError for annotations that cannot be used and for an output that cannot be written.
     """
     data = load_annotations(annotations, need_keypoints=False)
-    if output.is_dir() or not output.parent.is_dir():
-        raise DataError(f"{output} cannot be written: name a file in a folder that exists.")
+    check_json_output(output)
+    refuse_inputs(output, annotations)
     records = {record["id"]: record for record in data["images"]}
     by_image = _people_by_image(data, rule)
     labelled = []

@@ -127,6 +127,33 @@ def test_a_video_cut_short_leaves_what_could_be_read(
         assert sum(1 for _ in written) == count
 
 
+def test_outputs_that_are_inputs_too(told: Any, toy: Path, picture: Path, tmp_path: Path) -> None:
+    labels = {"images": [{"id": 1, "file_name": picture.name}], "annotations": [PERSON]}
+    annotations = write(tmp_path / "labels.json", labels)
+    before = {path: path.read_bytes() for path in (toy, picture, annotations)}
+    for command in (
+        ("export", toy, toy, "--precision", "fp16"),
+        ("label", annotations, tmp_path, annotations, "-m", toy),
+        ("eval", annotations, tmp_path, "-m", toy, "--results", annotations),
+    ):
+        assert "is read and would be overwritten" in told(*command)
+    assert "not of an engine" in told("build", toy, "-o", toy)
+    assert "name a .json file" in told("label", tmp_path, picture, "-m", toy)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_video_written_over_another_source(
+    told: Any, toy: Path, sample_clip: Path, tmp_path: Path
+) -> None:
+    for name in ("walk.mp4", "walk-poses.mp4"):
+        write(tmp_path / name, sample_clip.read_bytes())
+    sources = (tmp_path / "walk.mp4", tmp_path / "walk-poses.mp4")
+    sentence = told("run", *sources, "-m", toy, "--detector", "none", "-o", tmp_path)
+    assert "walk-poses.mp4 is read and would be overwritten" in sentence
+    assert sources[1].read_bytes() == sample_clip.read_bytes()
+    assert not (tmp_path / "walk-poses.jsonl").exists()
+
+
 def test_a_folder_without_pictures(told: Any, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert "has no pictures" in told("run", tmp_path / "folder", "-m", toy)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -130,18 +133,58 @@ def test_options_of_streams_are_refused_with_pictures(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_picture_in_a_folder_keeps_those_before(
-    cli: Any, toy: Path, tmp_path: Path
+def test_a_broken_picture_in_a_folder_is_left_out(
+    cli: Any, toy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    save(folder / "a.png", FRAMES[0])
+    for name in ("a.png", "c.png"):
+        save(folder / name, FRAMES[0])
     (folder / "b.png").write_bytes(b"no picture")
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "out")
+    assert answer.code == 1
+    assert "b.png is no picture" in caplog.text
+    assert "pictures left out: 1" in answer.err
+    assert [line["file"] for line in lines(tmp_path / "out" / "poses.jsonl")] == ["a.png", "c.png"]
+    assert (tmp_path / "out" / "c-poses.png").is_file()
+    for name in ("a.png", "c.png"):
+        (folder / name).write_bytes(b"")
+    answer = cli("run", folder, "-m", toy, "-o", tmp_path / "other")
     assert answer.code == 2
-    assert "b.png" in answer.err
-    assert [line["file"] for line in lines(tmp_path / "out" / "poses.jsonl")] == ["a.png"]
-    assert (tmp_path / "out" / "a-poses.png").is_file()
+    assert "None of the 3 pictures can be read" in answer.err
+
+
+def test_a_picture_that_is_read_is_never_written(cli: Any, toy: Path, tmp_path: Path) -> None:
+    own = [save(tmp_path / name, FRAMES[0]) for name in ("a.png", "a-poses.png")]
+    before = [path.read_bytes() for path in own]
+    assert cli("run", tmp_path, "-m", toy, "--detector", "none", "-o", tmp_path).code == 0
+    assert [path.read_bytes() for path in own] == before
+    assert (tmp_path / "a-poses-1.png").is_file()
+    assert (tmp_path / "a-poses-poses.png").is_file()
+
+
+def test_a_name_that_is_no_utf8(toy: Path, tmp_path: Path) -> None:
+    """In a process of its own: OpenCV ends it at such names."""
+    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / os.fsdecode(b"a\xff.png"))
+    output = tmp_path / os.fsdecode(b"out\xe9")
+    program = "from pcr_rt.cli import main; main()"
+    options = ("-m", toy, "--detector", "none", "-o", output)
+    subprocess.run([sys.executable, "-c", program, "run", picture, *options], check=True)
+    assert (output / os.fsdecode(b"a\xff-poses.png")).is_file()
+
+
+def test_one_of_several_videos_that_is_broken(
+    cli: Any, toy: Path, clip: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(clip.read_bytes()[:200])
+    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
+    answer = cli("run", clip, broken, *options)
+    assert answer.code == 1
+    assert answer.json["failed"] == 1
+    first, second = answer.json["sources"]
+    assert (first["shown"], first["error"]) == (5, None)
+    assert "broken.mkv" in second["error"]
 
 
 def test_a_video(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from drawn_frames import QUADRANTS, Frame, quadrants
 from pcr_rt.errors import InputError
-from pcr_rt.media import list_images, read_image
+from pcr_rt.media import list_images, read_image, write_image
 
 
 def test_pictures_are_read_as_bgr(tmp_path: Path) -> None:
@@ -75,6 +76,28 @@ def test_a_thumbnail_does_not_hide_that_a_picture_is_cut(tmp_path: Path) -> None
         read_image(path)
 
 
+def test_markers_filled_up_as_the_standard_allows(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", quadrants())[1].tobytes()
+    path = tmp_path / "filled.jpg"
+    path.write_bytes(data[:2] + b"\xff\xff" + data[2:])
+    assert read_image(path).shape == (48, 64, 3)
+
+
+def test_pictures_are_written_under_any_name(tmp_path: Path) -> None:
+    for name in ("a.png", "ä b%20.png", os.fsdecode(b"no\xffutf8.png")):
+        write_image(tmp_path / name, quadrants())
+        np.testing.assert_array_equal(read_image(tmp_path / name), quadrants())
+    with pytest.raises(InputError, match=r"none.*cannot be written: No such file"):
+        write_image(tmp_path / "none" / "a.png", quadrants())
+
+
+def test_quality_is_that_of_opencv(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "cv.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    write_image(tmp_path / "own.jpg", noise, quality=60)
+    assert (tmp_path / "own.jpg").read_bytes() == (tmp_path / "cv.jpg").read_bytes()
+
+
 def test_what_follows_the_picture_does_not_matter(tmp_path: Path) -> None:
     for suffix in (".jpg", ".png"):
         path = tmp_path / f"long{suffix}"
@@ -105,6 +128,8 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
 def test_folders_are_listed_in_order(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "c.txt", "d.webp"):
         (tmp_path / name).touch()
+    (tmp_path / "._b.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "d.webp"]
     with pytest.raises(InputError, match="missing"):
         list_images(tmp_path / "missing")
