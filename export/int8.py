@@ -93,7 +93,7 @@ def export_int8(
         kept = list(heads)
         sweep.sort(key=lambda sensitivity: -sensitivity.error)
         result, error = quantised(kept)
-        while not error <= most_error and sweep:  # nor where it is no number
+        while not error <= most_error and sweep:  # also where it is no number
             kept += sweep.pop(0).convolutions
             result, error = quantised(kept)
             report(f"{len(kept)} of {len(convolutions) + len(heads)} not in INT8: {error:.4f}")

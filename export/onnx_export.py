@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import tempfile
 import warnings
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pcr_rt.engines.agreement import SAMPLE, keypoints_in_input, person_crops
-from pcr_rt.errors import DataError, ModelError
+from pcr_rt.errors import ModelError
 from pcr_rt.export.settle import settle_shapes
 from pcr_rt.media import read_image
 from pcr_rt.models import METADATA_KEY, ModelSpec
+from pcr_rt.outputs import make_folder, write_whole
 
 __all__ = ["OPSET", "TorchDifference", "adopt_onnx", "export_onnx", "place", "write_model"]
 
@@ -130,16 +130,12 @@ def write_as_it_is(model: Any, spec: ModelSpec, path: Path) -> None:
 
 
 def place(content: bytes, path: Path) -> None:
-    """Write a file that is whole or not there. Raises DataError where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from None
+    """Write a file that is whole or not there, in a folder that is made if need be.
+
+    Raises InputError where it cannot be written.
+    """
+    make_folder(path.parent)
+    write_whole(path, content)
 
 
 def _difference(

@@ -121,7 +121,7 @@ def read_picture(folder: Path, image: Mapping[str, Any]) -> NDArray[np.uint8]:
     path = picture_path(folder, image)
     picture = read_image(path)
     size = picture.shape[1], picture.shape[0]
-    said = image.get("width", size[0]), image.get("height", size[1])
+    said = image.get("width") or size[0], image.get("height") or size[1]
     if said != size:
         raise DataError(
             f"The picture {path} has {size[0]}x{size[1]} pixels, its annotations are for"

@@ -57,3 +57,5 @@ def check_options(
     for name, value in {"score_threshold": score_threshold, "oks_threshold": oks_threshold}.items():
         if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
             raise InputError(f"{name} is {value!r}; give a number from 0 on.")
+    if chosen["nms"] == "soft" and not oks_threshold:
+        raise InputError("oks_threshold is 0; soft NMS needs a positive number.")

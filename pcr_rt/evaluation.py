@@ -16,7 +16,6 @@ from pcr_rt.annotations import (
     is_labelled,
     load_annotations,
     person_category,
-    picture_path,
     read_picture,
     select_images,
     select_people,
@@ -179,11 +178,10 @@ def evaluate(
     todo = [i for i in images if boxes == "detector" or i in given]
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
-        path = picture_path(Path(images_folder), images[image_id])
         try:
             frame = read_picture(Path(images_folder), images[image_id])
         except InputError as error:
-            raise DataError(f"The image {path} is missing or cannot be read: {error}") from None
+            raise DataError(str(error)) from None
         found = estimator(frame, boxes=given.get(image_id)).to_coco(image_id)
         if boxes != "ground-truth":
             found = sorted(found, key=lambda result: -result["score"])[:MAX_RESULTS]

@@ -31,6 +31,7 @@ __all__ = [
     "invert_transform",
     "mirrored_crop",
     "pad_to_aspect",
+    "pixel_steps",
 ]
 
 Transform = Literal["udp", "msra"]
@@ -57,7 +58,7 @@ def pad_to_aspect(size: ArrayLike, aspect: float) -> Float:
     return np.stack([np.maximum(width, height * aspect), np.maximum(height, width / aspect)], 1)
 
 
-def _span(size: Size, transform: Transform) -> Float:
+def pixel_steps(size: Size, transform: Transform) -> Float:
     """How many pixel steps a region spans: W - 1 under ``udp``, W under ``msra``."""
     return np.array(size, dtype=np.float64) - (transform == "udp")
 
@@ -76,7 +77,7 @@ def crop_transform(
     """
     centre = np.asarray(centre, dtype=np.float64).reshape(-1, 2)
     region = np.asarray(region, dtype=np.float64).reshape(-1, 2)
-    span = _span(size, transform)
+    span = pixel_steps(size, transform)
     step = region / span
     angle = np.broadcast_to(np.asarray(rotation, dtype=np.float64), len(centre))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -89,7 +90,7 @@ def crop_transform(
 
 def heatmap_to_input(heatmap: Size, size: Size, transform: Transform) -> Float:
     """Input pixels per heatmap sample, (2,) as (x, y); sample 0 lies on input pixel 0."""
-    return _span(size, transform) / _span(heatmap, transform)
+    return pixel_steps(size, transform) / pixel_steps(heatmap, transform)
 
 
 def mirrored_crop(matrices: Float, size: Size, heatmap: Size, transform: Transform) -> Float:

@@ -1,12 +1,13 @@
-"""Checks of files that will be written, before there is work to lose."""
+"""Files that are written: whole or not there, never over one that is read."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from pcr_rt.errors import DataError, InputError
+from pcr_rt.errors import InputError
 
-__all__ = ["check_json_output", "refuse_inputs"]
+__all__ = ["cannot_write", "check_json_output", "make_folder", "refuse_inputs", "write_whole"]
 
 
 def refuse_inputs(output: Path, *inputs: Path) -> None:
@@ -21,6 +22,31 @@ def refuse_inputs(output: Path, *inputs: Path) -> None:
 
 
 def check_json_output(output: Path) -> None:
-    """DataError unless a .json file can be written there."""
+    """InputError unless ``output`` is the name of a .json file in a folder that exists."""
     if output.is_dir() or not output.parent.is_dir() or output.suffix != ".json":
-        raise DataError(f"{output} cannot be written: name a .json file in a folder that exists.")
+        raise InputError(f"{output} cannot be written: name a .json file in a folder that exists.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is not there; InputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole or, with an InputError, as it was."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """The error for a place that the system refuses."""
+    return InputError(f"{path} cannot be written ({error.strerror}): give another place.")

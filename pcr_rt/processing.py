@@ -99,7 +99,7 @@ def process_images(
     written before stays.
     """
     paths = list(paths)
-    names, taken = {path.name for path in paths}, {path.absolute() for path in paths}
+    names, taken = {path.name for path in paths}, {path.resolve() for path in paths}
     summary, start = Summary(), time.perf_counter()
     with closing(GrowingFile(output / "poses.jsonl")) as lines:
         for index, path in enumerate(paths):
@@ -109,15 +109,16 @@ def process_images(
             except InputError as error:
                 if len(paths) == 1:
                     raise
-                log.warning("%s It is left out.", error)
+                log.warning("Left out: %s", error)
                 summary.failed += 1
+                progress(index + 1, len(paths))
                 continue
             poses = _estimate(estimator, frame, summary)
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
                 target = _free_name(output, path, taken)
-                taken.add(target.absolute())
+                taken.add(target.resolve())
                 write_image(target, drawn)
                 file = path.name if len(names) == len(paths) else str(path)
                 if not summary.outputs:
@@ -132,11 +133,11 @@ def process_images(
 
 
 def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
-    """Where the annotated picture goes; taken: absolute paths of other ones and of all inputs."""
+    """Where the annotated picture goes; taken: resolved paths of other ones and of all inputs."""
     suffix = path.suffix if can_write(path.suffix) else ".jpg"
     candidates = (f"-{number}" if number else "" for number in count())
     places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
-    return next(place for place in places if place.absolute() not in taken)
+    return next(place for place in places if place.resolve() not in taken)
 
 
 ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")
@@ -158,11 +159,12 @@ def process_stream(
     a file cannot be written: at once, or at the end if a source is live.
     """
     asked = {key: options.pop(key, None) for key in ASKED_OF_SOURCES}
-    opened = open_sources(sources, **asked)  # before a file is made for a source that is not there
     own: list[Sink] = []
-    if files is not None:
-        own = [JsonLinesSink(f"{files}.jsonl"), VideoSink(f"{files}.mp4")]
     try:
+        opened = open_sources(sources, **asked)  # before a file is made for what is not there
+        if files is not None:
+            own.append(JsonLinesSink(f"{files}.jsonl"))
+            own.append(VideoSink(f"{files}.mp4"))
         stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
     except InputError:
         for sink in (*own, *sinks):

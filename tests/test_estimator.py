@@ -210,6 +210,7 @@ def test_callable_detector(tmp_path: Path) -> None:
         ({"score_threshold": "0.3"}, "score_threshold"),
         ({"score_threshold": float("nan")}, "score_threshold is nan"),
         ({"oks_threshold": -1}, "oks_threshold"),
+        ({"oks_threshold": 0, "nms": "soft"}, "oks_threshold is 0"),
         ({"detector": 5}, "detector is 5"),
         ({"device": 0}, "device is 0"),
         ({"model": None}, "model is None"),

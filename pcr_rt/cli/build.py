@@ -58,15 +58,16 @@ def build(
     from pcr_rt.engines.tensorrt_builder import BuildOptions
     from pcr_rt.engines.tensorrt_cache import cached_engine
     from pcr_rt.engines.tensorrt_sidecar import Sidecar
+    from pcr_rt.outputs import refuse_inputs
 
-    if output is not None and output.suffix == ".onnx":
-        raise InputError(f"{output} is the name of a model, not of an engine: give one in .engine.")
     if dla:
         raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
     options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
     api = load("TensorRT-RTX" if capability else None)
     path = onnx_for_tensorrt(model, precision)
+    if output is not None:
+        refuse_inputs(output, path)
     with contextlib.closing(OnnxRuntimeEngine(path, device="cpu", precision=precision)) as engine:
         spec = engine.spec
     if not json_output:

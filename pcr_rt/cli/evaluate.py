@@ -49,13 +49,11 @@ def evaluate(
 ) -> None:
     """Measure COCO keypoint AP, with boxes of the annotations, a detector or a file."""
     from pcr_rt import evaluation
-    from pcr_rt.errors import InputError
     from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.outputs import refuse_inputs
+    from pcr_rt.outputs import check_json_output, refuse_inputs, write_whole
 
-    if results is not None and (results.is_dir() or not results.parent.is_dir()):
-        raise InputError(f"{results} cannot be written: name a file in a folder that exists.")
     if results is not None:
+        check_json_output(results)
         refuse_inputs(results, annotations, Path(boxes))
     truth = boxes == "ground-truth"
     known: Any = boxes if boxes in ("ground-truth", "detector") else Path(boxes)
@@ -81,10 +79,7 @@ def evaluate(
     else:
         _print_table(f"{', '.join(model)} on {annotations.name}, boxes: {Path(boxes).name}", ap)
     if results is not None:
-        try:
-            results.write_text(json.dumps(found))
-        except OSError as error:
-            raise InputError(f"{results} cannot be written: {error.strerror}.") from None
+        write_whole(results, json.dumps(found).encode())
 
 
 def _print_table(title: str, ap: KeypointAP) -> None:

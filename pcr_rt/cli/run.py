@@ -83,7 +83,7 @@ def run(
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines.
 
-    Exit code 1 where a picture could not be read or one of several sources failed.
+    Exit code 1 where one of the pictures could not be read or one of several sources failed.
     """
     options: dict[str, Any] = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
     options["decoder"] = decoder

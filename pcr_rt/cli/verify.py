@@ -45,8 +45,11 @@ def verify(
 
     from pcr_rt.errors import InputError
     from pcr_rt.media import list_images
+    from pcr_rt.outputs import refuse_inputs
     from pcr_rt.verification import SAMPLE, compare, differences
 
+    if images is not None:
+        refuse_inputs(worst, images)
     if annotations is not None and images is None:
         raise InputError("--annotations needs the folder of its pictures: give IMAGES.")
     engines = [_engine(name, device) for name in (reference, candidate)]
@@ -80,7 +83,7 @@ def verify(
             problem = error
     typer.echo(json.dumps(report) if json_output else _words(report))
     if problem is not None:
-        typer.echo(f"{problem} Name another folder with --worst.", err=True)
+        typer.echo(problem, err=True)
     if not passed:
         raise typer.Exit(1)
 
@@ -108,16 +111,13 @@ def _draw(comparison: Any, folder: Path) -> Path:
     import numpy as np
 
     from pcr_rt.drawing import draw_poses
-    from pcr_rt.errors import InputError
     from pcr_rt.media import read_image, write_image
+    from pcr_rt.outputs import make_folder
 
     frame = read_image(comparison.picture)
     sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]
-    path = folder / f"{comparison.picture.stem}.jpg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    path = folder / f"{comparison.picture.name}.jpg"
+    make_folder(folder)
     write_image(path, np.hstack(sides))
     return path
 

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 
+_LEFT_BEHIND: list[Any] = []
+"""What a forked process has of its parent: to end it would be to wait for threads it has not."""
+
 
 class OnnxRuntimeEngine:
     """A model in an ONNX Runtime session.
@@ -114,8 +117,7 @@ class OnnxRuntimeEngine:
         """In a forked process: the parent's sessions and pool have no threads here."""
         if self.provider != "cpu":
             raise InputError("A CUDA device cannot be used after a fork: make the engine there.")
-        # Kept, since their ends would wait for these threads.
-        self._of_parent = self._session, self._sharing
+        _LEFT_BEHIND.append((self._session, self._sharing, self.inputs, self.outputs))
         self._sharing, self._lock = None, threading.Lock()
         self._session = _session(self._path, self._threads, [CPU])
         self._process = os.getpid()
@@ -135,7 +137,11 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """Drop the sessions."""
+        if self._process != os.getpid():
+            _LEFT_BEHIND.append((self._session, self._sharing, self.inputs, self.outputs))
+            self._sharing = None
         self._session = None
+        self.inputs = self.outputs = ()  # they hold the session too
         if self._sharing is not None:
             self._sharing[1].shutdown()
             self._sharing = None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
+from pcr_rt.outputs import write_whole
 
 __all__ = ["IMAGE_SUFFIXES", "can_write", "list_images", "read_image", "write_image"]
 
@@ -66,17 +67,21 @@ def can_write(suffix: str) -> bool:
 def write_image(path: str | Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
     """Write a picture (H, W, 3) uint8 BGR in the format of the name's suffix.
 
-    quality: of a JPEG. Raises InputError where it cannot be written, and leaves no part of it.
+    quality: of a JPEG. Raises InputError where it cannot be written or is too large for the format;
+    what was there before then stays.
     """
     path = Path(path)
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    data = None
     # Not by cv2.imwrite, which ends the process at a name that is no UTF-8 and gives no reasons.
-    data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise InputError(f"The picture {path} cannot be written: {error.strerror}.") from None
+    with suppress(cv2.error):
+        data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] * jpeg)[1]
+    if not isinstance(data, np.ndarray):
+        raise InputError(
+            f"A picture of {image.shape[1]}x{image.shape[0]} cannot be written to {path}: name"
+            " another format."
+        )
+    write_whole(path, data.tobytes())
 
 
 def list_images(folder: str | Path) -> list[Path]:

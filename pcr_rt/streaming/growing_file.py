@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from pcr_rt.errors import InputError
+from pcr_rt.outputs import cannot_write, make_folder
 
-__all__ = ["GrowingFile", "cannot_write", "make_folder"]
+__all__ = ["GrowingFile"]
 
 
 class GrowingFile:
@@ -20,7 +20,7 @@ class GrowingFile:
         make_folder(path.parent)
         self.path, self._head, self._tail = path, head.encode(), tail.encode()
         self._made, self._end, self.used = not path.exists(), 0, False
-        self._closed = False
+        self.closed = False
         self._file = self._open("xb" if self._made else "r+b")
         if self._made:
             self._write(self._head + self._tail)
@@ -32,9 +32,7 @@ class GrowingFile:
             raise cannot_write(self.path, error) from None
 
     def append(self, text: str) -> None:
-        """Write the text before the tail, at once."""
-        if self._closed:
-            raise InputError(f"{self.path} is finished: make a new sink for each stream.")
+        """Write the text before the tail, at once; InputError where the system refuses."""
         data = text.encode()
         if not self.used:  # from here on what an earlier run left is gone
             self._file.close()
@@ -55,20 +53,7 @@ class GrowingFile:
 
     def close(self) -> None:
         """Without an append there will be no file, as with videos."""
-        self._closed = True
+        self.closed = True
         self._file.close()
         if self._made and not self.used:
             self.path.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Make it where it is not there; InputError where that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to raise."""
-    return InputError(f"{path} cannot be written ({error.strerror}): give another place.")

@@ -12,8 +12,6 @@ from aiohttp.typedefs import Handler, Middleware
 
 __all__ = ["Access"]
 
-COOKIE = "pcr_rt_token_{port}"
-"""Browsers send cookies to all ports of a host, so each page needs its own."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
@@ -33,6 +31,8 @@ class Access:
     def __init__(self, host: str, token: str | None = None) -> None:
         self.host = host
         self.token = token or (None if is_loopback(host) else secrets.token_urlsafe(16))
+        # Browsers send cookies to all ports of a host, so each page needs a name of its own.
+        self._cookie = f"pcr_rt_{secrets.token_hex(4)}"
         self.middleware = self._make_middleware()
 
     def url(self, port: int) -> str:
@@ -46,8 +46,7 @@ class Access:
     def _make_middleware(self) -> Middleware:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            cookie = COOKIE.format(port=urlsplit(f"//{request.host}").port or 80)
-            given = request.query.get("token") or request.cookies.get(cookie, "")
+            given = request.query.get("token") or request.cookies.get(self._cookie, "")
             if self.token and not secrets.compare_digest(given.encode(), self.token.encode()):
                 raise web.HTTPForbidden(text="Open the address with the token that was printed.")
             named = urlsplit(f"//{request.host}").hostname or ""
@@ -60,7 +59,7 @@ class Access:
             if not response.prepared:
                 response.headers.update(HEADERS)
                 if self.token:
-                    response.set_cookie(cookie, self.token, httponly=True, samesite="Strict")
+                    response.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict")
             return response
 
         return check

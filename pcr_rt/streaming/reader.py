@@ -143,6 +143,8 @@ class Reader:
             try:
                 self._connect_and_read(lost=told)
             except PoseError as error:
+                if self._stop.is_set():  # it is the interruption that it complains of
+                    return
                 self.hopeless = self.stats.read == 0
                 if not self.source.reconnects or (self.hopeless and not self._others_live()):
                     raise

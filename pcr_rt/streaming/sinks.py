@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media import VideoWriter
 from pcr_rt.media.video_writer import check_video_name
-from pcr_rt.outputs import refuse_inputs
+from pcr_rt.outputs import make_folder, refuse_inputs, write_whole
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.growing_file import GrowingFile, cannot_write, make_folder
+from pcr_rt.streaming.growing_file import GrowingFile
 from pcr_rt.streaming.results import Result
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class VideoSink(Sink):
         self.path = Path(path)
         self.name = f"video {path}"
         self._writers: dict[int, tuple[VideoWriter, float]] = {}
+        self._closed = False
         check_video_name(self.path)
         make_folder(self.path.parent)
 
@@ -74,8 +75,7 @@ class VideoSink(Sink):
 
     def attach(self, stream: PoseStream) -> None:
         """InputError where a file would be one that the stream reads, or was written before."""
-        if self._writers:
-            raise InputError(f"The {self.name} is finished: make a new sink for each stream.")
+        _refuse_again(self, self._closed)
         read = [source.path for source in stream.sources if source.path is not None]
         for number in range(len(stream.sources)):
             refuse_inputs(source_path(self.path, number), *read)
@@ -94,6 +94,7 @@ class VideoSink(Sink):
 
     def close(self) -> None:
         """Finish the files."""
+        self._closed = True
         for writer, _ in self._writers.values():
             writer.close()
 
@@ -109,6 +110,10 @@ class JsonLinesSink(Sink):
     def paths(self) -> list[Path]:
         """The file, once there was a frame."""
         return [self._file.path] if self._file.used else []
+
+    def attach(self, stream: PoseStream) -> None:
+        """InputError for a sink that another stream has finished."""
+        _refuse_again(self, self._file.closed)
 
     def write(self, result: Result) -> None:
         """Append a line."""
@@ -136,6 +141,10 @@ class CocoSink(Sink):
     def paths(self) -> list[Path]:
         """One file for each source that gave frames."""
         return [file.path for file in self._files.values() if file.used]
+
+    def attach(self, stream: PoseStream) -> None:
+        """InputError for a sink that another stream has finished."""
+        _refuse_again(self, self._files[0].closed)
 
     def write(self, result: Result) -> None:
         """Append the frame's people."""
@@ -180,11 +189,7 @@ class OpenPoseSink(Sink):
         poses = result.poses
         stem = source_path(Path(self._prefix), poses.source or 0).name
         path = self._folder / f"{stem}_{poses.frame_index or 0:012d}_keypoints.json"
-        try:
-            path.write_text(json.dumps(poses.to_openpose()))
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise cannot_write(path, error) from None
+        write_whole(path, json.dumps(poses.to_openpose()).encode())
 
     def close(self) -> None:
         """Nothing is left to do."""
@@ -214,6 +219,11 @@ class Window:
                 " opencv-python-headless' and 'pip install opencv-python', or use the live page"
                 " (--serve), which needs no screen."
             ) from None
+
+
+def _refuse_again(sink: Sink, finished: bool) -> None:
+    if finished:
+        raise InputError(f"The {sink.name} is finished: make a new sink for each stream.")
 
 
 def source_path(path: Path, source: int) -> Path:

@@ -33,7 +33,7 @@ def processes(device: str) -> Iterator[tuple[int, int]]:
 
 
 def part_of_batch(batch: int, part: tuple[int, int]) -> int:
-    """Samples of a batch for one process.
+    """Samples of a batch (two or more) for one process.
 
     Raises DataError unless all processes get equally many, and two or more: the batch norm of a
     CAM's SE branch sees one value a sample.

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.annotations import BOX_FILL
-from pcr_rt.errors import DataError, InputError
+from pcr_rt.errors import InputError
 from pcr_rt.estimator import PoseEstimator
 from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_image
-from pcr_rt.outputs import check_json_output
+from pcr_rt.outputs import check_json_output, make_folder, write_whole
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.training.journal import Journal
@@ -59,7 +59,7 @@ def label_frames(
     check_json_output(output)
     info = _info(source, min_score, {"every": every, **(provenance or {})})
     video, folder = VideoReader(source), _frames_folder(output)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
 
     def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
         with video:
@@ -69,7 +69,7 @@ def label_frames(
                     continue
                 entry = _entry(estimator, name, frame, min_score)
                 if entry["people"]:
-                    _keep_picture(folder / name, frame)
+                    write_image(folder / name, frame)
                 yield entry
 
     total = None if video.frames is None else -(-video.frames // every)
@@ -163,12 +163,7 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
         "annotations": annotations,
         "categories": [category],
     }
-    part = output.with_name(f".{output.name}.part")
-    try:
-        part.write_text(json.dumps(data))
-        part.replace(output)
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error.strerror}.") from None
+    write_whole(output, json.dumps(data).encode())
     return len(annotations)
 
 
@@ -207,10 +202,3 @@ def _entry(estimator: PoseEstimator, name: str, frame: Frame, min_score: float) 
 
 def _frames_folder(output: Path) -> Path:
     return output.with_name(f"{output.stem}_frames")
-
-
-def _keep_picture(path: Path, frame: Frame) -> None:
-    try:
-        write_image(path, frame)
-    except InputError as error:
-        raise DataError(f"{error} Make room, or name another output.") from None

@@ -26,7 +26,7 @@ from pcr_rt.annotations import (
 )
 from pcr_rt.errors import DataError
 from pcr_rt.estimator import PoseEstimator
-from pcr_rt.outputs import check_json_output, refuse_inputs
+from pcr_rt.outputs import check_json_output, refuse_inputs, write_whole
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
 
@@ -59,7 +59,8 @@ def label_people(
     amplitude of each training target. With the rule ``teacher`` people with fewer than five
     keypoints of score 0.5 are left out; pictures that lost somebody, or a crowd, are marked
     ``boxes_complete: false``. The estimator must keep all people (threshold 0, no NMS).
-    Raises DataError for annotations that cannot be used and for an output that cannot be written.
+    Raises DataError for annotations that cannot be used, InputError for an output that cannot be
+    written.
     """
     data = load_annotations(annotations, need_keypoints=False)
     check_json_output(output)
@@ -86,12 +87,8 @@ def label_people(
         record if before[i] == after[i] else {**record, "boxes_complete": False}
         for i, record in records.items()
     ]
-    part = output.with_name(f".{output.name}.part")
-    try:
-        part.write_text(json.dumps({**data, "images": pictures, "annotations": labelled}))
-        part.replace(output)
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error}.") from None
+    content = json.dumps({**data, "images": pictures, "annotations": labelled})
+    write_whole(output, content.encode())
     log.info("%s: %d people", output, len(labelled))
     return len(labelled)
 

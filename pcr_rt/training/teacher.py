@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
-from pcr_rt.geometry import Size, Transform, heatmap_to_input
+from pcr_rt.geometry import Size, Transform, heatmap_to_input, pixel_steps
 from pcr_rt.skeleton import FLIP
 
 __all__ = ["Teacher", "load_teacher"]
@@ -42,7 +42,7 @@ class Teacher:
         spec = self.spec
         seen = (images.shape[3], images.shape[2])
         # Input pixel u of the teacher shows what lies at pixel u x step of the student's view.
-        step = _span(seen, transform) / _span(spec.input_size, spec.transform)
+        step = pixel_steps(seen, transform) / pixel_steps(spec.input_size, spec.transform)
         view = _read(images, step, spec.input_size)
         if spec.colour == "bgr":
             view = view.flip(1)
@@ -68,8 +68,8 @@ class Teacher:
     def on_grid(self, maps: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
         """Maps of ``maps`` on a student's grid ``heatmap`` = (w, h) of a view ``size`` = (w, h)."""
         own = (maps.shape[3], maps.shape[2])
-        student = heatmap_to_input(heatmap, size, transform) / _span(size, transform)
-        teacher = heatmap_to_input(own, self.spec.input_size, self.spec.transform) / _span(
+        student = heatmap_to_input(heatmap, size, transform) / pixel_steps(size, transform)
+        teacher = heatmap_to_input(own, self.spec.input_size, self.spec.transform) / pixel_steps(
             self.spec.input_size, self.spec.transform
         )
         return _read(maps, student / teacher, heatmap)
@@ -84,11 +84,6 @@ def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher
 
     network, spec = network_and_spec(path / "best.pt" if path.is_dir() else path)
     return Teacher(TorchEngine(network.to(device), spec), flip_test=flip_test)
-
-
-def _span(size: Size, transform: Transform) -> np.ndarray:
-    """Pixel steps across a region, (2,) as (x, y): W - 1 under ``udp``, W under ``msra``."""
-    return np.array(size, dtype=np.float64) - (transform == "udp")
 
 
 def _read(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pcr_rt.cli import main
+from pcr_rt.models import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """The file of a model whose heatmaps are the crop's brightness."""
+    pytest.importorskip("onnx")
+    from toys import PLAIN, brightness_model
+
+    return brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
 
 
 @pytest.fixture

@@ -33,11 +33,6 @@ PERSON = {
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return brightness_model(tmp_path / "toy.onnx", SPEC)
-
-
-@pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return save(tmp_path / "picture.png", blob_frame((90, 120), (30.0, 70.0), sigma=9))
 
@@ -137,8 +132,10 @@ def test_outputs_that_are_inputs_too(told: Any, toy: Path, picture: Path, tmp_pa
         ("eval", annotations, tmp_path, "-m", toy, "--results", annotations),
     ):
         assert "is read and would be overwritten" in told(*command)
-    assert "not of an engine" in told("build", toy, "-o", toy)
+    worst = ("verify", toy, toy, tmp_path, "--worst", tmp_path)
+    assert "is read and would be overwritten" in told(*worst)
     assert "name a .json file" in told("label", tmp_path, picture, "-m", toy)
+    assert "give a name in .onnx" in told("export", toy, tmp_path / "small", "--precision", "fp16")
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -17,19 +17,13 @@ from pycocotools.cocoeval import COCOeval
 pytest.importorskip("onnx")
 
 from pcr_rt import PoseEstimator
-from pcr_rt.models import ModelSpec
-from toys import PLAIN, blob_frame, brightness_model, save
+from toys import blob_frame, save
 
 FIGURES = ["ap", "ap50", "ap75", "ap_medium", "ap_large"]
 FIGURES += ["ar", "ar50", "ar75", "ar_medium", "ar_large"]
 BOX = [60, 40, 120, 120]  # xyxy
 # How far each person's labels lie from what the model finds, in pixels: APs between 0 and 1.
 OFFSETS = [0.0, 4.0, 8.0, 16.0, 60.0]
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
 
 
 @pytest.fixture

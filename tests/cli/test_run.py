@@ -18,16 +18,10 @@ import pytest
 pytest.importorskip("onnx")
 
 from pcr_rt import PoseEstimator
-from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
-from toys import PLAIN, blob_frame, brightness_model, save
+from toys import blob_frame, save
 
 FRAMES = [blob_frame((90, 120), (25.0 + 4 * i, 70.0), sigma=9) for i in range(5)]
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
 
 
 @pytest.fixture

@@ -32,7 +32,16 @@ def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: P
     assert answer.code == 1
     assert "failed" in answer.out
     height, width = read_image(sample_image).shape[:2]
-    assert cv2.imread(str(worst / "people.jpg")).shape == (height, 2 * width, 3)
+    assert cv2.imread(str(worst / "people.jpg.jpg")).shape == (height, 2 * width, 3)
+
+
+def test_the_figures_come_though_the_pictures_cannot_be_written(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["verify", "pcr-nano", "pcr-nano:fp16", "--tolerance", "0"]
+    answer = cli(*arguments, "--worst", tmp_path / "file", "--json")
+    assert answer.code == 1
+    assert answer.json["median"] > 0
+    assert "file cannot be written" in answer.err
 
 
 @pytest.mark.shared

@@ -18,7 +18,7 @@ import onnxruntime as ort  # noqa: E402
 
 from pcr_rt.cuda_kernels import reference  # noqa: E402
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pcr_rt.errors import DataError, ModelError  # noqa: E402
+from pcr_rt.errors import InputError, ModelError  # noqa: E402
 from pcr_rt.export import onnx_export  # noqa: E402
 from pcr_rt.export.onnx_export import adopt_onnx, export_onnx  # noqa: E402
 from pcr_rt.geometry import box_to_region, crop_transform  # noqa: E402
@@ -174,7 +174,7 @@ def test_places_that_cannot_be_written(network: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.onnx").mkdir()
     for path in (tmp_path / "file" / "small.onnx", tmp_path / "folder.onnx"):
-        with pytest.raises(DataError, match="cannot be written"):
+        with pytest.raises(InputError, match="cannot be written"):
             export_onnx(network, SPEC, path)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.onnx"}
 

@@ -87,8 +87,25 @@ def test_pictures_are_written_under_any_name(tmp_path: Path) -> None:
     for name in ("a.png", "ä b%20.png", os.fsdecode(b"no\xffutf8.png")):
         write_image(tmp_path / name, quadrants())
         np.testing.assert_array_equal(read_image(tmp_path / name), quadrants())
-    with pytest.raises(InputError, match=r"none.*cannot be written: No such file"):
+    with pytest.raises(InputError, match=r"none.*cannot be written \(No such file"):
         write_image(tmp_path / "none" / "a.png", quadrants())
+
+
+def test_what_cannot_be_written_leaves_what_was_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"before")
+    with pytest.raises(InputError, match=r"70000x4 cannot be written to .*: name another format"):
+        write_image(path, np.zeros((4, 70_000, 3), np.uint8))
+    assert path.read_bytes() == b"before"
+    for name in ("a.xyz", "a"):
+        with pytest.raises(InputError, match="name another format"):
+            write_image(tmp_path / name, quadrants())
+    assert [p.name for p in tmp_path.iterdir()] == ["a.jpg"]
+    capfd.readouterr()
+    write_image(tmp_path / "a.png", quadrants())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_quality_is_that_of_opencv(tmp_path: Path) -> None:

@@ -243,6 +243,7 @@ def test_large_and_strange_requests_are_refused(page: LivePage) -> None:
         assert await status(f"{page.url}x" * 1) == 404
         assert await status(f"{page.url}static/../page.py") == 404
         assert await status(page.url, headers={"X-Long": "x" * 20_000}) == 400
+        assert await status(page.url, headers={"Host": "a:99999"}) == 403
         async with aiohttp.ClientSession() as session:
             viewer = await session.ws_connect(f"{page.url}live")
             await viewer.send_str("x" * 100_000)

@@ -175,6 +175,26 @@ except PoseError as error:
 """
 
 
+@pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink, VideoSink])
+def test_a_sink_is_for_one_stream(kind: type[Sink], tmp_path: Path) -> None:
+    sink = kind(tmp_path / "out.mp4")
+    stream([numbered(n) for n in range(3)], sinks=[sink], stop_on_sink_error=True).run()
+    written = (tmp_path / "out.mp4").read_bytes()
+    with pytest.raises(InputError, match="make a new sink for each stream"):
+        stream([numbered(n) for n in range(3)], sinks=[sink], stop_on_sink_error=True).run()
+    assert (tmp_path / "out.mp4").read_bytes() == written
+
+
+def test_a_video_sink_refuses_names_at_once(tmp_path: Path, sample_clip: Path) -> None:
+    with pytest.raises(InputError, match=r"give a file name in \.mp4"):
+        VideoSink(tmp_path / "out.avi")
+    copy = tmp_path / "walk.mp4"
+    copy.write_bytes(sample_clip.read_bytes())
+    with pytest.raises(InputError, match="is read and would be overwritten"):
+        stream(copy, sinks=[VideoSink(tmp_path / "x" / ".." / "walk.mp4")])
+    assert copy.read_bytes() == sample_clip.read_bytes()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
 @pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink])
 def test_a_full_disk_keeps_what_was_written(kind: type[Sink], tmp_path: Path) -> None:
@@ -220,26 +240,6 @@ def test_an_earlier_runs_file_stays_until_there_is_a_frame(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a null device that is a file")
-@pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink, VideoSink])
-def test_a_sink_is_for_one_stream(kind: type[Sink], tmp_path: Path) -> None:
-    sink = kind(tmp_path / "out.mp4")
-    stream([numbered(n) for n in range(3)], sinks=[sink], stop_on_sink_error=True).run()
-    written = (tmp_path / "out.mp4").read_bytes()
-    with pytest.raises(InputError, match="make a new sink for each stream"):
-        stream([numbered(n) for n in range(3)], sinks=[sink], stop_on_sink_error=True).run()
-    assert (tmp_path / "out.mp4").read_bytes() == written
-
-
-def test_a_video_sink_refuses_names_at_once(tmp_path: Path, sample_clip: Path) -> None:
-    with pytest.raises(InputError, match=r"give a file name in \.mp4"):
-        VideoSink(tmp_path / "out.avi")
-    copy = tmp_path / "walk.mp4"
-    copy.write_bytes(sample_clip.read_bytes())
-    with pytest.raises(InputError, match="is read and would be overwritten"):
-        stream(copy, sinks=[VideoSink(tmp_path / "x" / ".." / "walk.mp4")])
-    assert copy.read_bytes() == sample_clip.read_bytes()
-
-
 def test_a_device_takes_results() -> None:
     sink = JsonLinesSink(os.devnull)
     sink.write(result(0))

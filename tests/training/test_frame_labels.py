@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch")
 
 from pcr_rt import PoseEstimator
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, InputError
 from pcr_rt.media import VideoWriter
 from pcr_rt.poses import Poses
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
@@ -101,7 +101,7 @@ def test_other_options_do_not_continue_a_journal(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with pytest.raises(DataError, match="of other pictures"):
         label(Teacher(), folder(tmp_path / "b" / "images"), tmp_path / "out.json")
-    with pytest.raises(DataError, match=r"a \.json file"):
+    with pytest.raises(InputError, match=r"a \.json file"):
         label(Teacher(), images, tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="cannot be written"):
         Journal(tmp_path / "nowhere" / "a.jsonl", {})

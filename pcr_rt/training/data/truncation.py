@@ -39,7 +39,7 @@ class TruncatedPerson(Person):
 
     visible: (4,) xyxy in pixels of the picture, infinite where nothing is cut. cover: the picture
     that shows in place of the rest, None for black. Keypoints outside have amplitude 0 and lie in
-    the middle of the box, since what lies outside the crop is not learnt.
+    the middle of the box: where they were may be outside the crop, of which nothing is learnt.
     """
 
     visible: NDArray[np.float64]

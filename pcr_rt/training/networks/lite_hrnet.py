@@ -22,7 +22,7 @@ from pcr_rt.training.networks.published_convolutions import (
     published_convolutions,
 )
 
-__all__ = ["LiteHRNetEncoder", "load_tinypose", "load_tinypose_head"]
+__all__ = ["LiteHRNetEncoder", "load_tinypose"]
 
 _WIDTHS = (40, 80, 160, 320)
 # Stage s runs on s + 2 resolutions; so many modules has each.
@@ -184,17 +184,6 @@ def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
             "give the file of PP-TinyPose."
         )
     fill_convolutions(own, published[:-1], path, "PP-TinyPose")
-
-
-def load_tinypose_head(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
-    """Weight (17, 40, 1, 1) and bias (17,) of PP-TinyPose's prediction head."""
-    weight, bias = published_convolutions(path)[-1]
-    if weight.shape != (17, LiteHRNetEncoder.channels, 1, 1) or bias is None:
-        raise ModelError(
-            f"{path} ends in a convolution {tuple(weight.shape)}, not in PP-TinyPose's head; "
-            "give the file of PP-TinyPose."
-        )
-    return weight, bias
 
 
 def _in_published_order(encoder: LiteHRNetEncoder) -> Iterator[nn.Conv2d]:

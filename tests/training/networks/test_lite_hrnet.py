@@ -18,8 +18,8 @@ from pcr_rt.training.networks.lite_hrnet import (  # noqa: E402
     LiteHRNetEncoder,
     _interleave,
     load_tinypose,
-    load_tinypose_head,
 )
+from pcr_rt.training.networks.published_convolutions import published_convolutions  # noqa: E402
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -50,7 +50,7 @@ def test_features_equal_those_of_the_file(shared):
     published = session(model.SerializeToString())
     encoder = LiteHRNetEncoder().eval()
     load_tinypose(encoder, path)
-    weight, bias = load_tinypose_head(path)
+    weight, bias = published_convolutions(path)[-1]
     noise = np.random.default_rng(0).normal(size=(3, 3, 256, 192)).astype(np.float32)
     for x in (noise, real_crop(shared)):
         heatmaps, expected = published.run(None, {"image": x})
@@ -133,21 +133,11 @@ def one_convolution(path, shape=(4, 3, 1, 1), bias=True):
     return path
 
 
-def test_head_is_the_last_convolution(tmp_path):
-    weight, bias = load_tinypose_head(one_convolution(tmp_path / "head.onnx", (17, 40, 1, 1)))
-    assert weight.shape == (17, 40, 1, 1)
-    assert bias.tolist() == list(range(17))
-
-
 def test_refuses_other_files(tmp_path):
     encoder = LiteHRNetEncoder()
     other = one_convolution(tmp_path / "other.onnx")
     with pytest.raises(ModelError, match="has 1 convolutions, PP-TinyPose has 269"):
         load_tinypose(encoder, other)
-    with pytest.raises(ModelError, match="not in PP-TinyPose's head"):
-        load_tinypose_head(other)
-    with pytest.raises(ModelError, match="not in PP-TinyPose's head"):
-        load_tinypose_head(one_convolution(tmp_path / "bare.onnx", (17, 40, 1, 1), bias=False))
     variable = onnx.load(other)
     del variable.graph.initializer[:]
     onnx.save(variable, tmp_path / "variable.onnx")

@@ -15,7 +15,6 @@ from pcr_rt.training.networks.lite_hrnet import (  # noqa: E402
     LiteHRNetEncoder,
     _in_published_order,
     load_tinypose,
-    load_tinypose_head,
 )
 from pcr_rt.training.networks.published_convolutions import published_convolutions  # noqa: E402
 
@@ -91,7 +90,7 @@ def test_the_encoder_of_pp_tinypose(tmp_path: Path) -> None:
     picture = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
         torch.testing.assert_close(target(picture), source(picture))
-    weight, bias = load_tinypose_head(path)
+    weight, bias = published_convolutions(path)[-1]
     torch.testing.assert_close(weight, head.weight.detach())
     torch.testing.assert_close(bias, head.bias.detach())
 
