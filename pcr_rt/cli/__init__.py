@@ -66,5 +66,5 @@ def main() -> None:
         else:
             sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before typer looks after it
         sys.exit(130)
