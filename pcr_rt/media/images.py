@@ -71,11 +71,11 @@ def write_image(path: str | Path, image: NDArray[np.uint8], *, quality: int = 95
     what was there before then stays.
     """
     path = Path(path)
-    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    data = None
+    jpeg, data = path.suffix.lower() in (".jpg", ".jpeg"), None
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []
     # Not by cv2.imwrite, which ends the process at a name that is no UTF-8 and gives no reasons.
     with suppress(cv2.error):
-        data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] * jpeg)[1]
+        data = cv2.imencode(path.suffix, image, options)[1]
     if not isinstance(data, np.ndarray):
         raise InputError(
             f"A picture of {image.shape[1]}x{image.shape[0]} cannot be written to {path}: name"

@@ -131,6 +131,18 @@ def test_threads_share_an_engine(tmp_path: Path, images: np.ndarray) -> None:
     assert not wrong
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system counts no threads")
+def test_a_closed_engine_has_no_threads(tmp_path: Path, images: np.ndarray) -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    engine = OnnxRuntimeEngine(brightness_model(tmp_path / "m.onnx", SPEC), threads=5)
+    engine.run(images[:1])
+    opened = threads()
+    engine.close()
+    assert threads() <= opened - 4  # the fifth is this one
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_goes_on(tmp_path: Path) -> None:
     """In a process of its own, since a fork of this one would copy torch's and others' threads."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sinks import JsonLinesSink
-from pcr_rt.streaming.sources import FrameSource
+from pcr_rt.streaming.sources import FrameSource, Item, Source
 from toy_streams import Collector, accounted, endless, numbered, stream
 
 
@@ -122,6 +123,27 @@ def test_a_stream_may_be_closed_by_its_own_source() -> None:
 
     poses_stream = stream(frames())
     assert poses_stream.run()[0].shown <= 5
+
+
+def test_what_closing_interrupts_has_not_failed() -> None:
+    class Killed(Source):
+        """Complains when it is interrupted, as one whose program is killed."""
+
+        def __init__(self) -> None:
+            self.asked = threading.Event()
+
+        def frames(self) -> Iterator[Item]:
+            yield numbered(0), 0.0
+            self.asked.wait(30)
+            raise InputError("the program was killed")
+
+        def interrupt(self) -> None:
+            self.asked.set()
+
+    poses_stream = stream(Killed())
+    for _ in poses_stream:
+        break
+    assert poses_stream.stats[0].error is None
 
 
 def test_a_sink_that_exits_is_closed_and_holds_nothing_up() -> None:
