@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, InputError
+from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
 from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
 
@@ -25,6 +26,8 @@ __all__ = [
     "load_annotations",
     "person_category",
     "picture_path",
+    "picture_size",
+    "read_labelled",
     "read_picture",
     "select_images",
     "select_people",
@@ -112,22 +115,31 @@ def picture_path(folder: Path, image: Mapping[str, Any]) -> Path:
     return folder / name
 
 
-def read_picture(folder: Path, image: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) uint8 BGR of an image record.
+def picture_size(image: Mapping[str, Any]) -> Size | None:
+    """(width, height) that an image record says; None where it does not."""
+    width, height = image.get("width"), image.get("height")
+    return (width, height) if width and height else None
 
-    Raises InputError as ``read_image`` does, and DataError where it has another size than the
-    record says: labels in pixels of another copy fit nobody.
+
+def read_labelled(path: Path, size: Size | None) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8 BGR whose labels are for one of ``size``, (width, height).
+
+    Raises InputError as ``read_image`` does, and where it has another size: labels in pixels of
+    another copy fit nobody.
     """
-    path = picture_path(folder, image)
     picture = read_image(path)
-    size = picture.shape[1], picture.shape[0]
-    said = image.get("width") or size[0], image.get("height") or size[1]
-    if said != size:
-        raise DataError(
-            f"The picture {path} has {size[0]}x{size[1]} pixels, its annotations are for"
-            f" {said[0]}x{said[1]}: give the pictures that were labelled."
+    height, width = picture.shape[:2]
+    if size is not None and size != (width, height):
+        raise InputError(
+            f"The picture {path} has {width}x{height} pixels, its annotations are for"
+            f" {size[0]}x{size[1]}: give the pictures that were labelled."
         )
     return picture
+
+
+def read_picture(folder: Path, image: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """The picture of an image record; raises what ``read_labelled`` does."""
+    return read_labelled(picture_path(folder, image), picture_size(image))
 
 
 def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> list[dict[str, Any]]:

@@ -97,8 +97,8 @@ class Trainer:
         self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
         self._pictures: PicturesOnDevice | None = None
         if pictures_on_device:
-            paths = {person.image for people in self._people.values() for person in people}
-            self._pictures = PicturesOnDevice(paths, self.device, threads, recipe.broken)
+            sizes = {p.image: p.picture_size for people in self._people.values() for p in people}
+            self._pictures = PicturesOnDevice(sizes, self.device, threads, recipe.broken, sizes)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0

@@ -16,8 +16,10 @@ from pcr_rt.annotations import (
     is_person,
     load_annotations,
     picture_path,
+    picture_size,
 )
 from pcr_rt.errors import DataError
+from pcr_rt.geometry import Size
 from pcr_rt.skeleton import KEYPOINTS, slots_by_name
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
@@ -97,7 +99,7 @@ def people_of(
             )
             continue
         picture = picture_path(images, records[image_id])
-        person = _person(annotation, picture, slots, weight)
+        person = _person(annotation, picture, picture_size(records[image_id]), slots, weight)
         if (person.weights > 0).sum() >= min_keypoints and min(annotation["bbox"][2:]) > 0:
             people.append(person)
     log.info("%s: %d people", source, len(people))
@@ -105,7 +107,11 @@ def people_of(
 
 
 def _person(
-    annotation: Mapping[str, Any], picture: Path, slots: NDArray[np.intp], weight: float
+    annotation: Mapping[str, Any],
+    picture: Path,
+    size: Size | None,
+    slots: NDArray[np.intp],
+    weight: float,
 ) -> Person:
     common = slots >= 0
     label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
@@ -116,7 +122,8 @@ def _person(
     weights[slots[common]] = (label[common, 2] > 0) * weight
     x, y, width, height = map(float, annotation["bbox"])
     box = np.array([x, y, x + width, y + height])
-    return Person(picture, annotation["image_id"], box, keypoints, amplitudes, weights)
+    identity = picture, annotation["image_id"]
+    return Person(*identity, box, keypoints, amplitudes, weights, picture_size=size)
 
 
 def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:

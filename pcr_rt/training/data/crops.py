@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pcr_rt.annotations import read_labelled
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
@@ -23,9 +24,10 @@ __all__ = ["crop_on_device", "read_crop"]
 def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
     """Crop (H, W, 3) RGB of the person's picture; matrix (2, 3): crop to picture pixels.
 
-    Raises InputError for a picture that cannot be read; a cover that cannot be read is black.
+    Raises InputError for a picture that cannot be read or has another size than the labels'; a
+    cover that cannot be read is black.
     """
-    frame = read_image(person.image)
+    frame = read_labelled(person.image, person.picture_size)
     crop = _cut(frame, matrix, size)
     if isinstance(person, TruncatedPerson):
         hidden = ~person.seen(matrix, size)

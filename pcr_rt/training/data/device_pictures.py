@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pcr_rt.annotations import read_labelled
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
-from pcr_rt.media import read_image
 from pcr_rt.training.data.person import Broken, report_broken
 
 __all__ = ["PicturesOnDevice"]
@@ -23,16 +24,22 @@ class PicturesOnDevice:
     """Every picture decoded once, as one run of uint8 in the device's memory.
 
     Reading and decoding JPEG files feeds some hundred crops a second and core; from memory a GPU
-    cuts them faster than any network here takes them. broken: a picture that cannot be read is an
-    error, or is left out with a warning and listed in ``unreadable``.
+    cuts them faster than any network here takes them. sizes: (width, height) that labels are for,
+    where they say so. broken: a picture that cannot be read or has another size is an error, or is
+    left out with a warning and listed in ``unreadable``.
     """
 
     def __init__(
-        self, paths: Iterable[Path], device: str, threads: int = 1, broken: Broken = "refuse"
+        self,
+        paths: Iterable[Path],
+        device: str,
+        threads: int = 1,
+        broken: Broken = "refuse",
+        sizes: Mapping[Path, Size | None] = MappingProxyType({}),
     ) -> None:
         unique = sorted(set(paths))
         with ThreadPoolExecutor(threads) as pool:
-            read = list(pool.map(_read, unique))
+            read = list(pool.map(_read, unique, map(sizes.get, unique)))
         self.unreadable: set[Path] = set()
         frames = []
         for path, frame in zip(unique, read, strict=True):
@@ -80,8 +87,8 @@ class PicturesOnDevice:
         return total.round_().to(torch.uint8)
 
 
-def _read(path: Path) -> NDArray[np.uint8] | InputError:
+def _read(path: Path, size: Size | None) -> NDArray[np.uint8] | InputError:
     try:
-        return np.ascontiguousarray(read_image(path)[..., ::-1])
+        return np.ascontiguousarray(read_labelled(path, size)[..., ::-1])
     except InputError as error:
         return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pcr_rt.annotations import (
     load_annotations,
     person_category,
     picture_path,
+    picture_size,
     read_picture,
 )
 from pcr_rt.detections import load_detections, of_people
@@ -92,7 +94,8 @@ def read_hard_negatives(
         if not picture.is_file():
             report_broken(f"The picture with id {record['id']} is not in {images}", broken)
             continue
-        negatives.append(_negative(picture, record["id"], box, weight))
+        negative = _negative(picture, record["id"], box, weight)
+        negatives.append(dataclasses.replace(negative, picture_size=picture_size(record)))
     log.info("%s: %d hard negatives", detections, len(negatives))
     return negatives
 

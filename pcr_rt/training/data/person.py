@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import DataError
+from pcr_rt.geometry import Size
 
 __all__ = ["Broken", "Person", "report_broken"]
 
@@ -26,7 +27,8 @@ class Person:
 
     image_id: as in the data set's file. box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak
     height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
-    a hard negative; weights: (17,) 0 where unlabelled.
+    a hard negative; weights: (17,) 0 where unlabelled. picture_size: (width, height) that the
+    labels are for; None where the data set does not say.
     """
 
     image: Path
@@ -35,6 +37,7 @@ class Person:
     keypoints: NDArray[np.float64]
     amplitudes: NDArray[np.float64]
     weights: NDArray[np.float64]
+    picture_size: Size | None = field(default=None, kw_only=True)
 
 
 def report_broken(problem: str, broken: Broken) -> None:

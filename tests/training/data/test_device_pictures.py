@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -71,6 +72,21 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
         PicturesOnDevice([tmp_path / "broken.jpg"], "cpu")
+
+
+def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -> None:
+    labels = json.loads((drawn / "labels.json").read_text())
+    labels["images"][1]["width"] += 1
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    people = read_people(tmp_path / "labels.json", drawn / "images")
+    sizes = {person.image: person.picture_size for person in people}
+    with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
+        PicturesOnDevice(sizes, "cpu", sizes=sizes)
+    pictures = PicturesOnDevice(sizes, "cpu", broken="skip", sizes=sizes)
+    assert [path.name for path in pictures.unreadable] == ["1.png"]
+    files = Loader(people, View((48, 64), (12, 16), "udp", Augmentation()), batch=8, seed=1)
+    with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
+        list(files.batches(0, 2))
 
 
 def test_batches_equal_those_from_files(drawn: Path) -> None:
