@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_markers_filled_up_as_the_standard_allows(tmp_path: Path) -> None:
 
 
 def test_pictures_are_written_under_any_name(tmp_path: Path) -> None:
-    for name in ("a.png", "ä b%20.png", os.fsdecode(b"no\xffutf8.png")):
+    other = os.fsdecode(b"no\xffutf8.png") if sys.platform == "linux" else "b.png"
+    for name in ("a.png", "ä b%20.png", other):
         write_image(tmp_path / name, quadrants())
         np.testing.assert_array_equal(read_image(tmp_path / name), quadrants())
     with pytest.raises(InputError, match=r"none.*cannot be written \(No such file"):
