@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from pcr_rt.errors import InputError
 
-__all__ = ["cannot_write", "check_json_output", "make_folder", "refuse_inputs", "write_whole"]
+__all__ = [
+    "cannot_write",
+    "check_json_output",
+    "make_folder",
+    "refuse_inputs",
+    "replace_whole",
+    "write_whole",
+]
 
 
 def refuse_inputs(output: Path, *inputs: Path) -> None:
@@ -37,14 +45,31 @@ def make_folder(folder: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is whole or, with an InputError, as it was."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        replace_whole(path, content)
     except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def replace_whole(
+    path: Path, content: bytes, *, permissions: int = 0o666, sync: bool = False
+) -> None:
+    """Put a file in place when it is complete; an OSError leaves what was there.
+
+    permissions: before the process's mask. sync: wait until it is on the disk.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise cannot_write(path, error) from None
+        raise
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

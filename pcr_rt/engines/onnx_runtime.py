@@ -117,10 +117,14 @@ class OnnxRuntimeEngine:
         """In a forked process: the parent's sessions and pool have no threads here."""
         if self.provider != "cpu":
             raise InputError("A CUDA device cannot be used after a fork: make the engine there.")
-        _LEFT_BEHIND.append((self._session, self._sharing, self.inputs, self.outputs))
-        self._sharing, self._lock = None, threading.Lock()
+        self._leave_behind()
+        self._lock = threading.Lock()
         self._session = _session(self._path, self._threads, [CPU])
         self._process = os.getpid()
+
+    def _leave_behind(self) -> None:
+        _LEFT_BEHIND.append((self._session, self._sharing, self.inputs, self.outputs))
+        self._sharing = None
 
     def _run_shared(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """Each core runs its share of the images alone, which needs no waiting for each other."""
@@ -138,8 +142,7 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Drop the sessions."""
         if self._process != os.getpid():
-            _LEFT_BEHIND.append((self._session, self._sharing, self.inputs, self.outputs))
-            self._sharing = None
+            self._leave_behind()
         self._session = None
         self.inputs = self.outputs = ()  # they hold the session too
         if self._sharing is not None:

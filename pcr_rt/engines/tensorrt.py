@@ -16,7 +16,7 @@ from pcr_rt.engines.gpu import cupy
 from pcr_rt.engines.tensorrt_api import load, logger
 from pcr_rt.engines.tensorrt_binding import TensorRTBinding, Worker
 from pcr_rt.engines.tensorrt_cache import deserialize, machine_key
-from pcr_rt.engines.tensorrt_files import write_whole
+from pcr_rt.engines.tensorrt_files import write_private
 from pcr_rt.engines.tensorrt_host_io import HostIOName
 from pcr_rt.engines.tensorrt_sidecar import Sidecar, sha256, vouch
 from pcr_rt.errors import InputError, ModelError, PoseError
@@ -243,7 +243,7 @@ class TensorRTEngine:
         if digest == self.sidecar.runtime_cache_sha256:
             return
         try:
-            write_whole(content, self._runtime_cache_file)
+            write_private(self._runtime_cache_file, content)
             dataclasses.replace(Sidecar.read(self.plan), runtime_cache_sha256=digest).write(
                 self.plan
             )

@@ -12,7 +12,7 @@ from typing import Any
 from pcr_rt.engines.gpu import cupy, gpu_facts
 from pcr_rt.engines.tensorrt_api import Api, logger
 from pcr_rt.engines.tensorrt_builder import BuildOptions, build_plan
-from pcr_rt.engines.tensorrt_files import cache_folder, locked, write_whole
+from pcr_rt.engines.tensorrt_files import cache_folder, locked, write_private
 from pcr_rt.engines.tensorrt_precision import check_precision, engine_types
 from pcr_rt.engines.tensorrt_progress import ProgressCallback
 from pcr_rt.engines.tensorrt_sidecar import Sidecar, differences, sha256, sidecar_path, vouch
@@ -98,10 +98,10 @@ def cached_engine(
             if not api.is_rtx:
                 # RTX makes its kernels at run time: what was parsed is all that can be told.
                 sidecar = _read_back(api, built.plan, sidecar, plan)
-        write_whole(built.plan, plan)
+        write_private(plan, built.plan)
         sidecar.write(plan)
         if built.timing_cache:
-            write_whole(built.timing_cache, kept)
+            write_private(kept, built.timing_cache)
     return plan, True
 
 

@@ -6,16 +6,16 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pcr_rt.errors import InputError
+from pcr_rt.outputs import replace_whole
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["cache_folder", "locked", "write_whole"]
+__all__ = ["cache_folder", "locked", "write_private"]
 
 log = logging.getLogger(__name__)
 
@@ -41,24 +41,14 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     return folder
 
 
-def write_whole(content: bytes, path: Path) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file, readable by its owner alone, that is whole or not there.
 
     Raises InputError where it cannot be written: no permission, no space.
     """
-    part = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_whole(path, content, permissions=0o600, sync=True)
     except OSError as error:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                part.unlink()
         raise _refused(path, error) from None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pcr_rt.engines.tensorrt_files import write_whole
+from pcr_rt.engines.tensorrt_files import write_private
 from pcr_rt.errors import ModelError
 from pcr_rt.models import ModelSpec
 
@@ -41,7 +41,7 @@ class Sidecar:
     def write(self, plan: Path) -> None:
         """Put it beside ``plan``."""
         table = {"format": FORMAT, **dataclasses.asdict(self), "spec": self.spec.to_json()}
-        write_whole(json.dumps(table, indent=1).encode(), sidecar_path(plan))
+        write_private(sidecar_path(plan), json.dumps(table, indent=1).encode())
 
     @classmethod
     def read(cls, plan: Path) -> Sidecar:

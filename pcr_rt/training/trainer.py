@@ -98,7 +98,7 @@ class Trainer:
         self._pictures: PicturesOnDevice | None = None
         if pictures_on_device:
             sizes = {p.image: p.picture_size for people in self._people.values() for p in people}
-            self._pictures = PicturesOnDevice(sizes, self.device, threads, recipe.broken, sizes)
+            self._pictures = PicturesOnDevice(sizes, self.device, threads, recipe.broken)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0

@@ -17,12 +17,12 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from pcr_rt.engines import gpu, tensorrt_files
+from pcr_rt.engines import gpu
 from pcr_rt.engines.tensorrt import TensorRTEngine
 from pcr_rt.engines.tensorrt_api import load
 from pcr_rt.engines.tensorrt_builder import BuildOptions
 from pcr_rt.engines.tensorrt_cache import cached_engine
-from pcr_rt.engines.tensorrt_files import cache_folder, locked, write_whole
+from pcr_rt.engines.tensorrt_files import cache_folder, locked, write_private
 from pcr_rt.engines.tensorrt_sidecar import Sidecar, sidecar_path
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
@@ -201,10 +201,9 @@ def test_no_permission_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tensorrt_files.tempfile, "mkstemp", refuse)
-    with pytest.raises(InputError, match="Permission denied"):
-        write_whole(b"x", tmp_path / "engine")
     monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        write_private(tmp_path / "engine", b"x")
     with pytest.raises(InputError, match="Permission denied"), locked(tmp_path / "lock"):
         pass
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -24,22 +23,21 @@ class PicturesOnDevice:
     """Every picture decoded once, as one run of uint8 in the device's memory.
 
     Reading and decoding JPEG files feeds some hundred crops a second and core; from memory a GPU
-    cuts them faster than any network here takes them. sizes: (width, height) that labels are for,
-    where they say so. broken: a picture that cannot be read or has another size is an error, or is
-    left out with a warning and listed in ``unreadable``.
+    cuts them faster than any network here takes them. pictures: each with the (width, height)
+    that its labels are for, or None. broken: a picture that cannot be read or has another size is
+    an error, or is left out with a warning and listed in ``unreadable``.
     """
 
     def __init__(
         self,
-        paths: Iterable[Path],
+        pictures: Mapping[Path, Size | None],
         device: str,
         threads: int = 1,
         broken: Broken = "refuse",
-        sizes: Mapping[Path, Size | None] = MappingProxyType({}),
     ) -> None:
-        unique = sorted(set(paths))
+        unique = sorted(pictures)
         with ThreadPoolExecutor(threads) as pool:
-            read = list(pool.map(_read, unique, map(sizes.get, unique)))
+            read = list(pool.map(_read, unique, map(pictures.get, unique)))
         self.unreadable: set[Path] = set()
         frames = []
         for path, frame in zip(unique, read, strict=True):

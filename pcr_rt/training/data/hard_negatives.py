@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,7 @@ def read_hard_negatives(
         if not picture.is_file():
             report_broken(f"The picture with id {record['id']} is not in {images}", broken)
             continue
-        negative = _negative(picture, record["id"], box, weight)
-        negatives.append(dataclasses.replace(negative, picture_size=picture_size(record)))
+        negatives.append(_negative(picture, record, box, weight))
     log.info("%s: %d hard negatives", detections, len(negatives))
     return negatives
 
@@ -105,9 +103,13 @@ def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(min(a[i] + a[i + 2], b[i] + b[i + 2]) > max(a[i], b[i]) for i in (0, 1))
 
 
-def _negative(picture: Path, image_id: int | str, box: Sequence[float], weight: float) -> Person:
+def _negative(
+    picture: Path, record: Mapping[str, Any], box: Sequence[float], weight: float
+) -> Person:
     x, y, width, height = map(float, box)
     # Keypoints outside a crop have weight 0: the box's centre is always inside.
     centre = np.full((17, 2), [x + width / 2, y + height / 2])
     corners = np.array([x, y, x + width, y + height])
-    return Person(picture, image_id, corners, centre, np.zeros(17), np.full(17, weight))
+    targets = np.zeros(17), np.full(17, weight)
+    size = picture_size(record)
+    return Person(picture, record["id"], corners, centre, *targets, picture_size=size)

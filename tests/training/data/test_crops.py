@@ -31,7 +31,7 @@ def from_files(person: TruncatedPerson) -> NDArray[np.uint8]:
 
 def from_memory(person: TruncatedPerson) -> NDArray[np.uint8]:
     paths = [person.image, *([person.cover] if person.cover else [])]
-    pictures = PicturesOnDevice(paths, "cpu", broken="skip")
+    pictures = PicturesOnDevice(dict.fromkeys(paths), "cpu", broken="skip")
     return crop_on_device(pictures, [person], MATRIX[None], SIZE)[0].numpy()
 
 
@@ -92,7 +92,7 @@ def test_batches_hold_truncated_people_as_often_as_asked(drawn: Path) -> None:
     assert not any(((b.amplitudes == 0) & (b.weights > 0)).any() for b in never)
     for one, other in zip(some, again, strict=True):
         torch.testing.assert_close(one, other)
-    pictures = PicturesOnDevice([p.image for p in sure], "cpu")
+    pictures = PicturesOnDevice({p.image: p.picture_size for p in sure}, "cpu")
     for one, other in zip(some, batches(0.3, pictures=pictures), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
         assert (one.images.int() - other.images.int()).abs().float().mean() < 1

@@ -43,7 +43,9 @@ def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
     )
     matrices[3] = mirrored_crop(matrices[3:], SIZE, (12, 16), "udp")[0]
     order = [pictures[i] for i in (0, 1, 2, 0)]
-    crops = PicturesOnDevice(pictures, device).crop(order, matrices, SIZE).cpu().numpy()
+    crops = (
+        PicturesOnDevice(dict.fromkeys(pictures), device).crop(order, matrices, SIZE).cpu().numpy()
+    )
     assert crops.dtype == np.uint8
     for crop, path, matrix in zip(crops, order, matrices, strict=True):
         expected = cv2.warpAffine(
@@ -62,7 +64,7 @@ def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
     frame[:, 1::2] = 255
     cv2.imwrite(str(tmp_path / "large.png"), frame)
     matrix = np.array([[[1.0, 0, 4000], [0, 1.0, 4100]]])
-    (crop,) = PicturesOnDevice([tmp_path / "large.png"], "cpu").crop(
+    (crop,) = PicturesOnDevice({tmp_path / "large.png": None}, "cpu").crop(
         [tmp_path / "large.png"], matrix, (8, 6)
     )
     assert crop[..., 0].tolist() == [[0, 255] * 4] * 6
@@ -71,7 +73,7 @@ def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        PicturesOnDevice([tmp_path / "broken.jpg"], "cpu")
+        PicturesOnDevice({tmp_path / "broken.jpg": None}, "cpu")
 
 
 def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -> None:
@@ -81,8 +83,8 @@ def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path)
     people = read_people(tmp_path / "labels.json", drawn / "images")
     sizes = {person.image: person.picture_size for person in people}
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
-        PicturesOnDevice(sizes, "cpu", sizes=sizes)
-    pictures = PicturesOnDevice(sizes, "cpu", broken="skip", sizes=sizes)
+        PicturesOnDevice(sizes, "cpu")
+    pictures = PicturesOnDevice(sizes, "cpu", broken="skip")
     assert [path.name for path in pictures.unreadable] == ["1.png"]
     files = Loader(people, View((48, 64), (12, 16), "udp", Augmentation()), batch=8, seed=1)
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
@@ -93,7 +95,7 @@ def test_batches_equal_those_from_files(drawn: Path) -> None:
     people = read_people(drawn / "labels.json", drawn / "images")
     view = View((48, 64), (12, 16), "udp", Augmentation())
     files = Loader(people, view, batch=5, seed=1)
-    pictures = PicturesOnDevice([person.image for person in people], "cpu")
+    pictures = PicturesOnDevice({person.image: None for person in people}, "cpu")
     memory = Loader(people, view, batch=5, seed=1, pictures=pictures)
     for one, other in zip(files.batches(2, 4), memory.batches(2, 4), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
