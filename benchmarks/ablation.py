@@ -26,24 +26,23 @@ import torch
 from common import machine, write_json
 from torch import Tensor, nn
 
-from pcr_rt.annotations import load_annotations
-from pcr_rt.detectors import Detector
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import evaluate
+from pcr_rt.coco.annotations import load_annotations
+from pcr_rt.coco.evaluation import evaluate
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.media import read_image
 from pcr_rt.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
 from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.datasets import DataSet, in_fold, people_from
 from pcr_rt.training.data.hard_negatives import detect, read_hard_negatives
-from pcr_rt.training.data.loader import Loader, View, to_heatmap
+from pcr_rt.training.data.loader import Loader, View
 from pcr_rt.training.data.person import Person
-from pcr_rt.training.data.sources import in_fold, people_from
-from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, weights_inside
-from pcr_rt.training.losses import pose_loss
+from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, to_heatmap, weights_inside
+from pcr_rt.training.loss import pose_loss
 from pcr_rt.training.networks.encoder import Encoder
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.pcr import PCR
 from pcr_rt.training.optimisation import update_average
-from pcr_rt.training.recipe import DataSet
 from pcr_rt.training.torch_engine import TorchEngine
 
 ROWS: dict[str, dict[str, Any]] = {

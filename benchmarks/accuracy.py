@@ -32,19 +32,19 @@ import numpy as np
 from common import machine, write_json
 from hard_negatives import boxes_of_nobody, highest_scores
 
-from pcr_rt.annotations import (
+from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
     picture_path,
     select_images,
     select_people,
 )
+from pcr_rt.coco.evaluation import bootstrap_difference, evaluate, keypoint_ap
 from pcr_rt.drawing import contact_sheet, draw_poses
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import bootstrap_difference, evaluate, keypoint_ap
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.inference.selection import person_scores
 from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
-from pcr_rt.selection import person_scores
 from pcr_rt.skeleton import KEYPOINTS, keypoint_similarity
 
 RULES = ("rms", "mean>0.2")

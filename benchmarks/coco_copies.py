@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.annotations import BOX_FILL
+from pcr_rt.coco.annotations import BOX_FILL
 from pcr_rt.geometry import Size
 from pcr_rt.media import list_images, read_image
 from pcr_rt.skeleton import KEYPOINTS

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from common import machine, only, write_json
 
-from pcr_rt.annotations import load_annotations
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import bootstrap_difference, evaluate
-from pcr_rt.export.checkpoint import network_and_spec
-from pcr_rt.training.data.sources import people_from
-from pcr_rt.training.recipe import DataSet, Optimizer, Recipe, Stage, Validation, load_recipe
+from pcr_rt.coco.annotations import load_annotations
+from pcr_rt.coco.evaluation import bootstrap_difference, evaluate
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.training.checkpoints.checkpoint import network_and_spec
+from pcr_rt.training.data.datasets import DataSet, people_from
+from pcr_rt.training.recipe import Optimizer, Recipe, Stage, Validation, load_recipe
 from pcr_rt.training.torch_engine import TorchEngine
 from pcr_rt.training.trainer import Trainer
 

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 from common import machine, write_json
 
-from pcr_rt.annotations import is_labelled, load_annotations, picture_path
-from pcr_rt.detectors import Detector
-from pcr_rt.engines.choose import make_engine
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import MAX_RESULTS, evaluate, keypoint_ap
+from pcr_rt.coco.annotations import is_labelled, load_annotations, picture_path
+from pcr_rt.coco.evaluation import MAX_RESULTS, evaluate, keypoint_ap
 from pcr_rt.geometry import box_iou
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.inference.loading import make_engine
 from pcr_rt.media import read_image
 
 SIZES = (256, 320, 416, 512, 640)

@@ -17,8 +17,8 @@ from pathlib import Path
 from common import machine, write_json
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
-from pcr_rt.engines.tensorrt_api import Api, load, logger
-from pcr_rt.engines.tensorrt_builder import BuildOptions, build_plan
+from pcr_rt.engines.tensorrt.api import Api, load, logger
+from pcr_rt.engines.tensorrt.builder import BuildOptions, build_plan
 from pcr_rt.models import model_path
 
 LAYER = re.compile(r"^Name: .*?, LayerType: (\w+)", re.MULTILINE)

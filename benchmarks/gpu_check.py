@@ -33,7 +33,8 @@ from gpu_pipeline import POSES, engines, estimator_rows
 from kernel_jobs import JOINTS, MAP, crops_of, detector_outputs, jobs, people_boxes
 
 from pcr_rt import __version__
-from pcr_rt.cuda_kernels import _device, kernels
+from pcr_rt.cuda_kernels import kernels
+from pcr_rt.cuda_kernels.kernels import launch
 from pcr_rt.errors import PoseError
 from pcr_rt.geometry import heatmap_to_input
 from rivals import CROP, LETTERBOX, MEAN, STD, cuda_torch
@@ -134,17 +135,17 @@ def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[st
 def kernels_counted() -> Iterator[list[str]]:
     """The names of the kernels that this process launches in the meantime."""
     names: list[str] = []
-    find = _device._kernel
+    find = launch._kernel
 
     def counted(name: str, device: int) -> Any:
         names.append(name)
         return find(name, device)
 
-    _device._kernel = counted
+    launch._kernel = counted
     try:
         yield names
     finally:
-        _device._kernel = find
+        launch._kernel = find
 
 
 def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.detectors import Detector
 from pcr_rt.engines import Binding, DeviceEngine, Engine
-from pcr_rt.engines.agreement import SAMPLE
-from pcr_rt.engines.choose import make_engine
 from pcr_rt.errors import PoseError
-from pcr_rt.estimator import PoseEstimator
+from pcr_rt.inference.agreement import SAMPLE
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.inference.loading import make_engine
 from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
 

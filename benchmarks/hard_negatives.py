@@ -21,25 +21,16 @@ from typing import Any
 import numpy as np
 from common import machine, write_json
 
-from pcr_rt.annotations import load_annotations
-from pcr_rt.detectors import Detector
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import evaluate
-from pcr_rt.export.checkpoint import network_and_spec
+from pcr_rt.coco.annotations import load_annotations
+from pcr_rt.coco.evaluation import evaluate
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.media import read_image
-from pcr_rt.training.checkpoints import load_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, network_and_spec
+from pcr_rt.training.data.datasets import DataSet, in_fold, people_from
 from pcr_rt.training.data.hard_negatives import detect, read_hard_negatives
 from pcr_rt.training.data.person import Person
-from pcr_rt.training.data.sources import in_fold, people_from
-from pcr_rt.training.recipe import (
-    DataSet,
-    Input,
-    Optimizer,
-    Recipe,
-    Stage,
-    Validation,
-    sources_of,
-)
+from pcr_rt.training.recipe import Input, Optimizer, Recipe, Stage, Validation, sources_of
 from pcr_rt.training.torch_engine import TorchEngine
 from pcr_rt.training.trainer import Trainer
 

@@ -24,13 +24,13 @@ from torch import nn
 
 from pcr_rt.training.data.augment import photometric
 from pcr_rt.training.data.coco import read_people
-from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap
+from pcr_rt.training.data.loader import Batch, Loader, View
 from pcr_rt.training.data.person import Person
-from pcr_rt.training.data.targets import draw_heatmaps, sigma_for
+from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, to_heatmap
+from pcr_rt.training.loss import StepLoss, normalise
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer
 from pcr_rt.training.recipe import Recipe, Stage, load_recipe
-from pcr_rt.training.step import StepLoss, normalise
 from pcr_rt.training.torch_engine import heatmap_size
 
 

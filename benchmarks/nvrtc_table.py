@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from pcr_rt.cuda_kernels.sources import KERNELS, source
+from pcr_rt.cuda_kernels.kernels.cuda_source import KERNELS, source
 
 # Turing, A100, Ampere, Orin, Ada, Hopper, Blackwell (B200, Thor, RTX 50).
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)

@@ -23,7 +23,7 @@ from common import describe, machine, write_json
 from numpy.typing import NDArray
 
 from pcr_rt import PoseEstimator
-from pcr_rt.demo import SAMPLE_CLIP
+from pcr_rt.annotate import SAMPLE_CLIP
 from pcr_rt.media import VideoReader
 
 BOX_THRESHOLD = 0.3

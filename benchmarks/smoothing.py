@@ -25,8 +25,8 @@ from pcr_rt import PoseEstimator
 from pcr_rt.media import VideoReader
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
-from pcr_rt.streaming.smoothing import Smoother
-from pcr_rt.streaming.tracking import Tracker
+from pcr_rt.tracking.smoother import Smoother
+from pcr_rt.tracking.tracker import Tracker
 
 Float = NDArray[np.floating[Any]]
 ANKLES = [KEYPOINTS.index(f"{side}_ankle") for side in ("left", "right")]

@@ -18,8 +18,8 @@ from tracker_scenes import Ids
 
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.association import assign
-from pcr_rt.streaming.tracking import Tracker
+from pcr_rt.tracking.association import assign
+from pcr_rt.tracking.tracker import Tracker
 
 LOST_S = 2.0
 

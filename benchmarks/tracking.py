@@ -23,9 +23,9 @@ from tracker_scenes import FIGURE, FPS, Ids, join, one_person
 
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import keypoint_similarity
-from pcr_rt.streaming.association import assign
-from pcr_rt.streaming.smoothing import Smoother
-from pcr_rt.streaming.tracking import Tracker
+from pcr_rt.tracking.association import assign
+from pcr_rt.tracking.smoother import Smoother
+from pcr_rt.tracking.tracker import Tracker
 
 
 def estimate(path: Path, limit: int) -> tuple[float, list[tuple[np.ndarray, float]], list[Poses]]:

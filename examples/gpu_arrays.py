@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from pcr_rt import PoseEstimator
-from pcr_rt.export.checkpoint import network_and_spec
 from pcr_rt.media import VideoReader
+from pcr_rt.training.checkpoints.checkpoint import network_and_spec
 from pcr_rt.training.torch_engine import TorchDeviceEngine
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from pcr_rt import PoseEstimator, PoseStream
-from pcr_rt.demo import SAMPLE_CLIP
+from pcr_rt.annotate import SAMPLE_CLIP
 
 
 def middle_third(frame):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.cuda_kernels import reference
-from pcr_rt.detectors import Detector
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import box_to_region, crop_transform
+from pcr_rt.inference.detector import Detector
 from pcr_rt.media import list_images, read_image
 from pcr_rt.models import ModelSpec
 

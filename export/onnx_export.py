@@ -13,16 +13,24 @@ import onnx
 import onnxsim
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import Tensor, nn
 
-from pcr_rt.engines.agreement import SAMPLE, keypoints_in_input, person_crops
 from pcr_rt.errors import ModelError
-from pcr_rt.export.settle import settle_shapes
+from pcr_rt.files import make_folder, write_whole
+from pcr_rt.inference.agreement import SAMPLE, keypoints_in_input, person_crops
 from pcr_rt.media import read_image
 from pcr_rt.models import METADATA_KEY, ModelSpec
-from pcr_rt.outputs import make_folder, write_whole
 
-__all__ = ["OPSET", "TorchDifference", "adopt_onnx", "export_onnx", "place", "write_model"]
+__all__ = [
+    "OPSET",
+    "TorchDifference",
+    "adopt_onnx",
+    "export_onnx",
+    "place",
+    "settle_shapes",
+    "write_model",
+]
 
 log = logging.getLogger(__name__)
 
@@ -151,3 +159,32 @@ def _run(path: Path, crops: NDArray[np.float32]) -> NDArray[np.float32]:
 
     output: NDArray[np.float32] = OnnxRuntimeEngine(path, device="cpu").run(crops)[0]
     return output
+
+
+_BATCH = 2
+
+
+def settle_shapes(model: Any) -> Any:
+    """A model with a free batch and a fixed input size, without the nodes that compute shapes.
+
+    Meanwhile the batch is 2; a Reshape to two samples then is one to as many as there are. Raises
+    ModelError where onnxsim finds that the result differs.
+    """
+    sizes = {}
+    for value in model.graph.input:
+        _, *rest = (dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        sizes[value.name] = [_BATCH, *rest]
+    settled, valid = onnxsim.simplify(model, overwrite_input_shapes=sizes)
+    if not valid:
+        raise ModelError("The model with settled shapes does not compute what it did.")
+    for value in (*settled.graph.input, *settled.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del settled.graph.value_info[:]
+    shapes = {node.input[1] for node in settled.graph.node if node.op_type == "Reshape"}
+    for constant in settled.graph.initializer:
+        if constant.name in shapes:
+            shape = numpy_helper.to_array(constant).copy()
+            if shape[0] == _BATCH:
+                shape[0] = 0  # as in the input
+                constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
+    return settled

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcr_rt.errors import DataError, InputError, MissingDependencyError, ModelError, PoseError
-    from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import ModelSpec
     from pcr_rt.poses import Poses
     from pcr_rt.streaming.pipeline import PoseStream
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "PoseEstimator": "estimator",
+    "PoseEstimator": "inference.estimator",
     "PoseStream": "streaming.pipeline",
     "Poses": "poses",
     "ModelSpec": "models",

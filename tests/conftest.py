@@ -15,7 +15,7 @@ import pytest
 import pcr_rt
 from drawn_people import draw_people
 from emulation import compile_kernels
-from pcr_rt.cuda_kernels import _device
+from pcr_rt.cuda_kernels.kernels import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(pcr_rt.__file__).parent / "samples"
@@ -61,14 +61,14 @@ def emulated_device(plain_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     emulated_cupy.load(str(plain_kernels))
     monkeypatch.setitem(sys.modules, "cupy", emulated_cupy)
-    for cache in (_device._kernel, _device._module, _device._constant, _device._note_copies):
+    for cache in (launch._kernel, launch._module, launch._constant, launch._note_copies):
         cache.cache_clear()
     for counter in (emulated_cupy.launches, emulated_cupy.synchronisations, emulated_cupy.waits):
         counter.clear()
     emulated_cupy.Graph.launched = 0
     yield emulated_cupy
-    _device._kernel.cache_clear()
-    _device._constant.cache_clear()
+    launch._kernel.cache_clear()
+    launch._constant.cache_clear()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

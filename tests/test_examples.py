@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @pytest.fixture(scope="module")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pcr_rt.demo import SAMPLE_CLIP
+    from pcr_rt.annotate import SAMPLE_CLIP
 
     path = tmp_path_factory.mktemp("clips") / "walk.mp4"
     with VideoReader(SAMPLE_CLIP) as video, VideoWriter(path, video.size, video.fps) as writer:

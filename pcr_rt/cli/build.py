@@ -14,7 +14,7 @@ from pcr_rt.cli.options import Device, Precision
 from pcr_rt.errors import InputError
 
 if TYPE_CHECKING:
-    from pcr_rt.engines.tensorrt_api import Api
+    from pcr_rt.engines.tensorrt.api import Api
 
 
 def build(
@@ -52,13 +52,13 @@ def build(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the TensorRT engine of a model for this GPU, or find it in the cache."""
-    from pcr_rt.engines.choose import onnx_for_tensorrt
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
-    from pcr_rt.engines.tensorrt_api import load
-    from pcr_rt.engines.tensorrt_builder import BuildOptions
-    from pcr_rt.engines.tensorrt_cache import cached_engine
-    from pcr_rt.engines.tensorrt_sidecar import Sidecar
-    from pcr_rt.outputs import refuse_inputs
+    from pcr_rt.engines.tensorrt.api import load
+    from pcr_rt.engines.tensorrt.builder import BuildOptions
+    from pcr_rt.engines.tensorrt.cache import cached_engine
+    from pcr_rt.engines.tensorrt.sidecar import Sidecar
+    from pcr_rt.files import refuse_inputs
+    from pcr_rt.inference.loading import onnx_for_tensorrt
 
     if dla:
         raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")

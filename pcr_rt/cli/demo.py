@@ -11,7 +11,7 @@ import typer
 from pcr_rt.cli.options import Device, Model, make_estimator, progress_bar
 
 if TYPE_CHECKING:
-    from pcr_rt.processing import Summary
+    from pcr_rt.annotate import Summary
 
 SHEET_FRAMES = 9
 
@@ -25,7 +25,7 @@ def demo(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run on the sample clip: an annotated video, JSON lines and a contact sheet."""
-    from pcr_rt.demo import run_demo
+    from pcr_rt.annotate import run_demo
 
     with make_estimator(model, "rtmdet-nano", device, "auto", 0.2, False) as estimator:
         estimator.warmup()

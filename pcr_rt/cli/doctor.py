@@ -20,7 +20,7 @@ def doctor(
     from rich.table import Column, Table
     from rich.text import Text
 
-    from pcr_rt.doctor import diagnose
+    from pcr_rt.doctor.diagnosis import diagnose
 
     checks = diagnose()
     if json_output:

@@ -19,7 +19,7 @@ from pcr_rt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pcr_rt.evaluation import KeypointAP
+    from pcr_rt.coco.evaluation import KeypointAP
 
 EVAL_THRESHOLD = 0.02
 
@@ -48,9 +48,9 @@ def evaluate(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure COCO keypoint AP, with boxes of the annotations, a detector or a file."""
-    from pcr_rt import evaluation
-    from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.outputs import check_json_output, refuse_inputs, write_whole
+    from pcr_rt.coco import evaluation
+    from pcr_rt.files import check_json_output, refuse_inputs, write_whole
+    from pcr_rt.inference.estimator import PoseEstimator
 
     if results is not None:
         check_json_output(results)

@@ -10,8 +10,8 @@ import typer
 
 from pcr_rt.cli.train import missing_training
 from pcr_rt.errors import InputError
+from pcr_rt.files import refuse_inputs
 from pcr_rt.models import model_path, shipped_models
-from pcr_rt.outputs import refuse_inputs
 
 
 def export(
@@ -55,10 +55,10 @@ def export(
 
     try:
         from pcr_rt.export.calibration import calibration_images
-        from pcr_rt.export.checkpoint import export_checkpoint
         from pcr_rt.export.fp16 import export_fp16
         from pcr_rt.export.int8 import export_int8
-        from pcr_rt.export.plain import export_plain
+        from pcr_rt.export.separable import export_plain
+        from pcr_rt.training.checkpoints.checkpoint import export_checkpoint
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     if (width is None) != (height is None):

@@ -45,13 +45,13 @@ def label(
     A killed labelling of a SOURCE goes on where it stopped when the same command is given again.
     """
     try:
-        from pcr_rt.training.frame_labels import label_frames
-        from pcr_rt.training.labelling import label_people
-        from pcr_rt.training.ray_labelling import label_on_ray
+        from pcr_rt.labelling.images import label_frames
+        from pcr_rt.labelling.people import label_people
+        from pcr_rt.labelling.ray import label_on_ray
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     from pcr_rt.errors import InputError
-    from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import DEFAULT_MODEL
 
     # The same labels on every machine.

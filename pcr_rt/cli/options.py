@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import AnyPrecision
 
 __all__ = [
@@ -61,7 +61,7 @@ def make_estimator(
     flip_test: bool,
 ) -> PoseEstimator:
     """The estimator that the shared options describe."""
-    from pcr_rt.estimator import PoseEstimator
+    from pcr_rt.inference.estimator import PoseEstimator
 
     return PoseEstimator(
         model,

@@ -22,8 +22,8 @@ from pcr_rt.cli.options import (
 from pcr_rt.errors import InputError
 
 if TYPE_CHECKING:
-    from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.processing import Summary
+    from pcr_rt.annotate import Summary
+    from pcr_rt.inference.estimator import PoseEstimator
 
 OUTPUT = Path("pcr-rt-output")
 
@@ -144,7 +144,7 @@ def _refuse(given: dict[str, Any]) -> None:
 
 
 def _annotate(estimator: PoseEstimator, pictures: list[Path], output: Path) -> Summary:
-    from pcr_rt.processing import process_images
+    from pcr_rt.annotate import process_images
 
     with progress_bar("Estimating") as progress:
         return process_images(estimator, pictures, output, progress=progress)
@@ -158,7 +158,7 @@ def _stream(
     serve: str | None,
     options: dict[str, Any],
 ) -> Summary:
-    from pcr_rt.processing import process_stream
+    from pcr_rt.annotate import process_stream
     from pcr_rt.streaming.page import LivePage
     from pcr_rt.streaming.sinks import Sink, Window
 

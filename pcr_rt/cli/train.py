@@ -27,8 +27,7 @@ def train(
 ) -> None:
     """Train a network from a recipe; resume the run that lies in the output folder."""
     try:
-        from pcr_rt.training.devices import check_device
-        from pcr_rt.training.distributed import processes
+        from pcr_rt.training.devices import check_device, processes
         from pcr_rt.training.recipe import load_recipe
         from pcr_rt.training.trainer import Trainer
         from pcr_rt.training.validation import preview, validation

@@ -44,9 +44,9 @@ def verify(
     import numpy as np
 
     from pcr_rt.errors import InputError
+    from pcr_rt.files import refuse_inputs
+    from pcr_rt.inference.verification import SAMPLE, compare, differences
     from pcr_rt.media import list_images
-    from pcr_rt.outputs import refuse_inputs
-    from pcr_rt.verification import SAMPLE, compare, differences
 
     if images is not None:
         refuse_inputs(worst, images)
@@ -89,7 +89,7 @@ def verify(
 
 
 def _engine(name: str, device: str) -> Any:
-    from pcr_rt.engines.choose import make_engine
+    from pcr_rt.inference.loading import make_engine
 
     model, _, precision = name.partition(":")
     if precision in ("fp32", "fp16", "int8"):
@@ -98,8 +98,8 @@ def _engine(name: str, device: str) -> Any:
 
 
 def _ap(engine: Any, annotations: Path, images: Path) -> float:
-    from pcr_rt.estimator import PoseEstimator
-    from pcr_rt.evaluation import evaluate
+    from pcr_rt.coco.evaluation import evaluate
+    from pcr_rt.inference.estimator import PoseEstimator
 
     estimator = PoseEstimator(engine, detector=None, score_threshold=0.0, nms=None)
     with progress_bar("Evaluating") as progress:
@@ -111,8 +111,8 @@ def _draw(comparison: Any, folder: Path) -> Path:
     import numpy as np
 
     from pcr_rt.drawing import draw_poses
+    from pcr_rt.files import make_folder
     from pcr_rt.media import read_image, write_image
-    from pcr_rt.outputs import make_folder
 
     frame = read_image(comparison.picture)
     sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]

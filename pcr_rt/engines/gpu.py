@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pcr_rt.cuda_kernels._device import cupy
+from pcr_rt.cuda_kernels.kernels.launch import cupy
 from pcr_rt.errors import InputError
 
 __all__ = ["cupy", "device_number", "gpu_facts", "l4t_release"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
-from pcr_rt.outputs import write_whole
+from pcr_rt.files import write_whole
 
 __all__ = ["IMAGE_SUFFIXES", "can_write", "list_images", "read_image", "write_image"]
 

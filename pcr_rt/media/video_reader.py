@@ -15,10 +15,10 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media.urls import TIMEOUT_S, hide_password, is_url
+from pcr_rt.media.video_decoder import Decoder, open_video
 
 __all__ = ["DEFAULT_FPS", "TURNS", "VideoReader", "is_video"]
 
@@ -43,8 +43,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     Frames are turned upright as the file says. size: (width, height) of the upright frames; fps:
     on average; frames: how many there should be, or None; decoder: as for
-    `pcr_rt.decoding.open_video`. Raises InputError where the file is missing or holds no frame. A
-    file that is damaged or cut short gives what can be decoded, and then raises InputError.
+    `pcr_rt.media.video_decoder.open_video`. Raises InputError if the file is missing or holds no
+    frame. A file that is damaged or cut short gives what can be decoded, and then raises
+    InputError.
     """
 
     def __init__(self, path: str | Path, *, decoder: Decoder = "cpu") -> None:

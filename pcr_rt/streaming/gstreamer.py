@@ -8,22 +8,33 @@ may change, and their time.
 from __future__ import annotations
 
 import os
+import re
 import select
 import shlex
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media.video_reader import DEFAULT_FPS
-from pcr_rt.streaming.gdp import FORMAT, read_pictures
 from pcr_rt.streaming.sources import Item, Source
 
-__all__ = ["GStreamerSource", "csi_pipeline", "nvv4l2_pipeline"]
+__all__ = [
+    "FORMAT",
+    "GStreamerSource",
+    "Picture",
+    "csi_pipeline",
+    "nvv4l2_pipeline",
+    "read_pictures",
+]
 
 TIMEOUT_S = 10.0
 
@@ -164,3 +175,58 @@ def _reason(said: IO[bytes]) -> str:
     text = text.removeprefix("WARNING: ").removeprefix("ERROR: ")
     more = [line.partition(", reason ")[2] for line in lines if ", reason " in line]
     return f"{text} ({more[0]})" if more else text
+
+
+FORMAT = "BGR"
+"""What the pipeline has to be asked for."""
+HEADER = struct.Struct(">BBxxHIQ44x")
+"""Version, kind of packet, bytes of payload, time in ns; durations, offsets and checksums."""
+BUFFER, CAPS = 1, 2
+NO_TIME = 2**64 - 1
+
+
+class Picture(NamedTuple):
+    """A frame (H, W, 3) uint8 BGR, its time in seconds or None, and frames a second or None."""
+
+    frame: NDArray[np.uint8]
+    seconds: float | None
+    fps: float | None
+
+
+def read_pictures(read: Callable[[int], bytearray]) -> Iterator[Picture]:
+    """The frames of a stream to its end, or to where it is cut off.
+
+    read: gives so many bytes, or fewer at the end. InputError for another kind of stream.
+    """
+    width = height = 0
+    fps = None
+    while len(header := read(HEADER.size)) == HEADER.size:
+        major, _, kind, length, time_ns = HEADER.unpack(header)
+        if major != 1:
+            raise InputError("The GStreamer pipeline gave something else than frames.")
+        payload = read(length)
+        if len(payload) < length:
+            return
+        if kind == CAPS:
+            width, height, fps = _shape(payload.decode(errors="replace"))
+        elif kind == BUFFER:
+            frame = _frame(payload, width, height)
+            yield Picture(frame, None if time_ns == NO_TIME else time_ns / 1e9, fps)
+
+
+def _shape(caps: str) -> tuple[int, int, float | None]:
+    """Width, height and frames a second, the last where it is known and constant."""
+    found = re.search(r"width=\(int\)(\d+).*height=\(int\)(\d+)", caps)
+    if found is None or f"format=(string){FORMAT}" not in caps:
+        raise InputError(f"The GStreamer pipeline gives {caps[:80]!r}, not {FORMAT} frames.")
+    rate = re.search(r"framerate=\(fraction\)(\d+)/(\d+)", caps)
+    fps = int(rate[1]) / int(rate[2]) if rate and int(rate[1]) else None
+    return int(found[1]), int(found[2]), fps
+
+
+def _frame(data: bytearray, width: int, height: int) -> NDArray[np.uint8]:
+    """Rows may be padded at their ends."""
+    if not height or len(data) % height or len(data) // height < 3 * width:
+        raise InputError(f"The GStreamer pipeline gave {len(data)} bytes for {width}x{height}.")
+    rows = np.frombuffer(data, np.uint8).reshape(height, -1)[:, : 3 * width]
+    return np.ascontiguousarray(rows).reshape(height, width, 3)

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
-from pcr_rt.decoding import Decoder, open_video
 from pcr_rt.errors import InputError
 from pcr_rt.media.urls import TIMEOUT_S, hide_password
+from pcr_rt.media.video_decoder import Decoder, open_video
 from pcr_rt.media.video_reader import DEFAULT_FPS, TURNS
 from pcr_rt.streaming.sources import Item, Source
 
@@ -24,7 +24,7 @@ RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_del
 class NetworkSource(Source):
     """A live stream behind a URL; given up after ``timeout_s`` without data, to be opened again.
 
-    decoder: as for `pcr_rt.decoding.open_video`.
+    decoder: as for `pcr_rt.media.video_decoder.open_video`.
     """
 
     live = True

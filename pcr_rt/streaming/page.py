@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
@@ -25,10 +25,7 @@ from pcr_rt.drawing import draw_poses
 from pcr_rt.errors import InputError
 from pcr_rt.streaming.page_access import Access
 from pcr_rt.streaming.results import Result
-from pcr_rt.streaming.sinks import Sink, scaled
-
-if TYPE_CHECKING:
-    from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.sinks import Sink, StreamLike, scaled
 
 __all__ = ["LivePage"]
 
@@ -71,7 +68,7 @@ class LivePage(Sink):
         self.name = "live page"
         self.max_viewers = max_viewers
         self._access = Access(host, token)
-        self._stream: PoseStream | None = None
+        self._stream: StreamLike | None = None
         self._newest: dict[int, _Picture] = {}
         self._viewers: dict[web.WebSocketResponse, Any] = {}
         """Each with its connection."""
@@ -112,7 +109,7 @@ class LivePage(Sink):
 
     # The stream's side
 
-    def attach(self, stream: PoseStream) -> None:
+    def attach(self, stream: StreamLike) -> None:
         """Show the counters of this stream."""
         self._stream = stream
 

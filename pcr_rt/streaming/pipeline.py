@@ -16,14 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.clock import StageClock
-from pcr_rt.streaming.continuity import Continuity
-from pcr_rt.streaming.endings import closed_at_exit, terminated_properly
+from pcr_rt.streaming.open import Sources, StreamDecoder, open_sources
 from pcr_rt.streaming.reader import Captured, Reader, SourceStats
-from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.results import Result, StageClock
+from pcr_rt.streaming.shutdown import closed_at_exit, terminated_properly
 from pcr_rt.streaming.sink_threads import SinkThread
 from pcr_rt.streaming.sinks import Sink
-from pcr_rt.streaming.sources import Source, Sources, StreamDecoder, open_sources
+from pcr_rt.streaming.sources import Source
+from pcr_rt.tracking.continuity import Continuity
 
 __all__ = ["PoseStream"]
 

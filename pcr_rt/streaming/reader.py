@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, PoseError
-from pcr_rt.estimator import check_frame
-from pcr_rt.streaming.clock import StageClock
+from pcr_rt.frames import check_frame
+from pcr_rt.streaming.results import StageClock
 from pcr_rt.streaming.sources import Item, Source
 
 __all__ = ["Captured", "Reader", "SourceStats"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.drawing import draw_poses
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.clock import StageClock
 
-__all__ = ["Result"]
+__all__ = [
+    "Result",
+    "StageClock",
+]
 
 
 class Result:
@@ -37,3 +40,26 @@ class Result:
                 if self._clock is not None:
                     self._clock.add("draw", (time.perf_counter() - start) * 1e3)
             return self._annotated
+
+
+class StageClock:
+    """Milliseconds of each stage, summed over all threads."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, stage: str, milliseconds: float) -> None:
+        """Add to one stage."""
+        self.add_all({stage: milliseconds})
+
+    def add_all(self, stages: Mapping[str, float]) -> None:
+        """Add to several stages."""
+        with self._lock:
+            for stage, milliseconds in stages.items():
+                self._totals[stage] = self._totals.get(stage, 0.0) + milliseconds
+
+    def totals(self) -> dict[str, float]:
+        """Milliseconds so far, by stage."""
+        with self._lock:
+            return dict(self._totals)

@@ -8,8 +8,7 @@ import threading
 import time
 
 from pcr_rt.errors import PoseError
-from pcr_rt.streaming.clock import StageClock
-from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.results import Result, StageClock
 from pcr_rt.streaming.sinks import Sink
 
 __all__ = ["SinkThread"]

@@ -9,25 +9,36 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, MissingDependencyError
+from pcr_rt.files import GrowingFile, make_folder, refuse_inputs, write_whole
 from pcr_rt.media import VideoWriter
 from pcr_rt.media.video_writer import check_video_name
-from pcr_rt.outputs import make_folder, refuse_inputs, write_whole
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.growing_file import GrowingFile
+from pcr_rt.streaming.reader import SourceStats
 from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sources import Source
 
-if TYPE_CHECKING:
-    from pcr_rt.streaming.pipeline import PoseStream
+__all__ = ["CocoSink", "JsonLinesSink", "OpenPoseSink", "Sink", "StreamLike", "VideoSink", "Window"]
 
-__all__ = ["CocoSink", "JsonLinesSink", "OpenPoseSink", "Sink", "VideoSink", "Window"]
+
+class StreamLike(Protocol):
+    """What a sink asks of the stream it belongs to, which is a `PoseStream`."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Where the frames come from."""
+
+    @property
+    def stats(self) -> list[SourceStats]:
+        """What has become of each source's frames so far."""
 
 
 class Sink(ABC):
@@ -40,7 +51,7 @@ class Sink(ABC):
         """What has been written."""
         return []
 
-    def attach(self, stream: PoseStream) -> None:  # noqa: B027
+    def attach(self, stream: StreamLike) -> None:  # noqa: B027
         """Told once, before the first result, which stream it belongs to."""
 
     @abstractmethod
@@ -73,7 +84,7 @@ class VideoSink(Sink):
         """One file for each source that gave frames."""
         return [writer.path for writer, _ in self._writers.values()]
 
-    def attach(self, stream: PoseStream) -> None:
+    def attach(self, stream: StreamLike) -> None:
         """InputError where a file would be one that the stream reads, or was written before."""
         _refuse_again(self, self._closed)
         read = [source.path for source in stream.sources if source.path is not None]
@@ -111,7 +122,7 @@ class JsonLinesSink(Sink):
         """The file, once there was a frame."""
         return [self._file.path] if self._file.used else []
 
-    def attach(self, stream: PoseStream) -> None:
+    def attach(self, stream: StreamLike) -> None:
         """InputError for a sink that another stream has finished."""
         _refuse_again(self, self._file.closed)
 
@@ -142,7 +153,7 @@ class CocoSink(Sink):
         """One file for each source that gave frames."""
         return [file.path for file in self._files.values() if file.used]
 
-    def attach(self, stream: PoseStream) -> None:
+    def attach(self, stream: StreamLike) -> None:
         """InputError for a sink that another stream has finished."""
         _refuse_again(self, self._files[0].closed)
 

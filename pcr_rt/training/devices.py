@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from pcr_rt.errors import InputError
+from pcr_rt.errors import DataError, InputError
 
-__all__ = ["check_device"]
+__all__ = [
+    "anywhere",
+    "check_device",
+    "mean_over",
+    "part_of_batch",
+    "processes",
+    "wrap",
+]
 
 
 def check_device(name: str) -> torch.device:
@@ -25,3 +38,54 @@ def check_device(name: str) -> torch.device:
             f" {torch.cuda.device_count()} CUDA devices; use 'cpu', or install PyTorch for CUDA."
         )
     return torch.device(name)
+
+
+@contextmanager
+def processes(device: str) -> Iterator[tuple[int, int]]:
+    """(rank, processes) under torchrun, with a process group while it lasts; else (0, 1)."""
+    if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
+        yield (
+            (distributed.get_rank(), distributed.get_world_size())
+            if (distributed.is_initialized())
+            else (0, 1)
+        )
+        return
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield distributed.get_rank(), distributed.get_world_size()
+    finally:
+        distributed.destroy_process_group()
+
+
+def part_of_batch(batch: int, part: tuple[int, int]) -> int:
+    """Samples of a batch (two or more) for one process.
+
+    Raises DataError unless all processes get equally many, and two or more: the batch norm of a
+    CAM's SE branch sees one value a sample.
+    """
+    count, rest = divmod(batch, part[1])
+    if rest or count < 2:
+        raise DataError(
+            f"A batch of {batch} cannot be shared by {part[1]} processes: set batch to a multiple"
+            f" of {part[1]}, at least {2 * part[1]}."
+        )
+    return count
+
+
+def wrap(network: nn.Module, part: tuple[int, int]) -> nn.Module:
+    """The network with its gradients averaged over all processes."""
+    return DistributedDataParallel(network) if part[1] > 1 else network
+
+
+def mean_over(value: Tensor, part: tuple[int, int]) -> float:
+    """The mean of a number over all processes."""
+    if part[1] > 1:
+        distributed.all_reduce(value)
+    return float(value) / part[1]
+
+
+def anywhere(value: bool, part: tuple[int, int], device: str) -> bool:
+    """Whether the value is true in any process."""
+    if part[1] == 1:
+        return value
+    return mean_over(torch.tensor(float(value), device=device), part) > 0

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.recipe import Optimizer, Stage
 
-__all__ = ["freeze", "make_optimizer", "update_average"]
+__all__ = [
+    "freeze",
+    "make_optimizer",
+    "rate_factor",
+    "update_average",
+]
 
 
 def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
@@ -61,3 +68,18 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
         statistics = zip(average.buffers(), network.buffers(), strict=True)
         for old, new in statistics:
             old.copy_(new)
+
+
+def rate_factor(stage: Stage, step: int, total: int) -> float:
+    """What ``stage.rate`` is multiplied with at ``step`` of ``total``.
+
+    A linear warm-up, then a cosine down to ``final_rate``, or a tenth after each of
+    ``stage.steps`` (fractions of the stage).
+    """
+    if step < stage.warmup_steps:
+        return (step + 1) / stage.warmup_steps
+    progress = step / max(total, 1)
+    if stage.schedule == "step":
+        return math.prod(0.1 for boundary in stage.steps if progress >= boundary)
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return stage.final_rate + (1 - stage.final_rate) * cosine

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pcr_rt.errors import DataError
 from pcr_rt.models import PersonScore
 from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.datasets import DataSet
 from pcr_rt.training.data.person import Broken
 from pcr_rt.training.typed_tables import read_typed
 
@@ -20,7 +21,6 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "DataSet",
     "Input",
     "Loss",
     "Optimizer",
@@ -40,34 +40,6 @@ class Input:
     transform: Literal["udp", "msra"] = "udp"
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """One source of labelled people; paths are relative to the data folder.
-
-    weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
-    pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
-    score at which a keypoint of a pseudo-label, or a detection, counts. min_size: people whose box,
-    widened to 3:4, is lower than so many pixels are left out. detections: COCO results of
-    a detector, for hard negatives. name: what stages call the set. share: the part of every batch
-    that comes from this set alone; at 0 its people are shuffled among those of the other sets.
-    """
-
-    annotations: str
-    images: str
-    name: str = ""
-    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo", "hard_negatives"] = (
-        "coco"
-    )
-    min_score: float = 0.9
-    detections: str = ""
-    share: float = 0.0
-    weight: float = 1.0
-    repeat: int = 1
-    min_keypoints: int = 1
-    min_size: float = 0.0
-    fold: Literal["all", "train", "dev"] = "all"
 
 
 @dataclass(frozen=True)

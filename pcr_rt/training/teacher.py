@@ -79,7 +79,7 @@ def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher
     """The teacher of a model file (.onnx), a checkpoint or the folder of a run."""
     if path.suffix == ".onnx":
         return Teacher(OnnxRuntimeEngine(path, device=device), flip_test=flip_test)
-    from pcr_rt.export.checkpoint import network_and_spec
+    from pcr_rt.training.checkpoints.checkpoint import network_and_spec
     from pcr_rt.training.torch_engine import TorchEngine
 
     network, spec = network_and_spec(path / "best.pt" if path.is_dir() else path)

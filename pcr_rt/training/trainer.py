@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
-from pcr_rt.training.data.device_pictures import PicturesOnDevice
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
+from pcr_rt.training.data.datasets import people_from
+from pcr_rt.training.data.device_images import PicturesOnDevice
 from pcr_rt.training.data.loader import Batch, Loader, View
 from pcr_rt.training.data.person import Person
-from pcr_rt.training.data.sources import people_from
-from pcr_rt.training.devices import check_device
-from pcr_rt.training.distributed import anywhere, mean_over, part_of_batch, wrap
+from pcr_rt.training.devices import anywhere, check_device, mean_over, part_of_batch, wrap
+from pcr_rt.training.loss import StepLoss
 from pcr_rt.training.monitor import Monitor
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.optimisation import freeze, make_optimizer, update_average
+from pcr_rt.training.optimisation import freeze, make_optimizer, rate_factor, update_average
 from pcr_rt.training.recipe import Recipe, Stage, first_difference, sources_of
-from pcr_rt.training.schedule import rate_factor
-from pcr_rt.training.start import load_encoder, start_from, weights_file
-from pcr_rt.training.step import StepLoss
 from pcr_rt.training.teacher import load_teacher
 from pcr_rt.training.torch_engine import heatmap_size
 

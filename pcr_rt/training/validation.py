@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pcr_rt.annotations import (
+from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
     picture_path,
@@ -18,12 +18,12 @@ from pcr_rt.annotations import (
     select_images,
     select_people,
 )
+from pcr_rt.coco.evaluation import evaluate
 from pcr_rt.drawing import contact_sheet, draw_poses
 from pcr_rt.errors import DataError
-from pcr_rt.estimator import PoseEstimator
-from pcr_rt.evaluation import evaluate
+from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
-from pcr_rt.training.data.sources import is_in_fold
+from pcr_rt.training.data.datasets import is_in_fold
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.recipe import Recipe, Stage
 from pcr_rt.training.torch_engine import TorchEngine, heatmap_size

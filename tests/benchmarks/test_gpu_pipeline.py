@@ -11,8 +11,8 @@ pytest.importorskip("onnx")
 import gpu_pipeline
 from gpu_check import percentiles
 
-from pcr_rt.detectors import Detector
 from pcr_rt.errors import PoseError
+from pcr_rt.inference.detector import Detector
 from stand_in_engine import StandInEngine
 
 

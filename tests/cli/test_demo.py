@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcr_rt import PoseEstimator, PoseStream, demo
+from pcr_rt import PoseEstimator, PoseStream, annotate
 from pcr_rt.media import VideoReader, VideoWriter
 
 FRAMES = 9
@@ -39,7 +39,7 @@ def frames(short: Path) -> list[Any]:
 def result(
     cli: Any, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, Any], Path]:
-    monkeypatch.setattr(demo, "SAMPLE_CLIP", short)
+    monkeypatch.setattr(annotate, "SAMPLE_CLIP", short)
     answer = cli("demo", "--output", tmp_path / "out", "--json")
     assert (answer.code, answer.err) == (0, "")
     return answer.json, tmp_path / "out"
@@ -49,7 +49,11 @@ def test_video_lines_and_sheet(
     result: tuple[dict[str, Any], Path], frames: list[Any], short: Path
 ) -> None:
     summary, folder = result
-    assert {path.name for path in folder.iterdir()} == {"demo.jsonl", "demo.mp4", "demo.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "demo.jsonl",
+        "demo.mp4",
+        "demo.png",
+    }
     assert set(summary["outputs"]) == {str(path) for path in folder.iterdir()}
     assert summary["frames"] == FRAMES
 
@@ -85,7 +89,7 @@ def test_video_lines_and_sheet(
 def test_text_names_model_people_and_stages(
     cli: Any, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SAMPLE_CLIP", short)
+    monkeypatch.setattr(annotate, "SAMPLE_CLIP", short)
     answer = cli("demo", "--output", tmp_path / "out", "--model", "pcr-lite")
     assert answer.code == 0
     found, stages, *paths = answer.out.splitlines()
@@ -96,7 +100,7 @@ def test_text_names_model_people_and_stages(
 
 
 def test_the_sample_clip_is_what_the_demo_runs_on(sample_clip: Path) -> None:
-    assert sample_clip == demo.SAMPLE_CLIP
+    assert sample_clip == annotate.SAMPLE_CLIP
     with VideoReader(sample_clip) as clip:
         assert clip.frames is not None
         assert clip.frames >= EVERY * FRAMES

@@ -37,7 +37,7 @@ class DeviceKernels:
     scope="session", params=["ascending", "descending", pytest.param("gpu", marks=pytest.mark.gpu)]
 )
 def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The functions of ``kernels.py``: NumPy arrays in and out."""
+    """The functions of ``kernels``: NumPy arrays in and out."""
     if request.param == "gpu":
         pytest.importorskip("cupy")
         yield DeviceKernels()

@@ -12,7 +12,7 @@ import pytest
 from device_arrays import OnDevice
 from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
 from pcr_rt.cuda_kernels import reference
-from pcr_rt.selection import person_scores
+from pcr_rt.inference.selection import person_scores
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((2, 17, 31, 23), dtype=np.float32)

@@ -16,11 +16,11 @@ pytest.importorskip("onnx")
 import cuda_onnxruntime
 
 from pcr_rt.engines import DeviceEngine
-from pcr_rt.engines.choose import make_engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
 from pcr_rt.errors import InputError
-from pcr_rt.estimator import PoseEstimator
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.inference.loading import make_engine
 from toy_estimators import BOXES, SPEC, draw_patches
 from toys import brightness_model
 

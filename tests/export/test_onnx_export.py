@@ -14,17 +14,17 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
-from pcr_rt.cuda_kernels import reference  # noqa: E402
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pcr_rt.errors import InputError, ModelError  # noqa: E402
-from pcr_rt.export import onnx_export  # noqa: E402
-from pcr_rt.export.onnx_export import adopt_onnx, export_onnx  # noqa: E402
-from pcr_rt.geometry import box_to_region, crop_transform  # noqa: E402
-from pcr_rt.models import ModelSpec  # noqa: E402
-from pcr_rt.training.networks.registry import build  # noqa: E402
-from toys import PLAIN, brightness_model  # noqa: E402
+from pcr_rt.cuda_kernels import reference
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.export import onnx_export
+from pcr_rt.export.onnx_export import adopt_onnx, export_onnx
+from pcr_rt.geometry import box_to_region, crop_transform
+from pcr_rt.models import ModelSpec
+from pcr_rt.training.networks.registry import build
+from toys import PLAIN, brightness_model
 
 SIZE = (96, 128)
 SPEC = ModelSpec("small", "heatmap", SIZE, sigma=1.0, provenance={"ap": 0.5, "data": ["a", "b"]})

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
-from pcr_rt.export.settle import settle_shapes  # noqa: E402
+from pcr_rt.export.onnx_export import settle_shapes
 
 
 class Shuffle(torch.nn.Module):

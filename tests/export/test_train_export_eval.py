@@ -16,9 +16,8 @@ pytest.importorskip("pycocotools")
 
 from pcr_rt import PoseEstimator
 from pcr_rt.cli import app
-from pcr_rt.evaluation import evaluate
-from pcr_rt.export.checkpoint import network_and_spec
-from pcr_rt.training.checkpoints import load_checkpoint
+from pcr_rt.coco.evaluation import evaluate
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, network_and_spec
 from pcr_rt.training.torch_engine import TorchEngine
 
 

@@ -14,7 +14,7 @@ from pcr_rt import media
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.streaming import gstreamer
 from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline, nvv4l2_pipeline
-from pcr_rt.streaming.sources import open_source
+from pcr_rt.streaming.open import open_source
 from toy_streams import numbered
 
 needs_gstreamer = pytest.mark.skipif(

@@ -17,7 +17,7 @@ import pytest
 from pcr_rt.errors import InputError
 from pcr_rt.media import video_reader
 from pcr_rt.streaming.network import NetworkSource
-from pcr_rt.streaming.sources import open_source
+from pcr_rt.streaming.open import open_source
 
 
 def test_passwords_stay_out_of_names_and_messages() -> None:

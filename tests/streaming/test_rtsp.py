@@ -14,8 +14,9 @@ from jetson import as_here, can_decode
 
 from pcr_rt.streaming import reader
 from pcr_rt.streaming.gstreamer import GStreamerSource, nvv4l2_pipeline
+from pcr_rt.streaming.open import open_source
 from pcr_rt.streaming.pipeline import PoseStream
-from pcr_rt.streaming.sources import Source, open_source
+from pcr_rt.streaming.sources import Source
 from toy_streams import ToyEstimator
 
 SERVER = """

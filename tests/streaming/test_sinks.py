@@ -13,8 +13,7 @@ import pytest
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media import VideoReader
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.clock import StageClock
-from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.results import Result, StageClock
 from pcr_rt.streaming.sink_threads import SinkThread
 from pcr_rt.streaming.sinks import (
     CocoSink,

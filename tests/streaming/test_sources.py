@@ -15,15 +15,9 @@ from pcr_rt.errors import InputError
 from pcr_rt.streaming import reader
 from pcr_rt.streaming.gstreamer import GStreamerSource
 from pcr_rt.streaming.network import NetworkSource
+from pcr_rt.streaming.open import open_source
 from pcr_rt.streaming.pipeline import PoseStream
-from pcr_rt.streaming.sources import (
-    CameraSource,
-    FolderSource,
-    FrameSource,
-    Source,
-    VideoSource,
-    open_source,
-)
+from pcr_rt.streaming.sources import CameraSource, FolderSource, FrameSource, Source, VideoSource
 from toy_streams import ToyEstimator, numbered
 
 

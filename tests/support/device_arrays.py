@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.cuda_kernels.nv12 import Nv12Frame
+from pcr_rt.frames import Nv12Frame
 
 
 @dataclass

@@ -16,7 +16,7 @@ import pytest
 
 import pcr_rt.cuda_kernels.reference as reference_module
 
-SOURCES = Path(reference_module.__file__).parent
+SOURCES = Path(reference_module.__file__).parents[1]
 SUPPORT = Path(__file__).parent
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

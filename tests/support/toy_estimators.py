@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.estimator import PoseEstimator
+from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
 from stand_in_engine import StandInEngine

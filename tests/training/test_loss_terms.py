@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.training.losses import heatmap_loss, pose_loss  # noqa: E402
-from pcr_rt.training.networks.maps import PoseMaps  # noqa: E402
-from pcr_rt.training.recipe import load_recipe  # noqa: E402
-from pcr_rt.training.trainer import Trainer  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.training.loss import heatmap_loss, pose_loss
+from pcr_rt.training.networks.maps import PoseMaps
+from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.trainer import Trainer
 
 
 def ones(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

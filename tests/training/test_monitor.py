@@ -66,7 +66,7 @@ import resource, signal, sys
 from pathlib import Path
 import torch
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
 path = Path(sys.argv[1])
 save_checkpoint(path, {"step": 1})

@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import pcr_rt.training.recipe as recipes  # noqa: E402
-from pcr_rt.training.networks.pcr import PCR  # noqa: E402
-from pcr_rt.training.networks.registry import build  # noqa: E402
-from pcr_rt.training.recipe import load_recipe, sources_of  # noqa: E402
+import pcr_rt.training.recipe as recipes
+from pcr_rt.training.networks.pcr import PCR
+from pcr_rt.training.networks.registry import build
+from pcr_rt.training.recipe import load_recipe, sources_of
 
 SMALL, LARGE = (192, 256), (288, 384)
 # Encoder, decoder, SE, HDC, AD, K, L, size.

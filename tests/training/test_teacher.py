@@ -8,12 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.geometry import heatmap_to_input  # noqa: E402
-from pcr_rt.models import ModelSpec  # noqa: E402
-from pcr_rt.training.recipe import load_recipe  # noqa: E402
-from pcr_rt.training.teacher import Teacher, load_teacher  # noqa: E402
-from pcr_rt.training.trainer import Trainer  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.geometry import heatmap_to_input
+from pcr_rt.models import ModelSpec
+from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.teacher import Teacher, load_teacher
+from pcr_rt.training.trainer import Trainer
 
 
 class Mirror:

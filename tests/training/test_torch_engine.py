@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pcr_rt.engines import DeviceEngine
-from pcr_rt.estimator import PoseEstimator
+from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.torch_engine import TorchDeviceEngine, TorchEngine
 

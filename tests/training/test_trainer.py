@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from pcr_rt.training.recipe import Stage, load_recipe  # noqa: E402
-from pcr_rt.training.schedule import rate_factor  # noqa: E402
-from pcr_rt.training.trainer import Trainer  # noqa: E402
-from pcr_rt.training.validation import validation  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from pcr_rt.training.optimisation import rate_factor
+from pcr_rt.training.recipe import Stage, load_recipe
+from pcr_rt.training.trainer import Trainer
+from pcr_rt.training.validation import validation
 
 
 def make(drawn: Path, folder: Path, **options: Any) -> Trainer:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.annotations import (
+from pcr_rt.coco.annotations import (
     category_of_people,
     is_finite,
     is_person,

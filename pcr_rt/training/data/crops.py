@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcr_rt.annotations import read_labelled
+from pcr_rt.coco.annotations import read_labelled
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
-from pcr_rt.training.data.device_pictures import PicturesOnDevice
+from pcr_rt.training.data.device_images import PicturesOnDevice
 from pcr_rt.training.data.person import Person
 from pcr_rt.training.data.truncation import TruncatedPerson
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcr_rt.annotations import (
+from pcr_rt.coco.annotations import (
     is_finite,
     is_person,
     load_annotations,
@@ -19,7 +19,7 @@ from pcr_rt.annotations import (
     picture_size,
     read_picture,
 )
-from pcr_rt.detections import load_detections, of_people
+from pcr_rt.coco.detections import load_detections, of_people
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
 __all__ = ["detect", "read_hard_negatives"]
@@ -35,7 +35,7 @@ def detect(
 ) -> list[dict[str, Any]]:
     """What a detector finds in all pictures of a COCO file, as COCO results.
 
-    detector: a `pcr_rt.detectors.Detector` or another callable like it.
+    detector: a `pcr_rt.inference.detector.Detector` or another callable like it.
     """
     results = []
     for record in load_annotations(annotations, need_keypoints=False)["images"]:

@@ -19,17 +19,16 @@ from pcr_rt.geometry import (
     Size,
     Transform,
     apply_transform,
-    heatmap_to_input,
     invert_transform,
 )
 from pcr_rt.skeleton import FLIP
 from pcr_rt.training.data.augment import Augmentation, draw_views
 from pcr_rt.training.data.crops import crop_on_device, read_crop
-from pcr_rt.training.data.device_pictures import PicturesOnDevice
+from pcr_rt.training.data.device_images import PicturesOnDevice
 from pcr_rt.training.data.person import Broken, Person, report_broken
 from pcr_rt.training.data.truncation import truncate
 
-__all__ = ["Batch", "Loader", "View", "to_heatmap"]
+__all__ = ["Batch", "Loader", "View"]
 
 AHEAD = 2
 """Batches that are being read while one is trained on."""
@@ -202,9 +201,3 @@ class Loader:
             values[plan.flipped] = values[plan.flipped][:, FLIP]
         rest = (torch.from_numpy(v.astype(np.float32)) for v in (points, amplitudes, weights))
         return Batch(images, *rest)
-
-
-def to_heatmap(points: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
-    """Input pixels (..., 2) to samples of a map of ``heatmap`` = (w, h)."""
-    step = heatmap_to_input(heatmap, size, transform)
-    return points / torch.tensor(step, dtype=points.dtype, device=points.device)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.annotations import load_annotations
+from pcr_rt.coco.annotations import load_annotations
 from pcr_rt.errors import DataError
 from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person

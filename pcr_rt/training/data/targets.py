@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pcr_rt.geometry import Size
+from pcr_rt.geometry import Size, Transform, heatmap_to_input
 
 __all__ = ["draw_heatmaps", "sigma_for", "weights_inside"]
 
@@ -38,3 +38,9 @@ def weights_inside(points: Tensor, weights: Tensor, heatmap: Size, sigma: float)
     last = torch.tensor([heatmap[0] - 1, heatmap[1] - 1], device=points.device)
     inside = ((points >= -reach) & (points <= last + reach)).all(-1)
     return weights * inside
+
+
+def to_heatmap(points: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
+    """Input pixels (..., 2) to samples of a map of ``heatmap`` = (w, h)."""
+    step = heatmap_to_input(heatmap, size, transform)
+    return points / torch.tensor(step, dtype=points.dtype, device=points.device)

@@ -16,11 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcr_rt.errors import ModelError
+from pcr_rt.training.networks.convolutions import fill_convolutions, published_convolutions
 from pcr_rt.training.networks.encoder import Encoder
-from pcr_rt.training.networks.published_convolutions import (
-    fill_convolutions,
-    published_convolutions,
-)
 
 __all__ = ["LiteHRNetEncoder", "load_tinypose"]
 

@@ -13,11 +13,8 @@ from os import PathLike
 from torch import Tensor, nn
 
 from pcr_rt.errors import ModelError
+from pcr_rt.training.networks.convolutions import fill_convolutions, published_convolutions
 from pcr_rt.training.networks.encoder import Encoder
-from pcr_rt.training.networks.published_convolutions import (
-    fill_convolutions,
-    published_convolutions,
-)
 
 __all__ = ["MobileNetV2Encoder", "load_movenet"]
 

@@ -8,14 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.geometry import apply_transform, invert_transform  # noqa: E402
-from pcr_rt.training.data.augment import (  # noqa: E402
+from pcr_rt.geometry import apply_transform, invert_transform
+from pcr_rt.training.data.augment import (
     Augmentation,
     draw_views,
     photometric,
     plain_view,
 )
-from pcr_rt.training.data.coco import Person  # noqa: E402
+from pcr_rt.training.data.coco import Person
 
 SIZE, HEATMAP = (192, 256), (48, 64)
 OFF = Augmentation(flip=0, rotation=0, scale=0, half_body=0)

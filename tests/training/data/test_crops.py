@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.training.data.augment import Augmentation  # noqa: E402
-from pcr_rt.training.data.coco import read_people  # noqa: E402
-from pcr_rt.training.data.crops import crop_on_device, read_crop  # noqa: E402
-from pcr_rt.training.data.device_pictures import PicturesOnDevice  # noqa: E402
-from pcr_rt.training.data.loader import Loader, View  # noqa: E402
-from pcr_rt.training.data.truncation import TruncatedPerson  # noqa: E402
+from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.coco import read_people
+from pcr_rt.training.data.crops import crop_on_device, read_crop
+from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.loader import Loader, View
+from pcr_rt.training.data.truncation import TruncatedPerson
 
 SIZE = (60, 80)
 MATRIX = np.array([[1.0, 0, 20], [0, 1.0, 10]])

@@ -11,18 +11,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.training.data.augment import Augmentation  # noqa: E402
-from pcr_rt.training.data.hard_negatives import detect, read_hard_negatives  # noqa: E402
-from pcr_rt.training.data.loader import Loader, View, to_heatmap  # noqa: E402
-from pcr_rt.training.data.person import Person  # noqa: E402
-from pcr_rt.training.data.targets import (  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.hard_negatives import detect, read_hard_negatives
+from pcr_rt.training.data.loader import Loader, View
+from pcr_rt.training.data.person import Person
+from pcr_rt.training.data.targets import (
     draw_heatmaps,
     sigma_for,
+    to_heatmap,
     weights_inside,
 )
-from pcr_rt.training.recipe import load_recipe  # noqa: E402
-from pcr_rt.training.trainer import Trainer  # noqa: E402
+from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.trainer import Trainer
 
 
 def write(folder: Path, detections: Any, *people: dict[str, Any], **image: Any) -> list[Person]:

@@ -11,11 +11,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.skeleton import KEYPOINTS  # noqa: E402
-from pcr_rt.training.data.augment import Augmentation  # noqa: E402
-from pcr_rt.training.data.coco import Person  # noqa: E402
-from pcr_rt.training.data.loader import Batch, Loader, View, to_heatmap  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.coco import Person
+from pcr_rt.training.data.loader import Batch, Loader, View
+from pcr_rt.training.data.targets import to_heatmap
 
 OFF = Augmentation(flip=0, rotation=0, scale=0, half_body=0)
 WILD = Augmentation(flip=0.5, rotation=40, scale=0.2, half_body=0, rotation_probability=1)

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.training.data.targets import (  # noqa: E402
+from pcr_rt.training.data.targets import (
     draw_heatmaps,
     sigma_for,
     weights_inside,

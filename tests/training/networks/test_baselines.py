@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline  # noqa: E402
-from pcr_rt.training.networks.encoder import Encoder  # noqa: E402
-from pcr_rt.training.networks.resnet import ResNetEncoder  # noqa: E402
+from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
+from pcr_rt.training.networks.encoder import Encoder
+from pcr_rt.training.networks.resnet import ResNetEncoder
 
 
 class TinyEncoder(Encoder):

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from pcr_rt.training.networks.cam import ContextAwareModule  # noqa: E402
+from pcr_rt.training.networks.cam import ContextAwareModule
 
 
 def conv(x, weight, dilation=1):

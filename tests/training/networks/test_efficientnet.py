@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import MissingDependencyError, ModelError  # noqa: E402
-from pcr_rt.training.networks.efficientnet import (  # noqa: E402
+from pcr_rt.errors import MissingDependencyError, ModelError
+from pcr_rt.training.networks.efficientnet import (
     EfficientNetLite0Encoder,
     load_imagenet,
 )

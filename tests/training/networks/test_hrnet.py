@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+from torch import nn
+from torch.nn import functional as F
 
-from pcr_rt.training.networks.baselines import HeadOnly  # noqa: E402
-from pcr_rt.training.networks.hrnet import HRNetEncoder  # noqa: E402
+from pcr_rt.training.networks.baselines import HeadOnly
+from pcr_rt.training.networks.hrnet import HRNetEncoder
 
 
 @pytest.fixture(scope="module")

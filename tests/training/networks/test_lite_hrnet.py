@@ -10,16 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-import onnxruntime  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+import onnxruntime
+from onnx import TensorProto, helper
 
-from pcr_rt.errors import ModelError  # noqa: E402
-from pcr_rt.training.networks.lite_hrnet import (  # noqa: E402
+from pcr_rt.errors import ModelError
+from pcr_rt.training.networks.convolutions import published_convolutions
+from pcr_rt.training.networks.lite_hrnet import (
     LiteHRNetEncoder,
     _interleave,
     load_tinypose,
 )
-from pcr_rt.training.networks.published_convolutions import published_convolutions  # noqa: E402
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-import onnxruntime  # noqa: E402
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 
-from pcr_rt.errors import ModelError  # noqa: E402
-from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet  # noqa: E402
+from pcr_rt.errors import ModelError
+from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
 
 # Where the file's stages end: the last sum of each resolution.
 ENDS = ("block_2_add", "block_5_add", "block_12_add", "block_15_add")

@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from pcr_rt.training.networks.encoder import Encoder  # noqa: E402
-from pcr_rt.training.networks.pcr import PCR  # noqa: E402
+from pcr_rt.training.networks.encoder import Encoder
+from pcr_rt.training.networks.pcr import PCR
 
 
 class TinyEncoder(Encoder):

@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from pcr_rt.training.networks.profile import count_macs, count_parameters, table  # noqa: E402
-from pcr_rt.training.networks.registry import build  # noqa: E402
+from pcr_rt.training.networks.profile import count_macs, count_parameters, table
+from pcr_rt.training.networks.registry import build
 
 
 def test_by_hand():

@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+from torch import nn
+from torch.nn import functional as F
 
-from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder  # noqa: E402
-from pcr_rt.training.networks.pcr import PCR  # noqa: E402
-from pcr_rt.training.networks.pyramid import FeaturePyramid  # noqa: E402
+from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder
+from pcr_rt.training.networks.pcr import PCR
+from pcr_rt.training.networks.pyramid import FeaturePyramid
 
 
 def test_levels_are_added_after_upsampling():

@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.errors import DataError  # noqa: E402
-from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline  # noqa: E402
-from pcr_rt.training.networks.pcr import PCR  # noqa: E402
-from pcr_rt.training.networks.registry import PRESETS, build  # noqa: E402
+from pcr_rt.errors import DataError
+from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
+from pcr_rt.training.networks.pcr import PCR
+from pcr_rt.training.networks.registry import PRESETS, build
 
 # Kind, encoder's stride and channels, L, C_k, as the design's table gives them.
 EXPECTED = {

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from pcr_rt.training.networks.resnet import BasicBlock, Bottleneck, ResNetEncoder  # noqa: E402
+from pcr_rt.training.networks.resnet import BasicBlock, Bottleneck, ResNetEncoder
 
 
 def randomised(module):

@@ -1,0 +1,148 @@
+"""What a thread that runs whole pipelines on the device needs: memory, streams, graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pcr_rt.cuda_kernels.kernels.launch import DeviceArray, check_home, constants_kept, cupy
+
+__all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "taken"]
+
+ALIGNMENT = 256
+"""Bytes; what CUDA's own allocations have."""
+
+Layout = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
+"""Name -> shape and dtype."""
+
+
+def on(device: int) -> AbstractContextManager[Any]:
+    """The device made current. Where it is already, its context stays, whoever made that."""
+    runtime = cupy().cuda.runtime
+    return nullcontext() if runtime.getDevice() == device else cupy().cuda.Device(device)
+
+
+class Packed:
+    """Arrays that go to the device, or come from there, in one copy from page-locked memory.
+
+    ``host`` and ``device`` hold them by name. Copies are queued on the current stream.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        places, size = {}, 0
+        for name, (shape, dtype) in layout.items():
+            length = math.prod(shape) * np.dtype(dtype).itemsize
+            places[name] = slice(size, size + length)
+            size += -(-length // ALIGNMENT) * ALIGNMENT
+        self._host = _page_locked(size)
+        self._device = cupy().empty(size, np.uint8)
+        self.host: dict[str, NDArray[Any]] = {}
+        self.device: dict[str, DeviceArray] = {}
+        for name, (shape, dtype) in layout.items():
+            self.host[name] = self._host[places[name]].view(dtype).reshape(shape)
+            self.device[name] = self._device[places[name]].view(dtype).reshape(shape)
+
+    def upload(self) -> None:
+        """Host to device."""
+        _copy(self._device.data.ptr, self._host.ctypes.data, self._host.nbytes, to_device=True)
+
+    def download(self) -> None:
+        """Device to host; there once the stream has been waited for."""
+        _copy(self._host.ctypes.data, self._device.data.ptr, self._host.nbytes, to_device=False)
+
+
+class Staging:
+    """Where a host array is copied to the device; grows to the largest that came."""
+
+    def __init__(self) -> None:
+        self._host: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._device: DeviceArray = None
+
+    def upload(self, array: NDArray[np.uint8]) -> DeviceArray:
+        """``array`` on the device, once the current stream gets there; valid until the next."""
+        if array.nbytes > self._host.nbytes:
+            self._host, self._device = (
+                _page_locked(array.nbytes),
+                cupy().empty(array.nbytes, np.uint8),
+            )
+        host = self._host[: array.nbytes]
+        host.reshape(array.shape)[...] = array
+        _copy(self._device.data.ptr, host.ctypes.data, array.nbytes, to_device=True)
+        return self._device[: array.nbytes].reshape(array.shape)
+
+
+class Graph:
+    """Work on fixed buffers, recorded on the current stream, with all memory that it uses."""
+
+    def __init__(self, work: Callable[[], None], pool: Any) -> None:
+        stream = cupy().cuda.get_current_stream()
+        with memory_of(pool), constants_kept() as constants:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                # Also after a failure, or the stream would go on recording.
+                graph = stream.end_capture()
+        self._graph, self._memory = graph, (pool, constants)
+
+    def launch(self) -> None:
+        """Queue it on the current stream."""
+        self._graph.launch(cupy().cuda.get_current_stream())
+
+
+@contextmanager
+def memory_of(pool: Any) -> Iterator[None]:
+    """CuPy's arrays of this thread come from ``pool``."""
+    with cupy().cuda.using_allocator(pool.malloc):
+        yield
+
+
+def taken(array: Any, stream: Any) -> DeviceArray:
+    """A device array of any library as CuPy's, in place; to be used on ``stream``.
+
+    The stream waits for what the array's owner has queued, the host does not. Call it with the
+    owner's stream current. Raises InputError for an array on another device.
+    """
+    cp = cupy()
+    check_home(array, "The frame")
+    if isinstance(array, cp.ndarray):
+        _wait(stream, cp.cuda.get_current_stream())
+        return array
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None or ("stream" not in interface and hasattr(array, "__dlpack__")):
+        with stream:  # the exporter is told that stream and orders itself before it
+            return cp.from_dlpack(array)
+    if interface.get("stream") is not None:
+        _wait(stream, cp.cuda.ExternalStream(interface["stream"]))
+    return cp.asarray(_WithoutStream(array, interface))
+
+
+class _WithoutStream:
+    """An array that CuPy need not wait for on the host, which it would do for its stream."""
+
+    def __init__(self, owner: Any, interface: Mapping[str, Any]) -> None:
+        self._owner = owner
+        self.__cuda_array_interface__ = {**interface, "stream": None}
+
+
+def _wait(stream: Any, other: Any) -> None:
+    if stream.ptr != other.ptr:
+        done = cupy().cuda.Event(disable_timing=True)
+        done.record(other)
+        stream.wait_event(done)
+
+
+def _page_locked(size: int) -> NDArray[np.uint8]:
+    memory = cupy().cuda.alloc_pinned_memory(max(size, 1))
+    return np.frombuffer(memory, np.uint8, size)
+
+
+def _copy(target: int, source: int, size: int, *, to_device: bool) -> None:
+    runtime = cupy().cuda.runtime
+    kind = runtime.memcpyHostToDevice if to_device else runtime.memcpyDeviceToHost
+    runtime.memcpyAsync(target, source, size, kind, cupy().cuda.get_current_stream().ptr)

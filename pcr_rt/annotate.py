@@ -1,0 +1,241 @@
+"""Files in, annotated files out: pictures, folders, videos and cameras."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.errors import InputError
+from pcr_rt.files import GrowingFile
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.media import VideoReader, read_image, write_image
+from pcr_rt.media.images import can_write
+from pcr_rt.poses import Poses
+from pcr_rt.streaming.open import Sources, open_sources
+from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.reader import SourceStats
+from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.sinks import JsonLinesSink, Sink, VideoSink
+
+__all__ = [
+    "SAMPLE_CLIP",
+    "Summary",
+    "process_images",
+    "process_stream",
+    "run_demo",
+]
+
+log = logging.getLogger(__name__)
+
+Frame = NDArray[np.uint8]
+Progress = Callable[[int, "int | None"], None]
+Watch = Callable[[Result], bool]
+"""Sees each result; False ends the work."""
+
+
+@dataclass
+class Summary:
+    """What was done: frames, people found, wall seconds and milliseconds of each stage in all.
+
+    failed: pictures that could not be read, or sources that ended with an error.
+    """
+
+    frames: int = 0
+    people: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    outputs: list[Path] = field(default_factory=list)
+    sources: list[SourceStats] = field(default_factory=list)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the whole job, reading and writing included."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def stage_means_ms(self) -> dict[str, float]:
+        """Milliseconds a frame of each stage."""
+        return {name: total / max(self.frames, 1) for name, total in self.stages_ms.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-safe: the counts, fps, ms a frame of each stage, files, stats of each source."""
+        return {
+            "frames": self.frames,
+            "people": self.people,
+            "failed": self.failed,
+            "fps": round(self.fps, 2),
+            "ms_per_frame": {k: round(v, 2) for k, v in self.stage_means_ms().items()},
+            "outputs": [str(path) for path in self.outputs],
+            **({"sources": [asdict(s) for s in self.sources]} if self.sources else {}),
+        }
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        yield
+        self.stages_ms[name] += (time.perf_counter() - start) * 1e3
+
+
+def process_images(
+    estimator: PoseEstimator,
+    paths: Iterable[Path],
+    output: Path,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Summary:
+    """Annotate pictures into the folder ``output``: one picture each, and ``poses.jsonl``.
+
+    Of pictures that would get one name the second is called ``name-poses-1.jpg`` and so on; where
+    the given names are not all different, ``file`` in the JSON is the whole path. Pictures that
+    cannot be read are left out with a warning.
+    Raises InputError where none can be read and for a folder that cannot be written; what was
+    written before stays.
+    """
+    paths = list(paths)
+    names, taken = {path.name for path in paths}, {path.resolve() for path in paths}
+    summary, start = Summary(), time.perf_counter()
+    with closing(GrowingFile(output / "poses.jsonl")) as lines:
+        for index, path in enumerate(paths):
+            try:
+                with summary.stage("read"):
+                    frame = read_image(path)
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                log.warning("Left out: %s", error)
+                summary.failed += 1
+                progress(index + 1, len(paths))
+                continue
+            poses = _estimate(estimator, frame, summary)
+            with summary.stage("draw"):
+                drawn = draw_poses(frame, poses)
+            with summary.stage("write"):
+                target = _free_name(output, path, taken)
+                taken.add(target.resolve())
+                write_image(target, drawn)
+                file = path.name if len(names) == len(paths) else str(path)
+                if not summary.outputs:
+                    summary.outputs.append(lines.path)
+                lines.append(json.dumps({"file": file, **poses.to_dict()}) + "\n")
+            summary.outputs.append(target)
+            progress(index + 1, len(paths))
+    if paths and not summary.frames:
+        raise InputError(f"None of the {len(paths)} pictures can be read.")
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
+    """Where the annotated picture goes; taken: resolved paths of other ones and of all inputs."""
+    suffix = path.suffix if can_write(path.suffix) else ".jpg"
+    candidates = (f"-{number}" if number else "" for number in count())
+    places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
+    return next(place for place in places if place.resolve() not in taken)
+
+
+ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")
+
+
+def process_stream(
+    estimator: PoseEstimator,
+    sources: Sources,
+    files: Path | None,
+    *,
+    sinks: Sequence[Sink] = (),
+    progress: Progress = lambda done, total: None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Summary:
+    """Run a PoseStream into ``files``.mp4 and ``files``.jsonl, or into nothing but ``sinks``.
+
+    options: those of PoseStream. Ctrl-C ends the work and keeps both files. Raises InputError where
+    a file cannot be written: at once, or at the end if a source is live.
+    """
+    asked = {key: options.pop(key, None) for key in ASKED_OF_SOURCES}
+    own: list[Sink] = []
+    try:
+        opened = open_sources(sources, **asked)  # before a file is made for what is not there
+        if files is not None:
+            own.append(JsonLinesSink(f"{files}.jsonl"))
+            own.append(VideoSink(f"{files}.mp4"))
+        stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
+    except InputError:
+        for sink in (*own, *sinks):
+            sink.close()
+        raise
+    stream.stop_on_sink_error = not any(source.live for source in stream.sources)
+    summary, start = Summary(), time.perf_counter()
+    with stream, suppress(KeyboardInterrupt):
+        for result in stream.results():
+            summary.frames += 1
+            summary.people += len(result.poses)
+            progress(summary.frames, stream.sources[0].total)
+            if watch and not watch(result):
+                break
+    summary.seconds = time.perf_counter() - start
+    summary.stages_ms.update(stream.stages_ms)
+    summary.sources = stream.stats
+    summary.failed = sum(source.error is not None for source in summary.sources)
+    summary.outputs = [path for sink in own for path in sink.paths]
+    if stream.sink_errors:
+        raise stream.sink_errors[0]
+    return summary
+
+
+def _estimate(estimator: PoseEstimator, frame: Frame, summary: Summary) -> Poses:
+    poses = estimator(frame)
+    for name, milliseconds in estimator.timings.items():
+        summary.stages_ms[name] += milliseconds
+    summary.frames += 1
+    summary.people += len(poses)
+    return poses
+
+
+SAMPLE_CLIP = Path(__file__).parent / "samples" / "walk.mp4"
+SHEET_COLUMNS = 3
+CELL = (480, 270)
+
+
+def run_demo(
+    estimator: PoseEstimator,
+    output: Path,
+    *,
+    progress: Progress = lambda done, total: None,
+    sheet_frames: int = 9,
+) -> Summary:
+    """Annotate the sample clip into ``output``: demo.mp4, demo.jsonl and demo.png."""
+    sheet: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+
+    with VideoReader(SAMPLE_CLIP) as video:
+        every = max((video.frames or 1) // sheet_frames, 1)
+
+    def watch(result: Result) -> bool:
+        index = result.poses.frame_index or 0
+        if index % every == every // 2 and len(sheet) < sheet_frames:
+            sheet.append(result.annotated())
+            people = len(result.poses)
+            captions.append(f"frame {index}: {people} {'person' if people == 1 else 'people'}")
+        return True
+
+    summary = process_stream(
+        estimator, SAMPLE_CLIP, output / "demo", progress=progress, watch=watch
+    )
+    if sheet:  # Ctrl-C may have come before the first frame
+        path = output / "demo.png"
+        write_image(path, contact_sheet(sheet, SHEET_COLUMNS, CELL, captions))
+        summary.outputs.append(path)
+    return summary

@@ -1,0 +1,1 @@
+"""What is installed, whether it works, and what to do if it does not."""

@@ -1,0 +1,1 @@
+"""Everything that says TensorRT: building, keeping and running its engines."""

@@ -1,0 +1,162 @@
+"""Built engines on disk: found again by everything they depend on, rebuilt where in doubt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from pcr_rt.engines.gpu import cupy, gpu_facts
+from pcr_rt.engines.tensorrt.api import Api, logger
+from pcr_rt.engines.tensorrt.builder import BuildOptions, ProgressCallback, build_plan
+from pcr_rt.engines.tensorrt.precision import check_precision, engine_types
+from pcr_rt.engines.tensorrt.sidecar import (
+    Sidecar,
+    cache_folder,
+    differences,
+    locked,
+    sha256,
+    sidecar_path,
+    vouch,
+    write_private,
+)
+from pcr_rt.errors import ModelError, PoseError
+from pcr_rt.models import ModelSpec
+
+__all__ = ["cached_engine", "deserialize", "engine_key", "machine_key"]
+
+log = logging.getLogger(__name__)
+
+
+def machine_key(api: Api, device: int | None) -> dict[str, Any]:
+    """What an engine needs of the machine; device None: a TensorRT-RTX build without a GPU."""
+    product = {"product": api.product, "version": api.version}
+    return product if device is None else {**product, **gpu_facts(device)}
+
+
+def engine_key(
+    api: Api, model: Path, spec: ModelSpec, options: BuildOptions, device: int | None
+) -> dict[str, Any]:
+    """Everything that an engine depends on, as JSON keeps it."""
+    try:
+        digest = sha256(model.read_bytes())
+    except OSError as error:
+        raise ModelError(f"The model file {model} cannot be read: {error.strerror}.") from None
+    key = {
+        "onnx_sha256": digest,
+        "precision": spec.precision,
+        "input_size": spec.input_size,
+        **machine_key(api, device),
+        **dataclasses.asdict(options),
+    }
+    table: dict[str, Any] = json.loads(json.dumps(key))
+    return table
+
+
+def cached_engine(
+    api: Api,
+    model: Path,
+    spec: ModelSpec,
+    options: BuildOptions | None = None,
+    *,
+    device: int | None = 0,
+    cache_dir: str | Path | None = None,
+    output: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> tuple[Path, bool]:
+    """The engine file of a model, and whether it was built now; builds where it has to.
+
+    device: the GPU, None: none, which TensorRT-RTX alone can do. output: the file, instead of one
+    in the cache. Of several processes one builds and the others wait for its file. Raises
+    ModelError for a model that cannot be built or whose engine was set aside, InputError where
+    the file cannot be written.
+    """
+    options = options or BuildOptions()
+    key = engine_key(api, model, spec, options, device)
+    digest = sha256(json.dumps(key, sort_keys=True).encode())[:16]
+    name = f"{model.name.partition('.')[0]}-{spec.precision}"
+    plan = output or cache_folder(cache_dir) / f"{name}-{digest}.engine"
+    with locked(plan.with_name(f"{plan.name}.lock")):
+        if plan.exists() or sidecar_path(plan).exists():
+            try:
+                sidecar, _ = vouch(plan, key)
+                return plan, False
+            except ModelError as error:
+                if _set_aside(plan, key):
+                    raise
+                log.warning("%s It is built again.", error)
+        else:
+            _say_what_changed(plan, name, key)
+        log.info("%s %s builds %s", api.product, api.version, plan.name)
+        kept = cache_folder(cache_dir) / f"timing-{_machine_digest(api, device)}.cache"
+        with nullcontext() if device is None else cupy().cuda.Device(device):
+            built = build_plan(
+                api,
+                model,
+                spec,
+                options,
+                timing_cache=kept.read_bytes() if kept.is_file() else b"",
+                progress=progress,
+            )
+            sidecar = Sidecar(sha256(built.plan), key, spec, built.types)
+            if not api.is_rtx:
+                # RTX makes its kernels at run time: what was parsed is all that can be told.
+                sidecar = _read_back(api, built.plan, sidecar, plan)
+        write_private(plan, built.plan)
+        sidecar.write(plan)
+        if built.timing_cache:
+            write_private(kept, built.timing_cache)
+    return plan, True
+
+
+def deserialize(api: Api, content: bytes, plan: Path) -> tuple[Any, Any]:
+    """The runtime, which has to live as long, and the engine of a plan on the current device."""
+    writer = logger(api)
+    writer.journal.forget()
+    runtime = api.module.Runtime(writer)
+    engine = runtime.deserialize_cuda_engine(content)
+    if engine is None:
+        raise ModelError(
+            f"{api.product} {api.version} cannot load {plan}: {writer.journal.last_error()}"
+        )
+    return runtime, engine
+
+
+def _read_back(api: Api, content: bytes, sidecar: Sidecar, plan: Path) -> Sidecar:
+    """With the types of the built engine, which have to be those that were asked for."""
+    runtime, engine = deserialize(api, content, plan)
+    types = engine_types(api.module, engine)
+    del engine, runtime
+    if not types:
+        log.warning("The inspector of %s %s tells no types of layers.", api.product, api.version)
+        return sidecar
+    check_precision(sidecar.spec.precision, types, f"The engine of {sidecar.spec.name!r}")
+    return dataclasses.replace(sidecar, types=types, types_from="inspector")
+
+
+def _set_aside(plan: Path, key: dict[str, Any]) -> bool:
+    """Whether this very engine was built before and found wrong."""
+    try:
+        sidecar = Sidecar.read(plan)
+    except PoseError:
+        return False
+    return bool(sidecar.failed) and not differences(sidecar.key, key)
+
+
+def _say_what_changed(plan: Path, name: str, key: dict[str, Any]) -> None:
+    """One line on why the engine that is most alike cannot be used."""
+    reasons = []
+    for other in plan.parent.glob(f"{name}-*.engine"):
+        try:
+            reasons.append(differences(Sidecar.read(other).key, key))
+        except ModelError:
+            continue
+    if reasons:
+        log.warning("An engine is built anew: there is one with %s.", min(reasons, key=len))
+
+
+def _machine_digest(api: Api, device: int | None) -> str:
+    return sha256(json.dumps(machine_key(api, device), sort_keys=True).encode())[:16]

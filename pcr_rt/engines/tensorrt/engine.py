@@ -1,0 +1,356 @@
+"""Runs engines of TensorRT 8.6 to 11 and TensorRT-RTX through one path, on device memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.engines.gpu import cupy
+from pcr_rt.engines.tensorrt.api import load, logger
+from pcr_rt.engines.tensorrt.cache import deserialize, machine_key
+from pcr_rt.engines.tensorrt.host_io import HostIOName, make_host_io
+from pcr_rt.engines.tensorrt.sidecar import Sidecar, sha256, vouch, write_private
+from pcr_rt.errors import InputError, ModelError, PoseError
+from pcr_rt.models import ModelSpec
+
+__all__ = [
+    "TensorRTBinding",
+    "TensorRTEngine",
+    "Worker",
+]
+
+log = logging.getLogger(__name__)
+
+DTYPES = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "UINT8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+class TensorRTEngine:
+    """An engine file on a CUDA device.
+
+    plan: the file, which ``pcr-rt build`` wrote with its sidecar. spec: overrides the sidecar's.
+    device: the GPU's number. host_io: which library copies host arrays for `run`.
+    memory_limit_mb: most device memory for buffers and contexts together, None: no limit.
+
+    Raises ModelError where the file cannot be vouched for or loaded, MissingDependencyError where
+    TensorRT or CuPy is missing. Threads may share it: each has its own contexts and buffers.
+    """
+
+    def __init__(
+        self,
+        plan: str | Path,
+        *,
+        spec: ModelSpec | None = None,
+        device: int = 0,
+        host_io: HostIOName = "cupy",
+        memory_limit_mb: int | None = None,
+    ) -> None:
+        self.plan, self.device = Path(plan), device
+        self.api = load(Sidecar.read(self.plan).key.get("product"))
+        # RTX engines fit every GPU of their targets; TensorRT's fit the one they were built on.
+        machine = machine_key(self.api, None if self.api.is_rtx else device)
+        self.sidecar, content = vouch(self.plan, machine)
+        self.spec = spec or self.sidecar.spec
+        self.host_io: HostIOName = host_io
+        self._limit = None if memory_limit_mb is None else memory_limit_mb << 20
+        self._lock, self._closed = threading.RLock(), False
+        self._local = threading.local()
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+        self._bindings: weakref.WeakSet[TensorRTBinding] = weakref.WeakSet()
+        with cupy().cuda.Device(device):
+            self._runtime, self.engine = deserialize(self.api, content, self.plan)
+            self._runtime_config, self._runtime_cache = self._make_runtime_config()
+        self._read_tensors()
+        log.info("%s runs on %s %s", self.spec.name, self.api.product, self.api.version)
+
+    def _read_tensors(self) -> None:
+        engine, trt = self.engine, self.api.module
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        if len(inputs) != 1:
+            raise ModelError(f"{self.plan} has {len(inputs)} inputs; engines take images only.")
+        self.input: str = inputs[0]
+        self.outputs: list[str] = [n for n in names if n != self.input]
+        self.dtypes = {n: np.dtype(DTYPES[engine.get_tensor_dtype(n).name]) for n in names}
+        shape = tuple(engine.get_tensor_shape(self.input))
+        self.fixed_batch: int | None = None if shape[0] == -1 else shape[0]
+        ranges = [
+            [tuple(s) for s in engine.get_tensor_profile_shape(self.input, i)]
+            for i in range(engine.num_optimization_profiles)
+        ]
+        self.profiles: list[tuple[int, int, int]] = [(a[0], b[0], c[0]) for a, b, c in ranges]
+        width, height = self.spec.input_size
+        self.image_shape = (3, height, width)
+        largest = ranges[0][2] if ranges else shape
+        if tuple(largest[1:]) != self.image_shape:
+            raise ModelError(
+                f"{self.plan} takes images of {tuple(largest[1:])}, not {self.image_shape} as its"
+                " spec says."
+            )
+        self.max_batch: int = self.fixed_batch or max(high for _, _, high in self.profiles)
+
+    def profile_of(self, batch: int) -> int:
+        """The profile that takes a batch, the one tuned for the size nearest to it."""
+        able = [i for i, (low, _, high) in enumerate(self.profiles) if low <= batch <= high]
+        if not able:
+            ranges = ", ".join(f"{low} to {high}" for low, _, high in self.profiles)
+            raise InputError(
+                f"A batch of {batch} fits no profile of {self.plan.name} ({ranges}): build it with"
+                " another --profile."
+            )
+        return min(able, key=lambda i: abs(self.profiles[i][1] - batch))
+
+    def bucket(self, count: int) -> int:
+        """The batch that takes ``count`` images: the next power of two that fits a profile."""
+        if self.fixed_batch is not None:
+            return self.fixed_batch
+        size = min(1 << (count - 1).bit_length(), self.max_batch)
+        return min(max(size, low) for low, _, high in self.profiles if high >= size)
+
+    def bind(self, batch: int) -> TensorRTBinding:
+        """Buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own."""
+        if not 1 <= batch <= self.max_batch:
+            raise InputError(
+                f"A batch of {batch} is beyond the engine's largest, {self.max_batch}: build it"
+                " with another --profile."
+            )
+        with self._lock, cupy().cuda.Device(self.device):
+            self._check_open()
+            binding = TensorRTBinding(self, batch)
+            self._bindings.add(binding)
+            return binding
+
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """All outputs for host images (N, 3, H, W), in parts of at most ``max_batch``."""
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != self.image_shape or not len(images):
+            raise InputError(
+                f"Images have shape {images.shape}; {self.spec.name!r} takes"
+                f" {('N', *self.image_shape)}."
+            )
+        if images.dtype.kind not in "fiu":
+            raise InputError(f"Images are {images.dtype}; give numbers such as float32.")
+        worker = self._worker()
+        with worker.lock, cupy().cuda.Device(self.device):
+            self._check_open()
+            starts = range(0, len(images), self.max_batch)
+            parts = [worker.run(images[start : start + self.max_batch]) for start in starts]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def memory(self) -> list[dict[str, Any]]:
+        """Device memory in bytes of each worker (a thread) and batch size.
+
+        Keys: thread, batch, buffers, context. The engine's weights come on top.
+        """
+        rows = [binding.memory() for binding in list(self._bindings)]
+        return sorted(rows, key=lambda row: (row["thread"], row["batch"]))
+
+    def claim(self, size: int) -> None:
+        """Raise InputError where ``size`` more bytes pass the limit."""
+        used = sum(row["buffers"] + row["context"] for row in self.memory())
+        if self._limit is not None and used + size > self._limit:
+            raise InputError(
+                f"{self.spec.name!r} would use {(used + size) >> 20} MB of device memory, more than"
+                f" its limit of {self._limit >> 20} MB: use fewer threads or a smaller batch."
+            )
+
+    def create_context(self) -> Any:
+        """A new execution context; RTX's shares the runtime cache and makes graphs itself."""
+        engine = self.engine
+        if self._runtime_config is None:
+            context = engine.create_execution_context()
+        else:
+            context = engine.create_execution_context(self._runtime_config)
+        if context is None:
+            raise ModelError(f"{self.plan} has no room to run: {self.last_error()}")
+        return context
+
+    def last_error(self) -> str:
+        """What TensorRT said last."""
+        error: str = logger(self.api).journal.last_error()
+        return error
+
+    def close(self) -> None:
+        """Wait for runs in other threads, then give back contexts, buffers and the engine."""
+        with self._lock:  # from here on nobody begins a run
+            if self._closed:
+                return
+            self._closed = True
+            workers = list(self._workers)
+        for worker in workers:
+            with worker.lock:
+                worker.slots.clear()
+        with self._lock:
+            self._keep_runtime_cache()
+            for binding in list(self._bindings):
+                binding.release()
+            self._runtime_config = self._runtime_cache = self.engine = self._runtime = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError(f"The engine of {self.spec.name!r} is closed.")
+
+    def _worker(self) -> Worker:
+        worker: Worker | None = getattr(self._local, "worker", None)
+        if worker is None:
+            self._check_open()
+            with cupy().cuda.Device(self.device):
+                worker = self._local.worker = Worker(self)
+            with self._lock:
+                self._check_open()
+                self._workers.add(worker)
+        return worker
+
+    @property
+    def _runtime_cache_file(self) -> Path:
+        return self.plan.with_name(f"{self.plan.name}.runtime-cache")
+
+    def _make_runtime_config(self) -> tuple[Any, Any]:
+        """RTX's: kernels of earlier runs are found again, whole graphs are captured inside."""
+        if not self.api.is_rtx:
+            return None, None
+        runtime_config = self.engine.create_runtime_config()
+        strategy = self.api.module.CudaGraphStrategy
+        runtime_config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE
+        runtime_cache = runtime_config.create_runtime_cache()
+        file = self._runtime_cache_file
+        if self.sidecar.runtime_cache_sha256 and file.is_file():
+            content = file.read_bytes()
+            if sha256(content) == self.sidecar.runtime_cache_sha256:
+                runtime_cache.deserialize(content)
+            else:
+                log.warning("%s is not the file that was written: kernels are made anew.", file)
+        runtime_config.set_runtime_cache(runtime_cache)
+        return runtime_config, runtime_cache
+
+    def _keep_runtime_cache(self) -> None:
+        if self._runtime_cache is None:
+            return
+        content = bytes(self._runtime_cache.serialize())
+        digest = sha256(content)
+        if digest == self.sidecar.runtime_cache_sha256:
+            return
+        try:
+            write_private(self._runtime_cache_file, content)
+            dataclasses.replace(Sidecar.read(self.plan), runtime_cache_sha256=digest).write(
+                self.plan
+            )
+        except PoseError as error:  # the engine itself is in order
+            log.warning("The kernels that were made are not kept: %s", error)
+
+
+class TensorRTBinding:
+    """A context with the buffers of one batch size, which stay where they are; for one thread.
+
+    images (N, 3, H, W) and outputs (N, ...) are CuPy arrays. An engine of a fixed batch gets
+    buffers of that size, of which these are the first N.
+    """
+
+    def __init__(self, owner: TensorRTEngine, batch: int) -> None:
+        cp, engine = cupy(), owner.engine
+        self.batch, self.owner = batch, owner
+        # RTX captures its own graphs and does not take part in those of others.
+        self.capturable = not owner.api.is_rtx
+        self._thread = threading.current_thread().name
+        size = owner.fixed_batch or batch
+        shape = (size, *owner.image_shape)
+        self._context_bytes = _context_memory(engine)
+        owner.claim(self._context_bytes + int(np.prod(shape)) * owner.dtypes[owner.input].itemsize)
+        context = owner.create_context()
+        if len(owner.profiles) > 1:
+            stream = cp.cuda.Stream(non_blocking=True)
+            if not context.set_optimization_profile_async(owner.profile_of(size), stream.ptr):
+                raise ModelError(f"{owner.plan.name}: {owner.last_error()}")
+            stream.synchronize()
+        elif owner.fixed_batch is None:
+            owner.profile_of(size)
+        if not context.set_input_shape(owner.input, shape):
+            raise ModelError(f"{owner.plan.name} refuses the shape {shape}: {owner.last_error()}")
+        buffers = {owner.input: cp.zeros(shape, owner.dtypes[owner.input])}
+        for name in owner.outputs:
+            output_shape = tuple(context.get_tensor_shape(name))
+            if -1 in output_shape:
+                raise ModelError(
+                    f"The output {name!r} of {owner.spec.name!r} has no fixed size: run the model"
+                    " on ONNX Runtime."
+                )
+            buffers[name] = cp.empty(output_shape, owner.dtypes[name])
+        for name, buffer in buffers.items():
+            if not context.set_tensor_address(name, buffer.data.ptr):
+                raise ModelError(f"{owner.plan.name}: {owner.last_error()}")
+        # The zeros above were queued on another stream than the one that will run.
+        cp.cuda.get_current_stream().synchronize()
+        self.buffer_bytes = sum(int(buffer.nbytes) for buffer in buffers.values())
+        self._context: Any = context
+        self._buffers: dict[str, Any] = buffers
+        self.images: Any = buffers[owner.input][:batch]
+        self.outputs: list[Any] = [buffers[name][:batch] for name in owner.outputs]
+
+    def enqueue(self, stream: int) -> None:
+        """Start the network on the handle of a stream; nothing waits for the device."""
+        if self._context is None:
+            raise InputError(f"The engine of {self.owner.spec.name!r} is closed.")
+        if not self._context.execute_async_v3(stream):
+            raise RuntimeError(f"{self.owner.plan.name} failed: {self.owner.last_error()}")
+
+    def memory(self) -> dict[str, Any]:
+        """Bytes of device memory, and whose they are."""
+        return {
+            "thread": self._thread,
+            "batch": self.batch,
+            "buffers": self.buffer_bytes,
+            "context": self._context_bytes,
+        }
+
+    def release(self) -> None:
+        """Give back the context; buffers live as long as somebody has them."""
+        self._context = None
+
+
+class Worker:
+    """One thread's stream, with a context and page-locked arrays for each batch size."""
+
+    def __init__(self, owner: TensorRTEngine) -> None:
+        self._owner = owner
+        self.lock = threading.Lock()
+        self._io = make_host_io(owner.host_io, owner.device)
+        self.slots: dict[int, tuple[TensorRTBinding, NDArray[Any], list[NDArray[Any]]]] = {}
+
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """Outputs for at most ``max_batch`` images, which run in their bucket."""
+        count = len(images)
+        size = self._owner.bucket(count)
+        if size not in self.slots:
+            binding = self._owner.bind(size)
+            arrays = [self._io.array(a.shape, a.dtype) for a in (binding.images, *binding.outputs)]
+            arrays[0][...] = 0
+            self.slots[size] = binding, arrays[0], arrays[1:]
+        binding, entry, exits = self.slots[size]
+        entry[:count] = images
+        self._io.upload(entry, binding.images.data.ptr)
+        binding.enqueue(self._io.stream)
+        for output, host in zip(binding.outputs, exits, strict=True):
+            self._io.download(output.data.ptr, host)
+        self._io.wait()
+        return [host[:count].copy() for host in exits]
+
+
+def _context_memory(engine: Any) -> int:
+    """Bytes of device memory that a context takes for activations."""
+    if hasattr(engine, "device_memory_size_v2"):
+        return int(engine.device_memory_size_v2)
+    return int(engine.device_memory_size)

@@ -1,0 +1,128 @@
+"""Files that are written: whole or not there, never over one that is read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pcr_rt.errors import InputError
+
+__all__ = [
+    "GrowingFile",
+    "cannot_write",
+    "check_json_output",
+    "make_folder",
+    "refuse_inputs",
+    "replace_whole",
+    "write_whole",
+]
+
+
+def refuse_inputs(output: Path, *inputs: Path) -> None:
+    """InputError where writing ``output`` would destroy one of the inputs."""
+    for given in inputs:
+        try:
+            same = output.samefile(given)
+        except OSError:  # one of them does not exist
+            continue
+        if same:
+            raise InputError(f"{output} is read and would be overwritten: name another output.")
+
+
+def check_json_output(output: Path) -> None:
+    """InputError unless ``output`` is the name of a .json file in a folder that exists."""
+    if output.is_dir() or not output.parent.is_dir() or output.suffix != ".json":
+        raise InputError(f"{output} cannot be written: name a .json file in a folder that exists.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is not there; InputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole or, with an InputError, as it was."""
+    try:
+        replace_whole(path, content)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def replace_whole(
+    path: Path, content: bytes, *, permissions: int = 0o666, sync: bool = False
+) -> None:
+    """Put a file in place when it is complete; an OSError leaves what was there.
+
+    permissions: before the process's mask. sync: wait until it is on the disk.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """The error for a place that the system refuses."""
+    return InputError(f"{path} cannot be written ({error.strerror}): give another place.")
+
+
+class GrowingFile:
+    """A text file that is complete after every append and is cut back to that if one fails.
+
+    What an earlier run left there stays until the first append; without one no file is made.
+    """
+
+    def __init__(self, path: Path, head: str = "", tail: str = "") -> None:
+        make_folder(path.parent)
+        self.path, self._head, self._tail = path, head.encode(), tail.encode()
+        self._made, self._end, self.used = not path.exists(), 0, False
+        self.closed = False
+        self._file = self._open("xb" if self._made else "r+b")
+        if self._made:
+            self._write(self._head + self._tail)
+
+    def _open(self, mode: str) -> IO[bytes]:
+        try:
+            return self.path.open(mode, buffering=0)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def append(self, text: str) -> None:
+        """Write the text before the tail, at once; InputError where the system refuses."""
+        data = text.encode()
+        if not self.used:  # from here on what an earlier run left is gone
+            self._file.close()
+            self._file, data = self._open("wb"), self._head + data
+            self.used = True
+        try:
+            self._write(data + self._tail)
+        except OSError as error:
+            self._file.truncate(self._end)
+            self._write(self._tail)
+            raise cannot_write(self.path, error) from None
+        self._end += len(data)
+
+    def _write(self, data: bytes) -> None:
+        self._file.seek(self._end)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        """Without an append there will be no file, as with videos."""
+        self.closed = True
+        self._file.close()
+        if self._made and not self.used:
+            self.path.unlink(missing_ok=True)

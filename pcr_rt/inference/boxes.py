@@ -1,0 +1,97 @@
+"""Bounding boxes: what a detector model finds, and what a caller gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcr_rt.cuda_kernels import reference
+from pcr_rt.engines import Engine
+from pcr_rt.errors import InputError
+
+__all__ = ["IOU_THRESHOLD", "MAX_BOXES", "Boxes", "as_boxes", "detect", "large_enough"]
+
+Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Boxes (N, 4) xyxy in frame pixels, scores (N,)."""
+
+IOU_THRESHOLD = 0.6
+MAX_BOXES = 100
+
+
+def detect(
+    engine: Engine, frames: Sequence[NDArray[np.uint8]], score_threshold: float
+) -> list[Boxes]:
+    """Find the people of each frame with an engine whose spec has kind ``boxes``.
+
+    frames: (H, W, 3) uint8 BGR each, of any sizes. Returns boxes and scores of each frame, best
+    first, at most 100 a frame.
+    """
+    if not frames:
+        return []
+    spec = engine.spec
+    images, scales = reference.letterbox(
+        frames, spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=spec.colour == "rgb"
+    )
+    sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
+    candidates = reference.decode_boxes(
+        engine.run(images),
+        spec.layout,
+        scales,
+        sizes,
+        input_size=spec.input_size,
+        score_threshold=score_threshold,
+    )
+    found: list[Boxes] = []
+    for raw_boxes, raw_scores in candidates:
+        boxes, scores = raw_boxes.astype(np.float64), raw_scores.astype(np.float64)
+        keep = reference.box_nms(boxes, scores, IOU_THRESHOLD, MAX_BOXES)
+        found.append(large_enough(boxes, scores, keep))
+    return found
+
+
+def large_enough(
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], keep: NDArray[np.integer[Any]]
+) -> Boxes:
+    """The boxes (N, 4) and scores (N,) that ``keep`` names and that are above a pixel in size."""
+    keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
+    return boxes[keep], scores[keep]
+
+
+def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
+    """What a caller gave as boxes, checked.
+
+    boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score; size: the frame's (width, height).
+    Boxes that lie wholly outside the frame are dropped; others are kept as they are, since a crop
+    may reach over the border. Raises InputError for other shapes, for NaN or infinite values and
+    for boxes without area.
+    """
+    try:
+        rows = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            "boxes must be numbers of shape (N, 4) xyxy or (N, 5) with a score."
+        ) from None
+    if rows.size == 0:
+        rows = rows.reshape(0, 5)
+    if rows.ndim != 2 or rows.shape[1] not in (4, 5):
+        raise InputError(
+            f"boxes have shape {rows.shape}; give (N, 4) xyxy, or (N, 5) with a score each."
+        )
+    if not np.isfinite(rows).all():
+        raise InputError("boxes hold NaN or infinite values: remove those rows.")
+    empty = (rows[:, 2] <= rows[:, 0]) | (rows[:, 3] <= rows[:, 1])
+    if empty.any():
+        row = int(np.flatnonzero(empty)[0])
+        raise InputError(
+            f"Box {row} is {rows[row, :4].tolist()}, without area: give x1, y1, x2, y2 with x2 > x1"
+            " and y2 > y1."
+        )
+    outside = (
+        (rows[:, 2] <= 0) | (rows[:, 3] <= 0) | (rows[:, 0] >= size[0]) | (rows[:, 1] >= size[1])
+    )
+    rows = rows[~outside]
+    scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
+    return rows[:, :4], scores

@@ -1,0 +1,58 @@
+"""People in a frame: RTMDet-nano, which is shipped, other RTMDet or YOLOX files, or a callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.engines import Engine
+from pcr_rt.errors import ModelError
+from pcr_rt.inference.boxes import Boxes, detect
+from pcr_rt.inference.loading import make_engine
+from pcr_rt.models import AnyPrecision, ModelSpec
+
+__all__ = ["Detector", "DetectorLike"]
+
+
+class Detector:
+    """A detector model behind one call: frames in, people's boxes and scores out.
+
+    model: a shipped name, the path of an .onnx file, or an engine whose spec has kind ``boxes``.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Engine = "rtmdet-nano",
+        *,
+        spec: ModelSpec | None = None,
+        device: str = "auto",
+        precision: AnyPrecision = "auto",
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        if isinstance(model, (str, Path)):
+            model = make_engine(
+                model, spec=spec, device=device, precision=precision, cache_dir=cache_dir
+            )
+        if not model.spec.is_detector:
+            raise ModelError(
+                f"{model.spec.name!r} is a pose model (kind {model.spec.kind!r}), not a detector."
+            )
+        self.engine = model
+        self.spec = model.spec
+
+    def __call__(
+        self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = 0.3
+    ) -> list[Boxes]:
+        """Boxes of each frame (HxWx3 uint8 BGR), best first, at most 100 a frame."""
+        return detect(self.engine, frames, score_threshold)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+
+DetectorLike = Detector | Callable[[NDArray[np.uint8]], Any]

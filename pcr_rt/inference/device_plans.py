@@ -1,0 +1,322 @@
+"""The two kinds of work on the device: finding people, and finding their keypoints."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.cuda_kernels import kernels
+from pcr_rt.engines import Binding, Engine
+from pcr_rt.geometry import Size
+from pcr_rt.inference.boxes import IOU_THRESHOLD, MAX_BOXES, Boxes, large_enough
+from pcr_rt.inference.pose_network import PoseNetwork
+from pcr_rt.inference.selection import Selection, Suppressed
+from pcr_rt.models import Decode
+
+__all__ = [
+    "DetectPlan",
+    "Plan",
+    "PosePlan",
+    "bucket",
+]
+
+log = logging.getLogger(__name__)
+
+MAX_CANDIDATES = 1000
+NOWHERE = np.array([[0.0, 0, -10], [0, 0, -10]])
+"""A crop that lies outside every frame: what the unused rows of a bucket get."""
+
+
+def bucket(count: int, most: int) -> int:
+    """The next power of two, at most ``most``."""
+    return min(1 << (count - 1).bit_length(), most)
+
+
+class Plan:
+    """Runs `work` on the current stream: launch by launch at first, then as a graph."""
+
+    def __init__(self, stream: Any, bindings: Sequence[Binding], *, record: bool) -> None:
+        self._stream = stream
+        self._pool = kernels.cupy().cuda.MemoryPool()
+        self._record = record and all(b.capturable for b in bindings)
+        self._graph: Any = None
+        self._ran = False
+        self._marks: list[tuple[str, Any]] | None = None
+        self.times: dict[str, float] = {}
+        """Milliseconds of each stage of the last run; a graph's are all ``infer``."""
+
+    def work(self) -> None:
+        """Queue everything on the current stream."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Do the work and wait for it: the one synchronisation."""
+        if self._record and self._ran and self._graph is None:
+            self._capture()
+        self._marks = []
+        self.mark("start")
+        if self._graph is not None:
+            self._graph.launch()
+            self.mark("infer")
+        else:
+            with kernels.memory_of(self._pool):
+                self.work()
+        self._ran = True
+        self._stream.synchronize()
+        self.times = _elapsed(self._marks)
+        self._marks = None
+
+    def mark(self, stage: str) -> None:
+        """What was queued since the last mark belongs to ``stage``."""
+        if self._marks is not None:
+            event = kernels.cupy().cuda.Event()
+            event.record(self._stream)
+            self._marks.append((stage, event))
+
+    def _capture(self) -> None:
+        try:
+            self._graph = kernels.Graph(self.work, self._pool)
+        except Exception as error:  # the driver, CuPy and engines each have their own classes
+            self._record = False
+            reason = " ".join(str(error).split())[:200]
+            log.warning("No CUDA graph here, launches go on one by one: %s", reason)
+
+
+def _elapsed(marks: Sequence[tuple[str, Any]]) -> dict[str, float]:
+    """Milliseconds of each stage, from the mark before to its own."""
+    times: dict[str, float] = {}
+    for (_, before), (stage, event) in itertools.pairwise(marks):
+        milliseconds = kernels.cupy().cuda.get_elapsed_time(before, event)
+        times[stage] = times.get(stage, 0.0) + milliseconds
+    return times
+
+
+class DetectPlan(Plan):
+    """Letterbox, detector, box decoding and NMS of up to ``batch`` frames."""
+
+    def __init__(
+        self, stream: Any, engine: Engine, binding: Binding, batch: int, score_threshold: float
+    ) -> None:
+        super().__init__(stream, [binding], record=True)
+        self._spec, self._binding, self._batch = engine.spec, binding, batch
+        self._score_threshold = score_threshold
+        self._images, self._outputs = _arrays(binding)
+        self._sent = kernels.Packed(
+            {
+                "frames": ((batch, kernels.FRAME.itemsize), np.uint8),
+                "scales": ((batch, 3), np.float64),
+            }
+        )
+        self._back = kernels.Packed(
+            {
+                "boxes": ((batch, MAX_CANDIDATES, 4), np.float32),
+                "scores": ((batch, MAX_CANDIDATES), np.float32),
+                "counts": ((batch,), np.int32),
+                "keep": ((batch, MAX_BOXES), np.int32),
+                "kept": ((batch,), np.int32),
+            }
+        )
+
+    def __call__(self, rows: NDArray[Any], sizes: Sequence[Size]) -> list[Boxes]:
+        """Boxes of the frames in ``rows`` of a frame table; sizes: (width, height) of each."""
+        width, height = self._spec.input_size
+        # A bucket's unused places show the first frame again.
+        padded = np.concatenate([rows, rows[:1].repeat(self._batch - len(rows))])
+        self._sent.host["frames"][...] = padded.view(np.uint8).reshape(self._batch, -1)
+        for i in range(self._batch):
+            w, h = sizes[i] if i < len(sizes) else sizes[0]
+            self._sent.host["scales"][i] = min(width / w, height / h), w, h
+        self.run()
+        found = self._back.host
+        return [
+            large_enough(
+                found["boxes"][i].astype(np.float64),
+                found["scores"][i].astype(np.float64),
+                found["keep"][i, : found["kept"][i]],
+            )
+            for i in range(len(rows))
+        ]
+
+    def work(self) -> None:
+        """See `Plan`."""
+        spec, back = self._spec, self._back.device
+        self._sent.upload()
+        table = kernels.FrameTable(self._sent.device["frames"], [(1, 1)] * self._batch, [])
+        kernels.letterbox(
+            table,
+            spec.input_size,
+            spec.mean,
+            spec.std,
+            fill=spec.fill,
+            rgb=spec.colour == "rgb",
+            out=self._images,
+        )
+        self._binding.enqueue(self._stream.ptr)
+        found = kernels.decode_boxes_padded(
+            self._outputs,
+            spec.layout,
+            self._sent.device["scales"],
+            None,
+            input_size=spec.input_size,
+            score_threshold=self._score_threshold,
+            max_candidates=MAX_CANDIDATES,
+            out=kernels.Candidates(back["boxes"], back["scores"], back["counts"]),
+        )
+        kernels.box_nms_padded(found, IOU_THRESHOLD, MAX_BOXES, out=(back["keep"], back["kept"]))
+        self._back.download()
+
+
+class PosePlan(Plan):
+    """Crop, infer, decode and suppress as many people as ``parts`` hold in all.
+
+    parts: sizes of batches that go through the networks one after the other; bindings: for each
+    part those of all networks, for ``views`` times as many images, the mirrored crops last.
+    """
+
+    def __init__(
+        self,
+        stream: Any,
+        networks: Sequence[PoseNetwork],
+        bindings: Sequence[Sequence[Binding]],
+        parts: Sequence[int],
+        frames: int,
+        views: int,
+        decode: Decode,
+        selection: Selection,
+    ) -> None:
+        every = [b for part in bindings for b in part]
+        super().__init__(stream, every, record=len(parts) == 1)
+        self._networks, self._parts, self._views = networks, parts, views
+        self._bindings = [[(b, *_arrays(b)) for b in part] for part in bindings]
+        self._decode, self._selection, self._frames = decode, selection, frames
+        people = sum(parts)
+        self._sent = kernels.Packed(
+            {
+                "frames": ((frames, kernels.FRAME.itemsize), np.uint8),
+                "index": ((people,), np.int32),
+                "transforms": ((views, people, 2, 3), np.float64),
+                "to_frame": ((people, 2, 3), np.float64),
+                "areas": ((people,), np.float64),
+                "scores": ((people,), np.float64),
+                "first": ((frames + 1,), np.int32),
+            }
+        )
+        self._back = kernels.Packed(
+            {
+                "keypoints": ((people, 17, 2), np.float32),
+                "keypoint_scores": ((people, 17), np.float32),
+                "keep": ((people,), np.int32),
+                "lowered": ((people,), np.float32),
+                "kept": ((frames,), np.int32),
+            }
+        )
+
+    def __call__(
+        self,
+        rows: NDArray[Any],
+        counts: Sequence[int],
+        views: Sequence[NDArray[np.float64]],
+        to_frame: NDArray[np.float64],
+        boxes: NDArray[np.float64],
+        box_scores: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
+        """Keypoints, their scores, and who OKS-NMS keeps in each frame.
+
+        rows: the frames' table; counts: people of each frame; views: crop transforms (N, 2, 3) of
+        each view; to_frame: (N, 2, 3); boxes: (N, 4); box_scores: (N,).
+        """
+        sent, n = self._sent.host, len(boxes)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        sent["frames"][...] = rows.view(np.uint8).reshape(len(rows), -1)
+        sent["index"][:] = 0
+        sent["index"][:n] = np.repeat(np.arange(len(counts)), counts)
+        sent["transforms"][:, n:] = NOWHERE
+        for i, transforms in enumerate(views):
+            sent["transforms"][i, :n] = transforms
+        sent["to_frame"][n:] = 0
+        sent["to_frame"][:n] = to_frame
+        sent["areas"][:n] = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        sent["scores"][:n] = box_scores
+        sent["first"][:] = first
+        self.run()
+        back = self._back.host
+        suppressed: list[Suppressed | None] = [None] * len(counts)
+        if self._selection.nms is not None:
+            for i, start in enumerate(first[:-1]):
+                rows_kept = slice(start, start + back["kept"][i])
+                suppressed[i] = (
+                    back["keep"][rows_kept].astype(np.intp),
+                    back["lowered"][rows_kept].copy(),
+                )
+        return back["keypoints"][:n].copy(), back["keypoint_scores"][:n].copy(), suppressed
+
+    def work(self) -> None:
+        """See `Plan`."""
+        selection, sent, back = self._selection, self._sent.device, self._back.device
+        self._sent.upload()
+        start = 0
+        for part, bindings in zip(self._parts, self._bindings, strict=True):
+            self._infer(slice(start, start + part), bindings)
+            start += part
+        if selection.nms is not None:
+            kernels.oks_nms_padded(
+                back["keypoints"],
+                sent["scores"],
+                sent["areas"],
+                sent["first"],
+                method=selection.nms,
+                threshold=selection.oks_threshold,
+                keypoint_scores=back["keypoint_scores"],
+                person_score=selection.person_score,
+                out=(back["keep"], back["lowered"], back["kept"]),
+            )
+        self._back.download()
+        self.mark("suppress")
+
+    def _infer(self, rows: slice, bindings: Sequence[tuple[Binding, Any, list[Any]]]) -> None:
+        """Crop, infer and decode the people in ``rows``."""
+        sent, n = self._sent.device, rows.stop - rows.start
+        table = kernels.FrameTable(sent["frames"], [(1, 1)] * self._frames, [])
+        for network, (binding, images, _) in zip(self._networks, bindings, strict=True):
+            spec = network.spec
+            for view in range(self._views):
+                kernels.crop_persons(
+                    table,
+                    sent["index"][rows],
+                    sent["transforms"][view][rows],
+                    spec.input_size,
+                    spec.mean,
+                    spec.std,
+                    rgb=spec.colour == "rgb",
+                    out=images[view * n : (view + 1) * n],
+                )
+            self.mark("crop")
+            binding.enqueue(self._stream.ptr)
+            self.mark("infer")
+        spec, to_frame = self._networks[0].spec, sent["to_frame"][rows]
+        out = (self._back.device["keypoints"][rows], self._back.device["keypoint_scores"][rows])
+        maps = [outputs[0] for _, _, outputs in bindings]
+        if spec.kind == "simcc":
+            x, y = bindings[0][2]
+            kernels.decode_simcc(x, y, to_frame, split=spec.split, out=out)
+        else:
+            kernels.decode_heatmaps(
+                [m[:n] for m in maps],
+                to_frame,
+                method=self._decode,
+                sigma=spec.sigma,
+                mirrored=[m[n:] for m in maps] if self._views == 2 else None,
+                out=out,
+            )
+        self.mark("decode")
+
+
+def _arrays(binding: Binding) -> tuple[Any, list[Any]]:
+    """A binding's buffers as CuPy arrays, made once: they stay where they are."""
+    asarray = kernels.cupy().asarray
+    return asarray(binding.images), [asarray(output) for output in binding.outputs]

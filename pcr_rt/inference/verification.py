@@ -1,0 +1,135 @@
+"""Two artefacts of one model side by side: how far keypoints or boxes of the second lie off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.engines import Engine
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.geometry import box_iou, box_to_region
+from pcr_rt.inference.agreement import SAMPLE
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.media import read_image
+from pcr_rt.poses import Poses
+
+__all__ = ["SAMPLE", "Comparison", "compare", "differences"]
+
+SURE_KEYPOINT, SURE_BOX = 0.3, 0.4
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One picture under both artefacts.
+
+    values: for pose models the distances in input pixels of the keypoints that the first gives a
+    score above 0.3; for detectors the overlap (IoU) of each of the first's boxes above 0.4 with the
+    best of the second's. first, second: what was found; of a detector boxes alone.
+    """
+
+    picture: Path
+    unit: Literal["px", "IoU"]
+    values: NDArray[np.float64]
+    first: Poses
+    second: Poses
+
+    @property
+    def worst(self) -> float:
+        """The value that lies furthest off: the largest in pixels, the smallest IoU."""
+        return float(self.values.max() if self.unit == "px" else self.values.min())
+
+
+def compare(
+    first: Engine,
+    second: Engine,
+    pictures: Sequence[Path],
+    *,
+    detector: Detector | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Comparison]:
+    """Both artefacts on the people of the pictures; pictures without any are left out.
+
+    detector: who finds the people for pose models; RTMDet-nano unless given. Raises ModelError
+    where one artefact is a detector and the other is not, or their inputs differ in size, and
+    InputError where no picture has anything to compare.
+    """
+    one, other = first.spec, second.spec
+    if one.is_detector != other.is_detector or (
+        not one.is_detector and one.input_size != other.input_size
+    ):
+        raise ModelError(
+            f"{one.name!r} ({one.kind}, {one.input_size}) and {other.name!r} ({other.kind},"
+            f" {other.input_size}) cannot be compared: give two files of one model."
+        )
+    found = []
+    finder = detector or Detector(first if one.is_detector else "rtmdet-nano")
+    for done, picture in enumerate(pictures, 1):
+        frame = read_image(picture)
+        boxes, scores = finder([frame], SURE_BOX)[0]
+        if len(boxes):
+            comparison = (
+                _boxes(boxes, scores, second, frame, picture)
+                if one.is_detector
+                else _keypoints(boxes, first, second, frame, picture)
+            )
+            if len(comparison.values):
+                found.append(comparison)
+        progress(done, len(pictures))
+    if not found:
+        raise InputError(
+            f"{one.name!r} is sure of nothing in these pictures, so nothing can be compared: give"
+            " pictures of people."
+        )
+    return found
+
+
+def differences(comparisons: Sequence[Comparison]) -> NDArray[np.float64]:
+    """All values of the pictures in a row."""
+    return np.concatenate([comparison.values for comparison in comparisons])
+
+
+def _keypoints(
+    boxes: NDArray[np.float64], first: Engine, second: Engine, frame: NDArray[np.uint8], path: Path
+) -> Comparison:
+    one, other = (
+        PoseEstimator(engine, detector=None, score_threshold=0, nms=None)(frame, boxes=boxes)
+        for engine in (first, second)
+    )
+    width, height = first.spec.input_size
+    _, region = box_to_region(boxes, width / height, first.spec.padding)
+    shift = np.linalg.norm((one.keypoints - other.keypoints) * height / region[:, None, 1:], axis=2)
+    return Comparison(path, "px", shift[one.keypoint_scores > SURE_KEYPOINT], one, other)
+
+
+def _boxes(
+    boxes: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    second: Engine,
+    frame: NDArray[np.uint8],
+    path: Path,
+) -> Comparison:
+    # Lower than the first's threshold, so that a box that slips just below it counts by its place.
+    others, other_scores = Detector(second)([frame], SURE_BOX / 2)[0]
+    overlaps = box_iou(boxes, others).max(1) if len(others) else np.zeros(len(boxes))
+    size = (frame.shape[1], frame.shape[0])
+    return Comparison(
+        path, "IoU", overlaps, _as_poses(boxes, scores, size), _as_poses(others, other_scores, size)
+    )
+
+
+def _as_poses(
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], size: tuple[int, int]
+) -> Poses:
+    return Poses(
+        keypoints=np.zeros((len(boxes), 17, 2), np.float32),
+        keypoint_scores=np.zeros((len(boxes), 17), np.float32),
+        boxes=boxes.astype(np.float32),
+        scores=scores.astype(np.float32),
+        image_size=size,
+    )

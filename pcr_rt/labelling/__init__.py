@@ -1,0 +1,1 @@
+"""A teacher's keypoints as labels; needs no PyTorch."""

@@ -1,0 +1,204 @@
+"""Pseudo-labels of whole folders and videos: find people, keep their sure keypoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.coco.annotations import BOX_FILL
+from pcr_rt.errors import InputError
+from pcr_rt.files import check_json_output, make_folder, write_whole
+from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.labelling.journal import Journal
+from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_image
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS
+
+__all__ = ["entry_of", "label_frame", "label_frames", "label_pictures"]
+
+log = logging.getLogger(__name__)
+
+Frame = NDArray[np.uint8]
+Progress = Callable[[int, "int | None"], None]
+
+
+def label_frames(
+    estimator: PoseEstimator,
+    source: Path,
+    output: Path,
+    *,
+    min_score: float = 0.9,
+    every: int = 1,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[int, int]:
+    """Label a folder of pictures or a video; the number of people, and of broken pictures.
+
+    estimator: finds the people too. output: the COCO JSON to write. Beside it lies its journal
+    (``.jsonl``), from which a killed run goes on: no frame is lost or labelled twice, and the
+    result is that of an uninterrupted run. Keypoints with a score below ``min_score`` count as
+    unlabelled, people without any keypoint left are left out. every: of a video, label every n-th
+    frame; its frames with people are kept as pictures in the folder ``<output>_frames``.
+    provenance: what is said of the teacher in ``info``. Broken pictures are logged and left out.
+    """
+    if not is_video(source):
+        return label_pictures(
+            lambda files: (entry_of(estimator, file, min_score) for file in files),
+            source,
+            output,
+            min_score=min_score,
+            provenance=provenance,
+            progress=progress,
+        )
+    check_json_output(output)
+    info = _info(source, min_score, {"every": every, **(provenance or {})})
+    video, folder = VideoReader(source), _frames_folder(output)
+    make_folder(folder)
+
+    def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
+        with video:
+            for number, (frame, _) in enumerate(video):
+                name = f"{number:08d}.jpg"
+                if number % every or name in finished:
+                    continue
+                entry = _entry(estimator, name, frame, min_score)
+                if entry["people"]:
+                    write_image(folder / name, frame)
+                yield entry
+
+    total = None if video.frames is None else -(-video.frames // every)
+    return _write_all(source, entries, info, output, total, progress)
+
+
+def label_pictures(
+    label: Callable[[list[Path]], Iterator[dict[str, Any]]],
+    source: Path,
+    output: Path,
+    *,
+    min_score: float,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[int, int]:
+    """As `label_frames`, for a folder whose pictures ``label`` turns into entries in any order."""
+    check_json_output(output)
+    files = list_images(source)
+
+    def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
+        return label([file for file in files if file.name not in finished])
+
+    info = _info(source, min_score, provenance or {})
+    return _write_all(source, entries, info, output, len(files), progress)
+
+
+def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
+    """The journal's line of a picture: its people, or what is wrong with it."""
+    try:
+        frame = read_image(file)
+    except InputError as error:
+        return {"file_name": file.name, "broken": str(error)}
+    return _entry(estimator, file.name, frame, min_score)
+
+
+def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
+    """The people of a frame who have a keypoint of ``min_score``, ready for JSON.
+
+    Each has ``bbox`` (x, y, w, h), ``keypoints`` (51: x, y, v; v is 1 where sure, else all three
+    are 0), ``keypoint_scores`` (17) and ``score``.
+    """
+    people = []
+    for keypoints, scores, box, score in zip(
+        poses.keypoints, poses.keypoint_scores, poses.boxes, poses.scores, strict=True
+    ):
+        sure = scores >= min_score
+        if not sure.any():
+            continue
+        label = np.column_stack([keypoints, np.ones(len(KEYPOINTS))]) * sure[:, None]
+        x1, y1, x2, y2 = (float(v) for v in box)
+        people.append(
+            {
+                "bbox": [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+                "keypoints": [round(float(v), 2) for v in label.ravel()],
+                "keypoint_scores": [round(float(v), 4) for v in scores],
+                "score": round(float(score), 4),
+            }
+        )
+    return people
+
+
+def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> int:
+    """Write journal entries as COCO JSON; the number of people.
+
+    Pictures are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
+    box, so nothing in these pictures is surely background.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for entry in entries:
+        if "broken" in entry:
+            continue
+        image = {key: entry[key] for key in ("file_name", "width", "height")}
+        images.append({"id": len(images) + 1, **image, "boxes_complete": False})
+        for person in entry["people"]:
+            area = round(BOX_FILL * person["bbox"][2] * person["bbox"][3], 2)
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": len(images),
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": area,
+                "num_keypoints": sum(person["keypoints"][2::3]),
+                **person,
+            }
+            annotations.append(annotation)
+    category = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
+    data = {
+        "info": dict(info),
+        "images": images,
+        "annotations": annotations,
+        "categories": [category],
+    }
+    write_whole(output, json.dumps(data).encode())
+    return len(annotations)
+
+
+def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"description": "pseudo-labels", "source": source.name, "min_score": min_score}
+    return {**about, **more}
+
+
+def _write_all(
+    source: Path,
+    entries: Callable[[set[str]], Iterator[dict[str, Any]]],
+    info: Mapping[str, Any],
+    output: Path,
+    total: int | None,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Journal what is not finished yet, then write the whole; people and broken pictures."""
+    header = {**info, "path": str(source.resolve())}
+    with Journal(output.with_suffix(".jsonl"), header) as journal:
+        finished = {entry["file_name"] for entry in journal.entries}
+        progress(len(finished), total)
+        for entry in entries(finished):
+            if "broken" in entry:
+                log.warning("%s: left out", entry["broken"])
+            journal.append(entry)
+            progress(len(journal.entries), total)
+        done = sorted(journal.entries, key=lambda entry: entry["file_name"])
+    return write_coco(done, info, output), sum("broken" in entry for entry in done)
+
+
+def _entry(estimator: PoseEstimator, name: str, frame: Frame, min_score: float) -> dict[str, Any]:
+    people = label_frame(estimator(frame), min_score)
+    height, width = frame.shape[:2]
+    return {"file_name": name, "width": width, "height": height, "people": people}
+
+
+def _frames_folder(output: Path) -> Path:
+    return output.with_name(f"{output.stem}_frames")

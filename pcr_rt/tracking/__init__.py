@@ -1,0 +1,1 @@
+"""Ids, regions and smoothing from frame to frame; knows no stream."""

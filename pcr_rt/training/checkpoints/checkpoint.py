@@ -1,0 +1,142 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcr_rt.errors import DataError
+from pcr_rt.export.onnx_export import TorchDifference, export_onnx
+from pcr_rt.geometry import Size
+from pcr_rt.models import ModelSpec
+from pcr_rt.training.data.targets import sigma_for
+from pcr_rt.training.networks.encoder import check_input_size
+from pcr_rt.training.networks.registry import build
+from pcr_rt.training.torch_engine import heatmap_size
+
+__all__ = [
+    "export_checkpoint",
+    "fill",
+    "load_checkpoint",
+    "network_and_spec",
+    "save_checkpoint",
+]
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` to ``path``; the file that was there stays until the new one is complete.
+
+    Raises DataError when the folder cannot be written or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise DataError(
+            f"The checkpoint {path} could not be written ({error}); the last good one is kept."
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint (``weights_only=True``). Raises DataError when it is broken."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"The checkpoint {path} does not exist.") from None
+    except Exception as error:
+        # torch's own message goes on for a page and advises to load the file as code.
+        raise DataError(
+            f"The checkpoint {path} cannot be read: it is broken, or no checkpoint of PCR-RT."
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(f"The file {path} is no checkpoint of PCR-RT: give the best.pt of a run.")
+    return content
+
+
+NAMED = 5
+"""How many keys of a kind an error message lists."""
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy ``tensors`` into the parameters and buffers of the same names; all must fit.
+
+    source: what the message calls the tensors. Raises DataError with the missing, unexpected and
+    misshaped keys, and leaves the network as it was.
+    """
+    own = network.state_dict()
+    missing = [key for key in own if key not in tensors]
+    unexpected = [key for key in tensors if key not in own]
+    misshaped = [
+        f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}"
+        for key in own
+        if key in tensors and tensors[key].shape != own[key].shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "misshaped": misshaped}
+    problems = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys]
+    if problems:
+        raise DataError(
+            f"The weights of {source} are not of this network, its keys differ:"
+            f" {'; '.join(problems)}; give a file of the same architecture."
+        )
+    network.load_state_dict(tensors)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:NAMED]) + (", ..." if len(keys) > NAMED else "")
+
+
+def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Module, ModelSpec]:
+    """The network of a ``best.pt`` in evaluation mode, and the spec that its recipe implies.
+
+    Raises DataError for a file that is no such checkpoint and for a size that does not suit the
+    network.
+    """
+    content = load_checkpoint(checkpoint)
+    if not {"network", "recipe", "size", "score", "step"} <= content.keys():
+        raise DataError(f"{checkpoint} is no finished checkpoint: give the best.pt of a run.")
+    recipe: dict[str, Any] = content["recipe"]
+    network = build(recipe["network"]).eval()
+    network.load_state_dict(content["network"])
+    width, height = size or content["size"]
+    check_input_size(network, (width, height))
+    spec = ModelSpec(
+        recipe["name"],
+        "heatmap",
+        (width, height),
+        tuple(recipe["input"]["mean"]),
+        tuple(recipe["input"]["std"]),
+        transform=recipe["input"]["transform"],
+        sigma=sigma_for(heatmap_size(network, (width, height))),
+        person_score=recipe.get("person_score", "rms"),  # runs of before have no such key
+        provenance={
+            "recipe": recipe,
+            "steps": content["step"],
+            "validation_ap": round(content["score"], 4),
+            "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        },
+    )
+    return network, spec
+
+
+def export_checkpoint(
+    checkpoint: Path, output: Path, *, size: Size | None = None
+) -> tuple[ModelSpec, TorchDifference]:
+    """Write the checkpoint's network to ``output``; its spec and how far it is from torch.
+
+    size: input (w, h), the last stage's unless given.
+    """
+    network, spec = network_and_spec(checkpoint, size)
+    return spec, export_onnx(network, spec, output)

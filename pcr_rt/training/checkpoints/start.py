@@ -1,0 +1,84 @@
+"""What a run starts from: another run, a model file, a published checkpoint, or an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from torch import nn
+
+from pcr_rt.errors import DataError
+from pcr_rt.models import model_path, shipped_models
+from pcr_rt.training.checkpoints.checkpoint import fill, load_checkpoint
+from pcr_rt.training.checkpoints.exported import load_exported
+from pcr_rt.training.checkpoints.published import load_published, load_published_encoder
+from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
+from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load_imagenet
+from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
+from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
+from pcr_rt.training.recipe import Input, Recipe, first_difference
+
+__all__ = ["load_encoder", "load_start", "start_from", "weights_file"]
+
+
+def weights_file(name: str, data: Path) -> Path:
+    """The FP32 file of a shipped model, or what lies under that name in ``data``."""
+    path = data / name
+    return model_path(name, "fp32") if name in shipped_models() and not path.exists() else path
+
+
+def start_from(network: nn.Module, recipe: Recipe, data: Path) -> None:
+    """Fill the network from ``recipe.start``: a shipped name, a model file, a run or a checkpoint.
+
+    Raises DataError where it is of another network, or expects other crops than the recipe makes.
+    """
+    path = weights_file(recipe.start, data)
+    if path.suffix != ".onnx":
+        load_start(network, path, recipe.input)
+        return
+    if recipe.optimizer.frozen_norms != "all":
+        raise DataError(
+            f"start is the model file {recipe.start!r}, whose batch norms are folded into its"
+            ' convolutions: set frozen_norms = "all" in [optimizer].'
+        )
+    load_exported(network, path, recipe.input)
+
+
+def load_start(network: nn.Module, path: Path, crops: Input) -> None:
+    """Fill the network from a run (``best.pt``, or the folder that holds one).
+
+    Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Raises DataError
+    when the file cannot be read, is of another network, or was trained on other crops.
+    """
+    file = path / "best.pt" if path.is_dir() else path
+    content = load_checkpoint(file)
+    trained = content.get("recipe", {}).get("input")
+    if trained and first_difference(trained, dataclasses.asdict(crops)):
+        raise DataError(f"{file} was trained on other crops: [input] has to be {trained}.")
+    tensors = content.get("average", content.get("network"))
+    if isinstance(tensors, dict):
+        fill(network, tensors, str(file))
+    elif isinstance(network, (SimpleBaseline, HeadOnly)):
+        load_published(network, file)
+    else:
+        raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
+
+
+def load_encoder(network: nn.Module, source: str, data: Path) -> None:
+    """Start the encoder from ``source``.
+
+    "imagenet" is the package with EfficientNet-Lite0's weights. Other encoders read a file in
+    ``data``: Lite-HRNet PP-TinyPose's ONNX or OpenVINO IR, MobileNetV2 MoveNet Thunder's ONNX,
+    ResNet and HRNet a published checkpoint.
+    """
+    encoder = network.get_submodule("encoder")
+    if isinstance(encoder, EfficientNetLite0Encoder):
+        if source != "imagenet":
+            raise DataError(f'encoder_weights is {source!r}; EfficientNet-Lite0 takes "imagenet".')
+        load_imagenet(encoder)
+    elif isinstance(encoder, LiteHRNetEncoder):
+        load_tinypose(encoder, data / source)
+    elif isinstance(encoder, MobileNetV2Encoder):
+        load_movenet(encoder, data / source)
+    else:
+        load_published_encoder(encoder, data / source)

@@ -1,0 +1,107 @@
+"""From the recipe's data sets to people: one reader a format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pcr_rt.errors import DataError
+from pcr_rt.training.data.ai_challenger import read_ai_challenger
+from pcr_rt.training.data.coco import CROWDPOSE_KEYPOINTS, read_people
+from pcr_rt.training.data.hard_negatives import read_hard_negatives
+from pcr_rt.training.data.lsp import read_lsp
+from pcr_rt.training.data.person import Broken, Person
+from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
+
+__all__ = ["DataSet", "in_fold", "is_in_fold", "people_from"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One source of labelled people; paths are relative to the data folder.
+
+    weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
+    pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
+    score at which a keypoint of a pseudo-label, or a detection, counts. min_size: people whose box,
+    widened to 3:4, is lower than so many pixels are left out. detections: COCO results of
+    a detector, for hard negatives. name: what stages call the set. share: the part of every batch
+    that comes from this set alone; at 0 its people are shuffled among those of the other sets.
+    """
+
+    annotations: str
+    images: str
+    name: str = ""
+    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo", "hard_negatives"] = (
+        "coco"
+    )
+    min_score: float = 0.9
+    detections: str = ""
+    share: float = 0.0
+    weight: float = 1.0
+    repeat: int = 1
+    min_keypoints: int = 1
+    min_size: float = 0.0
+    fold: Literal["all", "train", "dev"] = "all"
+
+
+_READERS: dict[str, Callable[..., list[Person]]] = {
+    "coco": read_people,
+    "crowdpose": partial(read_people, names=CROWDPOSE_KEYPOINTS),
+    "ai_challenger": read_ai_challenger,
+    "lsp": read_lsp,
+    "pseudo": read_pseudo_labels,
+}
+
+
+def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
+    """The people of a data set, whose paths are relative to ``data``, each ``repeat`` times.
+
+    Raises DataError for files that cannot be used, and for broken records unless they are skipped.
+    """
+    files = data / source.annotations, data / source.images
+    if source.format == "hard_negatives":
+        people = read_hard_negatives(
+            *files,
+            detections=data / source.detections,
+            min_score=source.min_score,
+            weight=source.weight,
+            broken=broken,
+        )
+    else:
+        read = _READERS[source.format]
+        if source.format == "pseudo":
+            read = partial(read, min_score=source.min_score)
+        people = read(
+            *files, weight=source.weight, min_keypoints=source.min_keypoints, broken=broken
+        )
+    large = [person for person in people if _height(person) >= source.min_size]
+    return in_fold(large, source.fold) * source.repeat
+
+
+def in_fold(people: list[Person], fold: str) -> list[Person]:
+    """The people of a fold (see `is_in_fold`)."""
+    return [person for person in people if is_in_fold(person.image_id, fold)]
+
+
+def is_in_fold(image_id: int | str, fold: str) -> bool:
+    """Whether a picture is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
+
+    Raises DataError for an id that is no whole number, unless the fold is "all".
+    """
+    if fold == "all":
+        return True
+    if not isinstance(image_id, int):
+        raise DataError(
+            f"fold needs pictures with whole numbers as ids, {image_id!r} is none:"
+            ' use fold = "all".'
+        )
+    return (image_id % 5 == 0) == (fold == "dev")
+
+
+def _height(person: Person) -> float:
+    """Pixels from top to bottom of a person's box, widened to 3:4."""
+    width, height = person.box[2:] - person.box[:2]
+    return float(max(height, width * 4 / 3))

@@ -1,0 +1,284 @@
+"""What is found again, what is built anew and why, and what cannot be written."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("onnx")
+
+from pcr_rt.engines import gpu
+from pcr_rt.engines.tensorrt.api import load
+from pcr_rt.engines.tensorrt.builder import BuildOptions
+from pcr_rt.engines.tensorrt.cache import cached_engine
+from pcr_rt.engines.tensorrt.engine import TensorRTEngine
+from pcr_rt.engines.tensorrt.sidecar import (
+    Sidecar,
+    cache_folder,
+    locked,
+    sidecar_path,
+    write_private,
+)
+from pcr_rt.errors import InputError, ModelError
+from pcr_rt.models import ModelSpec
+from toys import PLAIN, brightness_model
+
+SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return brightness_model(tmp_path / "toy.onnx", SPEC)
+
+
+def get(model: Path, **more: Any) -> tuple[Path, bool]:
+    return cached_engine(load(), model, SPEC, **more)
+
+
+def test_found_again_and_private(tensorrt: Any, model: Path, private_home: Path) -> None:
+    plan, is_new = get(model)
+    assert is_new
+    assert get(model) == (plan, False)
+    assert plan.parent == private_home
+    assert private_home.stat().st_mode & 0o777 == 0o700
+    assert plan.stat().st_mode & 0o777 == 0o600
+    assert not list(private_home.glob(".*"))  # nothing half-written is left
+    key = Sidecar.read(plan).key
+    assert (key["product"], key["version"]) == ("TensorRT", "10.3.0")
+    assert (key["gpu"], key["sm"], key["sm_count"], key["memory_mb"]) == ("Orin", "8.7", 16, 8192)
+    assert key["profiles"] == [[1, 4, 16]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": b"Thor"}, "gpu Orin instead of Thor"),
+        ({"minor": 6}, "sm 8.7 instead of 8.6"),
+        ({"multiProcessorCount": 8}, "sm_count 16 instead of 8"),
+        ({"totalGlobalMem": 4 << 30}, "memory_mb 8192 instead of 4096"),
+    ],
+)
+def test_other_gpu(
+    tensorrt: Any,
+    model: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    words: str,
+) -> None:
+    plan, _ = get(model)
+    tensorrt.behaviour.gpu.update(change)
+    other, is_new = get(model)
+    assert is_new
+    assert other != plan
+    assert words in caplog.text
+    with pytest.raises(ModelError, match=words):
+        TensorRTEngine(plan)
+
+
+def test_other_version_options_file_or_jetpack(
+    tensorrt: Any,
+    model: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans = {get(model)[0]}
+    plans.add(get(model, options=BuildOptions(((1, 2, 2),)))[0])
+    plans.add(get(model, options=BuildOptions(workspace_mb=64))[0])
+    plans.add(get(model, options=BuildOptions(optimization_level=1))[0])
+    release = tmp_path / "nv_tegra_release"
+    release.write_text("# R36 (release), REVISION: 4.0, GCID: 1, BOARD: generic\n")
+    monkeypatch.setattr(gpu, "L4T_RELEASE", release)
+    plans.add(get(model)[0])
+    assert "l4t None instead of 36.4.0" in caplog.text
+    tensorrt.__version__ = "10.3.1"
+    plans.add(get(model)[0])
+    assert "version 10.3.0 instead of 10.3.1" in caplog.text
+    brightness_model(model, SPEC, stride=2)
+    plans.add(get(model)[0])
+    assert "onnx_sha256" in caplog.text
+    assert len(plans) == 7 == tensorrt.behaviour.builds
+
+
+def test_what_cannot_be_vouched_for_is_built_again(
+    tensorrt: Any, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan, _ = get(model)
+
+    def damage(path: Path, content: bytes | None) -> None:
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
+    content = plan.read_bytes()
+    side = sidecar_path(plan)
+    table = json.loads(side.read_bytes())
+    for path, broken, words in (
+        (plan, content[:-1] + b"x", "its hash differs"),
+        (plan, content[:9], "its hash differs"),
+        (plan, None, "cannot be read"),
+        (side, None, "cannot be read"),
+        (side, b"{", "is damaged"),
+        (side, b"[]", "is damaged"),
+        (side, json.dumps({**table, "format": 0}).encode(), "has format 0"),
+        (side, json.dumps({**table, "key": {}}).encode(), "another machine"),
+        (side, json.dumps({**table, "more": 1}).encode(), "is damaged"),
+    ):
+        caplog.clear()
+        damage(path, broken)
+        assert get(model) == (plan, True)
+        assert words in caplog.text
+        assert "It is built again" in caplog.text
+        assert len(caplog.records) == 1
+        assert get(model) == (plan, False)
+
+
+def test_tampered_engine_is_never_loaded(tensorrt: Any, model: Path) -> None:
+    plan, _ = get(model)
+    plan.write_bytes(plan.read_bytes() + b"x")
+    with pytest.raises(ModelError, match="its hash differs"):
+        TensorRTEngine(plan)
+    sidecar_path(plan).unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        TensorRTEngine(plan)
+
+
+def test_engine_of_another_version_is_refused_by_its_path(tensorrt: Any, model: Path) -> None:
+    plan, _ = get(model)
+    tensorrt.__version__ = "10.7.0"
+    with pytest.raises(ModelError, match=r"version 10\.3\.0 instead of 10\.7\.0"):
+        TensorRTEngine(plan)
+
+
+def test_timings_are_kept(tensorrt: Any, model: Path, private_home: Path) -> None:
+    get(model)
+    (timings,) = private_home.glob("timing-*.cache")
+    assert timings.read_bytes() == b"timings"
+    get(model, options=BuildOptions(workspace_mb=64))
+
+
+def test_no_space_ends_in_one_sentence(
+    tensorrt: Any, model: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device") as error:
+        get(model)
+    assert "\n" not in str(error.value)
+    assert not list(private_home.glob("*.engine"))
+    assert not list(private_home.glob(".*"))
+    monkeypatch.undo()
+
+
+def test_cache_that_is_no_folder_or_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match="cannot be written: Not a directory"):
+        cache_folder(file)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(InputError, match="belongs to another user"):
+        cache_folder(tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_no_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="Permission denied"):
+        cache_folder(tmp_path)
+
+
+def test_no_permission_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        write_private(tmp_path / "engine", b"x")
+    with pytest.raises(InputError, match="Permission denied"), locked(tmp_path / "lock"):
+        pass
+
+
+def test_threads_that_need_one_engine_build_it_once(tensorrt: Any, model: Path) -> None:
+    results: list[tuple[Path, bool]] = []
+    slow = lambda *_: time.sleep(0.1)  # noqa: E731
+    threads = [
+        threading.Thread(target=lambda: results.append(get(model, progress=slow))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({plan for plan, _ in results}) == 1
+    assert sorted(is_new for _, is_new in results) == [False, False, True]
+    assert tensorrt.behaviour.builds == 1
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.tensorrt.api import load
+from pcr_rt.engines.tensorrt.builder import BuildOptions
+from pcr_rt.engines.tensorrt.cache import cached_engine
+model = Path(sys.argv[1])
+spec = OnnxRuntimeEngine(model, device="cpu").spec
+plan, is_new = cached_engine(
+    load("TensorRT-RTX"), model, spec, BuildOptions(targets=("sm86",)), device=None,
+    cache_dir=sys.argv[2], progress=lambda *_: time.sleep(0.02),
+)
+print(plan, is_new)
+"""
+
+
+def test_processes_that_need_one_engine_build_it_once(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    command = [sys.executable, "-c", PROCESS, str(model), str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [one.communicate()[0].split() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert answers[0][0] == answers[1][0]
+    assert sorted(answer[1] for answer in answers) == ["False", "True"]
+    assert Path(answers[0][0]).read_bytes()[:4] == b"vtrt"
+
+
+def test_a_killed_builder_leaves_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from pcr_rt.engines.tensorrt.sidecar import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)\n"
+    )
+    lock = tmp_path / "x.lock"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    child.kill()
+    child.communicate()
+    with locked(lock):
+        pass
+
+
+def test_failed_engine_is_remembered_until_its_note_is_deleted(tensorrt: Any, model: Path) -> None:
+    plan, _ = get(model)
+    sidecar = Sidecar.read(plan)
+    dataclasses.replace(sidecar, failed="It shifts joints.").write(plan)
+    with pytest.raises(ModelError, match="It shifts joints"):
+        get(model)
+    sidecar_path(plan).unlink()
+    assert get(model) == (plan, True)

@@ -1,0 +1,104 @@
+"""Signals with known truth: how much a standing person trembles, how far a fast one lags behind."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pcr_rt.errors import InputError
+from pcr_rt.poses import Poses
+from pcr_rt.tracking.smoother import Smoother
+
+
+def person(keypoints, *, height=200.0, score=0.9, identity=1):
+    return Poses(
+        keypoints=np.asarray(keypoints, np.float32)[None],
+        keypoint_scores=np.full((1, 17), score),
+        boxes=np.array([[0, 0, height / 3, height]]),
+        scores=np.ones(1),
+        ids=np.array([identity]),
+    )
+
+
+def run(signal, times, **options):
+    """Smoothed (T, 17, 2) of a signal (T, 17, 2)."""
+    smoother = Smoother()
+    pairs = zip(signal, times, strict=True)
+    return np.array([smoother(person(s, **options), t).keypoints[0] for s, t in pairs])
+
+
+@pytest.mark.parametrize("height", [100.0, 400.0])
+@pytest.mark.parametrize("fps", [10, 15, 30, 60])
+def test_jitter_of_a_standing_person_falls_by_60_percent(fps, height):
+    noise = np.random.default_rng(0).normal(0, 0.005 * height, (8 * fps, 17, 2))
+    smooth = run(100 + noise, np.arange(8 * fps) / fps, height=height)
+    jitter = [np.diff(x[fps:], axis=0).std() for x in (noise, smooth)]
+    assert jitter[1] < 0.4 * jitter[0]
+
+
+@pytest.mark.parametrize("fps", [10, 15, 30, 60])
+def test_a_fast_motion_lags_at_most_one_frame(fps):
+    times = np.arange(4 * fps) / fps
+    path = 300 + 100 * np.sin(2 * np.pi * times)  # a wrist that swings by half a person's height
+    smooth = run(np.broadcast_to(path[:, None, None], (len(times), 17, 2)), times)[:, 9, 0]
+    shifts = np.linspace(0, 3, 301)
+    inside = slice(fps, None)
+    errors = [
+        np.square(300 + 100 * np.sin(2 * np.pi * (times - s / fps)) - smooth)[inside].mean()
+        for s in shifts
+    ]
+    assert shifts[np.argmin(errors)] <= 1
+
+
+def test_scaling_the_picture_scales_the_result():
+    noise = np.cumsum(np.random.default_rng(1).normal(0, 2, (40, 17, 2)), axis=0)
+    times = np.arange(40) / 30
+    small, large = run(noise, times, height=150), run(4 * noise, times, height=600)
+    np.testing.assert_allclose(large, 4 * small, rtol=1e-4, atol=1e-3)
+
+
+def test_the_first_step_by_hand():
+    # A step of 20 px in 0.1 s, height 200: speed 1 height/s; its filter (1 Hz) lets a share
+    # 1 / (1 + 1 / (2 pi 0.1)) = 0.38587 through. Cut-off 0.5 + 8 x 0.38587^2 / (0.38587 + 0.1) =
+    # 2.9516 Hz: share 1 / (1 + 1 / (2 pi 0.29516)) = 0.64968.
+    signal = np.zeros((2, 17, 2))
+    signal[1, :, 0] = 20
+    smooth = run(signal, [0, 0.1])
+    np.testing.assert_allclose(smooth[1, :, 0], 20 * 0.64968, atol=2e-3)
+    np.testing.assert_array_equal(smooth[1, :, 1], 0)
+
+
+def test_unsure_keypoints_move_less():
+    signal = np.zeros((2, 17, 2))
+    signal[1] = 5
+    sure, unsure = (run(signal, [0, 0.03], score=score)[1, 0, 0] for score in (0.9, 0.05))
+    assert 0 < unsure < 0.5 * sure
+
+
+def test_a_new_id_and_a_long_gap_start_anew():
+    smoother = Smoother()
+    smoother(person(np.zeros((17, 2))), 0)
+    moved = np.full((17, 2), 90.0)
+    np.testing.assert_array_equal(smoother(person(moved, identity=2), 0.03).keypoints[0], 90)
+    np.testing.assert_array_equal(smoother(person(moved), 2.0).keypoints[0], 90)
+
+
+def test_empty_frames_equal_times_and_missing_ids():
+    smoother = Smoother()
+    empty = Poses.empty()
+    assert len(smoother(Poses.from_dict(empty.to_dict()), 0)) == 0
+    with pytest.raises(InputError, match="with ids"):
+        smoother(dataclasses.replace(person(np.ones((17, 2))), ids=None), 0)
+    nobody = Poses(
+        empty.keypoints, empty.keypoint_scores, empty.boxes, empty.scores, ids=np.zeros(0, int)
+    )
+    assert len(smoother(nobody, 0)) == 0
+    for time in (1.0, 1.0, 0.9):
+        assert np.isfinite(smoother(person(np.ones((17, 2))), time).keypoints).all()
+
+
+def test_options_out_of_range():
+    with pytest.raises(InputError):
+        Smoother(beta=0)
