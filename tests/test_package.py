@@ -71,7 +71,12 @@ def test_runtime_modules_import_neither_torch_nor_a_gpu_library() -> None:
     result = json.loads(run_python(IMPORT_RUNTIME))
     assert result["attempts"] == []
     # The walk has reached all corners.
-    for name in ("estimator", "engines.onnx_runtime", "cli.train", "cuda_kernels.reference"):
+    for name in ("inference.estimator", "engines.tensorrt.engine", "cli.train", "labelling.ray"):
+        "inference.estimator",
+        "engines.onnx_runtime",
+        "cli.train",
+        "cuda_kernels.reference",
+    ):
         assert f"pcr_rt.{name}" in result["seen"]
 
 
@@ -84,7 +89,7 @@ def test_runtime_modules_import_neither_torch_nor_a_gpu_library() -> None:
         ("cuda_kernels/reference/__init__.py", "import torch", True),
         ("cuda_kernels/reference/__init__.py", "import cupy", True),
         ("pcr_rt/inference/estimator.py", "import numpy", False),
-        ("pcr_rt/training/losses.py", "import torch", False),
+        ("pcr_rt/training/loss.py", "import torch", False),
         ("pcr_rt/training/networks/other.py", "from torch import nn", False),
         ("export/onnx_export.py", "import torch", False),
     ],

@@ -83,7 +83,7 @@ def used_names() -> set[str]:
     found = set()
     for source in SOURCES:
         # Calls of PyCUDA and CuPy have a context and a runtime, too.
-        if source.stem in ("tensorrt_host_io", "gpu"):
+        if source.stem in ("host_io", "gpu"):
             continue
         for node in ast.walk(ast.parse(source.read_text())):
             words = chain(node)
