@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
-from pcr_rt.geometry import box_to_region, crop_transform
+from pcr_rt.inference.agreement import SURE_BOX
+from pcr_rt.inference.boxes import letterboxed
 from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.pose_network import crop_people, crop_transforms
 from pcr_rt.media import list_images, read_image
 from pcr_rt.models import ModelSpec
 
 __all__ = ["calibration_images"]
 
-MOST, SURE_BOX = 64, 0.4
+MOST = 64
 
 
 def calibration_images(
@@ -35,23 +36,14 @@ def calibration_images(
         if len(parts) == most:
             break
         frame = read_image(file)
-        rgb = spec.colour == "rgb"
         if spec.is_detector:
-            images, _ = reference.letterbox(
-                [frame], spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=rgb
-            )
-            parts.append(images)
+            parts.append(letterboxed([frame], spec)[0])
             continue
         detector = detector or Detector(device="cpu")
         boxes, _ = detector([frame], SURE_BOX)[0]
         if len(boxes):
-            size = spec.input_size
-            centre, region = box_to_region(boxes[:1], size[0] / size[1], spec.padding)
-            crop = crop_transform(centre, region, size, spec.transform)
             first = np.zeros(1, dtype=np.intp)
-            parts.append(
-                reference.crop_persons([frame], first, crop, size, spec.mean, spec.std, rgb=rgb)
-            )
+            parts.append(crop_people([frame], first, crop_transforms(boxes[:1], spec), spec))
     if not parts:
         raise InputError(f"No person is found in the pictures of {folder}: calibrate on others.")
     return np.concatenate(parts)

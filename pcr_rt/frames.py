@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from pcr_rt.errors import InputError
 
 __all__ = [
+    "CheckedFrames",
     "DeviceBuffer",
     "Nv12Coefficients",
     "Nv12Frame",
     "check_frame",
+    "check_frames",
+    "check_on_host",
     "frame_size",
     "lies_on_device",
 ]
@@ -72,12 +76,9 @@ def check_frame(frame: Any, *, device: bool = False) -> None:
 
     device: whether it may lie on a CUDA device.
     """
+    if not device:
+        check_on_host(frame)
     there = lies_on_device(frame)
-    if there and not device:
-        raise InputError(
-            "The frame lies on a CUDA device, but the models run on the CPU: give a NumPy array, or"
-            " models that run on that device."
-        )
     if isinstance(frame, Nv12Frame):
         if lies_on_device(frame.uv) != there:
             raise InputError("One plane of the NV12 frame lies on a device and one on the host.")
@@ -101,6 +102,29 @@ def check_frame(frame: Any, *, device: bool = False) -> None:
         raise InputError(f"The frame's dtype is {dtype}: give uint8 with grey levels 0 to 255.")
     if 0 in shape:
         raise InputError(f"The frame is empty, its shape is {shape}.")
+
+
+def check_on_host(frame: Any) -> None:
+    """Raise InputError if ``frame`` lies on a CUDA device."""
+    if lies_on_device(frame):
+        raise InputError(
+            "The frame lies on a CUDA device, but the models run on the CPU: give a NumPy array, or"
+            " models that run on that device."
+        )
+
+
+class CheckedFrames(list[Any]):
+    """Frames that `check_frame` has let pass, so that nobody has to check them again."""
+
+
+def check_frames(frames: Iterable[Any], *, device: bool = False) -> CheckedFrames:
+    """Check each frame, unless they are `CheckedFrames`. Raises what `check_frame` does."""
+    if isinstance(frames, CheckedFrames):
+        return frames
+    checked = CheckedFrames(frames)
+    for frame in checked:
+        check_frame(frame, device=device)
+    return checked
 
 
 def _shape(frame: Any) -> tuple[int, ...]:

@@ -21,6 +21,14 @@ __all__ = ["Poses"]
 
 FORMAT = "pcr-rt.poses/1"
 STREAM_FIELDS = ("source", "frame_index", "timestamp", "age_ms")
+ARRAYS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "keypoints": ((NUM_KEYPOINTS, 2), np.float32),
+    "keypoint_scores": ((NUM_KEYPOINTS,), np.float32),
+    "boxes": ((4,), np.float32),
+    "scores": ((), np.float32),
+    "ids": ((), np.int64),
+}
+"""The shape of each array after its first dimension, the people, and its dtype."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,9 +37,9 @@ class Poses:
 
     keypoints: (N, 17, 2) float32, frame pixels, x then y, in COCO's order. keypoint_scores:
     (N, 17) float32. boxes: (N, 4) float32 xyxy. scores: (N,) float32. ids: (N,) int64, or None
-    where nobody is tracked. image_size: (width, height) of the frame. In a stream also source
-    (index), frame_index, timestamp (seconds) and age_ms; None on single images. ValueError where
-    the shapes do not fit together.
+    if nobody is tracked. image_size: (width, height) of the frame. In a stream also source
+    (index), frame_index, timestamp (seconds) and age_ms; None on single images. Raises ValueError
+    if the shapes do not fit together.
     """
 
     keypoints: NDArray[np.float32]
@@ -47,27 +55,32 @@ class Poses:
 
     def __post_init__(self) -> None:
         people = len(self.scores)
-        shapes = {
-            "keypoints": (people, NUM_KEYPOINTS, 2),
-            "keypoint_scores": (people, NUM_KEYPOINTS),
-            "boxes": (people, 4),
-            "scores": (people,),
-        }
-        for name, shape in shapes.items():
-            self._freeze(name, shape, np.float32)
-        if self.ids is not None:
-            self._freeze("ids", (people,), np.int64)
+        for name in ARRAYS:
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), people))
 
-    def _freeze(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        array = np.array(getattr(self, name), dtype=dtype)
-        if array.shape != shape:
-            raise ValueError(f"{name} has shape {array.shape}, not {shape}")
-        array.flags.writeable = False
-        object.__setattr__(self, name, array)
+    def replace(self, **changes: Any) -> Poses:
+        """Give the same people with some fields changed; the other arrays are shared.
+
+        Only what changes is checked. Raises ValueError if it does not fit the number of people,
+        TypeError for a field that Poses do not have.
+        """
+        unknown = changes.keys() - set(Poses.__slots__)
+        if unknown:
+            raise TypeError(f"Poses have no {min(unknown)!r}")
+        for name in ARRAYS.keys() & changes.keys():
+            changes[name] = _frozen(name, changes[name], len(self))
+        return self._with(changes)
+
+    def _with(self, changes: Mapping[str, Any]) -> Poses:
+        """A copy whose changed arrays are known to be right and read-only."""
+        copy = object.__new__(Poses)
+        for name in Poses.__slots__:
+            object.__setattr__(copy, name, changes.get(name, getattr(self, name)))
+        return copy
 
     @classmethod
     def empty(cls, image_size: tuple[int, int] | None = None) -> Poses:
-        """Nobody, with the right shapes."""
+        """Make Poses of nobody, with the right shapes."""
         return cls(
             keypoints=np.zeros((0, NUM_KEYPOINTS, 2), np.float32),
             keypoint_scores=np.zeros((0, NUM_KEYPOINTS), np.float32),
@@ -80,22 +93,19 @@ class Poses:
         return len(self.scores)
 
     def __getitem__(self, index: int | slice | NDArray[Any] | list[int] | list[bool]) -> Poses:
-        """The chosen people, by number, slice, indexes or mask; always Poses."""
+        """Choose people by number, slice, indexes or mask; the result is always Poses."""
         rows = np.arange(len(self))[index].reshape(-1)
-        return dataclasses.replace(
-            self,
-            keypoints=self.keypoints[rows],
-            keypoint_scores=self.keypoint_scores[rows],
-            boxes=self.boxes[rows],
-            scores=self.scores[rows],
-            ids=None if self.ids is None else self.ids[rows],
-        )
+        chosen = {}
+        for name in ARRAYS:
+            array = getattr(self, name)
+            chosen[name] = None if array is None else _read_only(array[rows])
+        return self._with(chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-safe: ``format``, ``image_size``, the stream's fields where set, and ``people``.
+        """Give JSON-safe ``format``, ``image_size``, the stream's fields if set, and ``people``.
 
         Each of ``people`` has ``score``, ``box`` (xyxy), ``keypoints`` (17 of [x, y, score]) and,
-        where tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
+        if tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
         0.0001. For example::
 
             {"format": "pcr-rt.poses/1", "image_size": [1280, 720], "frame_index": 4,
@@ -125,12 +135,12 @@ class Poses:
         return {"format": FORMAT, "image_size": size, **stream, "people": people}
 
     def to_json(self) -> str:
-        """`to_dict` as one line of JSON."""
+        """Give `to_dict` as one line of JSON."""
         return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Poses:
-        """The Poses that `to_dict` wrote. Raises InputError for anything else."""
+        """Read the Poses that `to_dict` wrote. Raises InputError for anything else."""
         try:
             if table["format"] != FORMAT:
                 raise InputError(f"The poses have format {table['format']!r}, not {FORMAT!r}.")
@@ -153,7 +163,7 @@ class Poses:
             raise InputError(f"This is no PCR-RT poses JSON: {error!r}.") from None
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO keypoint results: one dict a person, nothing rounded.
+        """Give COCO keypoint results: one dict a person, nothing rounded.
 
         The third number of each keypoint, which COCO's evaluation does not read, is its score.
         There is no ``bbox``: with one, COCO's tools would take a result's size from it instead of
@@ -170,9 +180,9 @@ class Poses:
         ]
 
     def to_openpose(self) -> dict[str, Any]:
-        """OpenPose's JSON (version 1.3), with the 17 keypoints in COCO's order.
+        """Give OpenPose's JSON (version 1.3), with the 17 keypoints in COCO's order.
 
-        That is 17 x (x, y, score), neither OpenPose's BODY_25 nor its 18-point COCO with a neck;
+        They are 17 x (x, y, score), neither OpenPose's BODY_25 nor its 18-point COCO with a neck;
         Pose2Sim and Sports2D read it with their COCO_17 model. person_id is the id, or -1.
         """
         people = []
@@ -193,10 +203,10 @@ class Poses:
         return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
 
     def to_supervision(self) -> supervision.KeyPoints:
-        """``supervision.KeyPoints`` with ids under ``data["tracker_id"]``.
+        """Convert to ``supervision.KeyPoints`` with ids under ``data["tracker_id"]``.
 
-        Person scores are carried over where that release has a field for them (0.29 and later).
-        Raises MissingDependencyError where supervision cannot be imported.
+        Person scores are carried over if that release has a field for them (0.29 and later).
+        Raises MissingDependencyError if supervision cannot be imported.
         """
         try:
             from supervision import KeyPoints
@@ -218,3 +228,19 @@ class Poses:
             data={} if self.ids is None else {"tracker_id": self.ids.copy()},
             **columns,
         )
+
+
+def _frozen(name: str, value: Any, people: int) -> NDArray[Any] | None:
+    """A read-only copy of an array field's value. Raises ValueError for a wrong shape."""
+    if name == "ids" and value is None:
+        return None
+    shape, dtype = ARRAYS[name]
+    array = np.array(value, dtype=dtype)
+    if array.shape != (people, *shape):
+        raise ValueError(f"{name} has shape {array.shape}, not {(people, *shape)}")
+    return _read_only(array)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

@@ -45,6 +45,34 @@ def test_arrays_are_float32_copies_that_cannot_be_changed() -> None:
         poses.note = "x"  # type: ignore
 
 
+def test_replace_checks_what_changes_and_shares_the_rest() -> None:
+    poses = three(ids=[4, 5, 6], source=1)
+    moved = np.ones((3, 17, 2), np.float64)
+    changed = poses.replace(keypoints=moved, timestamp=0.5)
+    moved[:] = 9
+    np.testing.assert_array_equal(changed.keypoints, np.ones((3, 17, 2)))
+    assert changed.keypoints.dtype == np.float32
+    assert not changed.keypoints.flags.writeable
+    assert changed.boxes is poses.boxes
+    assert (changed.source, changed.timestamp, poses.timestamp) == (1, 0.5, None)
+    assert changed.replace(ids=None).ids is None
+    with pytest.raises(ValueError, match=r"ids has shape \(2,\), not \(3,\)"):
+        poses.replace(ids=[1, 2])
+    with pytest.raises(TypeError, match="'name'"):
+        poses.replace(name="x")
+
+
+def test_chosen_people_are_read_only_copies() -> None:
+    poses = three(ids=[4, 5, 6])
+    for chosen in (poses[1], poses[1:2], poses[[1]], poses[[False, True, False]]):
+        np.testing.assert_array_equal(chosen.boxes, [[1, 2, 6, 10]])
+        assert chosen.ids is not None
+        assert chosen.ids.tolist() == [5]
+        for array in (chosen.keypoints, chosen.keypoint_scores, chosen.boxes, chosen.ids):
+            assert not array.flags.writeable
+            assert not np.shares_memory(array, poses.boxes)
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

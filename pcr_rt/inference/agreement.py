@@ -1,4 +1,4 @@
-"""Whether an engine gives what ONNX Runtime gives for the same file, on the shipped picture."""
+"""Check that an engine gives what ONNX Runtime gives for the same file, on the sample image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
-from pcr_rt.geometry import box_iou, box_to_region, crop_transform, heatmap_to_input
-from pcr_rt.inference.boxes import detect
+from pcr_rt.geometry import box_iou
+from pcr_rt.inference.boxes import detect, letterboxed
+from pcr_rt.inference.pose_network import crop_people, crop_transforms, samples_to_frame
 from pcr_rt.models import ModelSpec, Precision
 
-__all__ = ["SAMPLE", "check_agreement", "keypoints_in_input", "person_crops"]
+__all__ = [
+    "SAMPLE",
+    "SURE_BOX",
+    "SURE_KEYPOINT",
+    "check_agreement",
+    "keypoints_in_input",
+    "person_crops",
+]
 
 SAMPLE = Path(str(files("pcr_rt"))) / "samples" / "street.jpg"
 SURE_KEYPOINT, SURE_BOX = 0.3, 0.4
+"""Keypoints above and boxes from these scores are compared; the rest is mostly noise."""
 
 MOST_SHIFT_PX: dict[Precision, float] = {"fp32": 0.1, "fp16": 0.3, "int8": 2.0}
 LEAST_IOU: dict[Precision, float] = {"fp32": 0.98, "fp16": 0.98, "int8": 0.9}
@@ -27,12 +36,12 @@ MOST_RELATIVE_ERROR: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.05, "int8
 
 
 def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) -> str:
-    """In words, how much ``engine`` differs from ``expected`` on a frame with people.
+    """Say in words how much ``engine`` differs from ``expected`` on a frame with people.
 
     Keypoints that ``expected`` gives a score above 0.3 may shift by a median of 0.1 (FP32), 0.3
-    (FP16) or 2 (INT8) input pixels; boxes must overlap by 0.98, INT8 by 0.9. Where ``expected`` is
+    (FP16) or 2 (INT8) input pixels; boxes must overlap by 0.98, INT8 by 0.9. If ``expected`` is
     sure of nothing, all outputs are compared by their relative error. Raises ModelError with what
-    was found where the difference is larger.
+    was found if the difference is larger.
     """
     precision = expected.spec.precision
     if expected.spec.is_detector:
@@ -41,14 +50,7 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
             overlap = float(box_iou(boxes, others).max(1).min()) if len(others) else 0.0
             words = f"smallest overlap of boxes {overlap:.3f}"
             return _judge(words, overlap >= LEAST_IOU[precision], engine.spec)
-        images, _ = reference.letterbox(
-            [frame],
-            expected.spec.input_size,
-            expected.spec.mean,
-            expected.spec.std,
-            fill=expected.spec.fill,
-            rgb=expected.spec.colour == "rgb",
-        )
+        images, _ = letterboxed([frame], expected.spec)
         return _relative(engine.run(images), expected.run(images), engine.spec)
     images = person_crops(frame, expected.spec)
     outputs, wanted = engine.run(images), expected.run(images)
@@ -63,30 +65,25 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
 
 
 def person_crops(frame: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.float32]:
-    """The people that the shipped detector finds in a frame, as network input (N, 3, H, W)."""
+    """Crop the people that the shipped detector finds in a frame, as network input (N, 3, H, W)."""
     detector = OnnxRuntimeEngine("rtmdet-nano", device="cpu")
     try:
         boxes, _ = detect(detector, [frame], SURE_BOX)[0]
     finally:
         detector.close()
-    width, height = spec.input_size
-    region = box_to_region(boxes, width / height, spec.padding)
-    crops = crop_transform(*region, spec.input_size, spec.transform)
     index = np.zeros(len(boxes), dtype=np.intp)
-    return reference.crop_persons(
-        [frame], index, crops, spec.input_size, spec.mean, spec.std, rgb=spec.colour == "rgb"
-    )
+    return crop_people([frame], index, crop_transforms(boxes, spec), spec)
 
 
 def keypoints_in_input(
     outputs: list[NDArray[np.float32]], spec: ModelSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Keypoints (N, 17, 2) in input pixels and their scores (N, 17)."""
+    """Decode the keypoints (N, 17, 2), in input pixels, and their scores (N, 17)."""
     to_input = np.tile(np.eye(2, 3), (len(outputs[0]), 1, 1))
     if spec.kind == "simcc":
         return reference.decode_simcc(outputs[0], outputs[1], to_input, split=spec.split)
     grid = (outputs[0].shape[3], outputs[0].shape[2])
-    to_input[:, :, :2] *= heatmap_to_input(grid, spec.input_size, spec.transform)
+    to_input = samples_to_frame(to_input, spec, grid)
     return reference.decode_heatmaps(outputs[0], to_input, method=spec.decode, sigma=spec.sigma)
 
 
@@ -105,6 +102,6 @@ def _judge(words: str, right: bool, spec: ModelSpec) -> str:
     if not right:
         raise ModelError(
             f"The {spec.precision} engine of {spec.name!r} differs too much from ONNX Runtime on"
-            f" the sample picture: {words}."
+            f" the sample image: {words}."
         )
     return words

@@ -1,4 +1,4 @@
-"""Bounding boxes: what a detector model finds, and what a caller gives."""
+"""Bounding boxes: those that a detector model finds, and those that a caller gives."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError
+from pcr_rt.models import ModelSpec
 
-__all__ = ["IOU_THRESHOLD", "MAX_BOXES", "Boxes", "as_boxes", "detect", "large_enough"]
+__all__ = [
+    "IOU_THRESHOLD",
+    "MAX_BOXES",
+    "Boxes",
+    "as_boxes",
+    "detect",
+    "large_enough",
+    "letterboxed",
+]
 
 Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Boxes (N, 4) xyxy in frame pixels, scores (N,)."""
@@ -32,9 +41,7 @@ def detect(
     if not frames:
         return []
     spec = engine.spec
-    images, scales = reference.letterbox(
-        frames, spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=spec.colour == "rgb"
-    )
+    images, scales = letterboxed(frames, spec)
     sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
     candidates = reference.decode_boxes(
         engine.run(images),
@@ -52,16 +59,25 @@ def detect(
     return found
 
 
+def letterboxed(
+    frames: Sequence[Any], spec: ModelSpec
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Make a detector's inputs (B, 3, H, W) of whole frames, and give the scale (B,) of each."""
+    return reference.letterbox(
+        frames, spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=spec.colour == "rgb"
+    )
+
+
 def large_enough(
     boxes: NDArray[np.float64], scores: NDArray[np.float64], keep: NDArray[np.integer[Any]]
 ) -> Boxes:
-    """The boxes (N, 4) and scores (N,) that ``keep`` names and that are above a pixel in size."""
+    """Choose the boxes (N, 4) and scores (N,) of ``keep`` that are larger than a pixel."""
     keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
     return boxes[keep], scores[keep]
 
 
 def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
-    """What a caller gave as boxes, checked.
+    """Check what a caller gave as boxes, and leave out those outside the frame.
 
     boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score; size: the frame's (width, height).
     Boxes that lie wholly outside the frame are dropped; others are kept as they are, since a crop

@@ -1,4 +1,4 @@
-"""People in a frame: RTMDet-nano, which is shipped, other RTMDet or YOLOX files, or a callable."""
+"""Find people: with the shipped RTMDet-nano, other RTMDet or YOLOX files, or a callable."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
-from pcr_rt.inference.boxes import Boxes, detect
+from pcr_rt.frames import check_on_host, frame_size
+from pcr_rt.inference.boxes import Boxes, as_boxes, detect
 from pcr_rt.inference.loading import make_engine
 from pcr_rt.models import AnyPrecision, ModelSpec
 
-__all__ = ["Detector", "DetectorLike"]
+__all__ = ["Detector", "DetectorLike", "Finder", "finder"]
 
 
 class Detector:
@@ -47,7 +48,12 @@ class Detector:
     def __call__(
         self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = 0.3
     ) -> list[Boxes]:
-        """Boxes of each frame (HxWx3 uint8 BGR), best first, at most 100 a frame."""
+        """Find the boxes of each frame (HxWx3 uint8 BGR), best first, at most 100 a frame.
+
+        Raises InputError for a frame on a CUDA device.
+        """
+        for frame in frames:
+            check_on_host(frame)
         return detect(self.engine, frames, score_threshold)
 
     def close(self) -> None:
@@ -56,3 +62,17 @@ class Detector:
 
 
 DetectorLike = Detector | Callable[[NDArray[np.uint8]], Any]
+Finder = Callable[[Sequence[Any], float], list[Boxes]]
+"""Frames and a score threshold -> the boxes of each frame."""
+
+
+def finder(detector: DetectorLike | None) -> Finder:
+    """Turn a detector, a callable ``frame -> boxes``, or None (the whole frame) into a finder."""
+    if isinstance(detector, Detector):
+        return detector
+    locate: Callable[[Any], Any] = detector or _whole_frame
+    return lambda frames, _: [as_boxes(locate(frame), frame_size(frame)) for frame in frames]
+
+
+def _whole_frame(frame: Any) -> list[list[float]]:
+    return [[0, 0, *frame_size(frame)]]

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from pcr_rt.cuda_kernels import kernels
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.errors import InputError
-from pcr_rt.frames import Nv12Frame, frame_size, lies_on_device
-from pcr_rt.geometry import box_to_region, crop_transform, heatmap_to_input, mirrored_crop
+from pcr_rt.frames import Nv12Frame, check_frames, frame_size, lies_on_device
 from pcr_rt.inference.boxes import Boxes
-from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.detector import Detector, DetectorLike, Finder, finder
 from pcr_rt.inference.device_plans import DetectPlan, Plan, PosePlan, bucket
 from pcr_rt.inference.pose_network import PoseNetwork, same_grid
 from pcr_rt.inference.selection import Selection, Suppressed
 from pcr_rt.models import Decode
 
-__all__ = ["DevicePath", "Scene", "device_path"]
+__all__ = ["DeviceScene", "DeviceStages", "device_stages"]
 
 log = logging.getLogger(__name__)
 
@@ -37,42 +36,52 @@ MOST_PLANS = 32
 """Sizes of work that a thread keeps buffers and graphs of."""
 
 
-def device_path(
-    networks: Sequence[PoseNetwork], detector: Any, *, flip_test: bool
-) -> DevicePath | None:
-    """The path where all pose networks run on a device and the kernels can do what is asked.
+def device_stages(
+    networks: Sequence[PoseNetwork], detector: DetectorLike | None, *, flip_test: bool
+) -> DeviceStages | None:
+    """Make the stages if all pose networks run on a device and the kernels can do what is asked.
 
-    None otherwise, with a line in the log where the engines would be able to. Raises InputError for
+    None otherwise, with a line in the log if the engines would be able to. Raises InputError for
     models on different devices.
     """
     engines = [n.engine for n in networks]
     if not all(isinstance(e, DeviceEngine) for e in engines):
         return None
     on_device = [e for e in engines if isinstance(e, DeviceEngine)]
-    finder = detector.engine if isinstance(detector, Detector) else None
-    if isinstance(finder, DeviceEngine):
-        on_device.append(finder)
+    own = detector.engine if isinstance(detector, Detector) else None
+    if isinstance(own, DeviceEngine):
+        on_device.append(own)
     devices = sorted({e.device for e in on_device})
     if len(devices) > 1:
         names = " and ".join(f"cuda:{d}" for d in devices)
         raise InputError(f"The models lie on {names}: put all of them on one device.")
     views = 1 + flip_test
-    if any(e.max_batch < views for e in on_device if e is not finder):
+    if any(e.max_batch < views for e in on_device if e is not own):
         log.warning("flip_test needs engines that take two images: crops are made on the host.")
         return None
     if not same_grid(networks):
         log.warning("The ensemble's heatmaps differ in their grids: they are read on the host.")
         return None
-    return DevicePath(networks, finder if isinstance(finder, DeviceEngine) else None, views)
+    there = own if isinstance(own, DeviceEngine) else None
+    return DeviceStages(networks, there, finder(detector), views)
 
 
-class DevicePath:
-    """Networks on one device with a `Worker` for each thread that calls."""
+class DeviceStages:
+    """Networks on one device with a `Worker` for each thread that calls.
+
+    detector: finds people on the device; if it is None, ``find`` does so on the host. views: crops
+    of each person, 2 with a flip test.
+    """
 
     def __init__(
-        self, networks: Sequence[PoseNetwork], detector: DeviceEngine | None, views: int
+        self,
+        networks: Sequence[PoseNetwork],
+        detector: DeviceEngine | None,
+        find: Finder,
+        views: int,
     ) -> None:
-        self.networks, self.detector, self.views = list(networks), detector, views
+        self.networks, self.views = list(networks), views
+        self.detector, self.find = detector, find
         self.engines = [n.engine for n in networks if isinstance(n.engine, DeviceEngine)]
         self.device = self.engines[0].device
         self.most_people = min(e.max_batch for e in self.engines) // views
@@ -80,8 +89,9 @@ class DevicePath:
         self._closed = False
 
     @contextmanager
-    def scene(self, frames: Sequence[Any]) -> Iterator[Scene]:
-        """One call's frames on the device."""
+    def scene(self, frames: Sequence[Any]) -> Iterator[DeviceScene]:
+        """Check one call's frames and take them on. Raises InputError for a bad frame."""
+        checked = check_frames(frames, device=True)
         if self._closed:
             raise InputError("The estimator is closed.")
         with kernels.on(self.device):
@@ -89,14 +99,14 @@ class DevicePath:
             if worker is None:
                 worker = self._local.worker = Worker(self)
             try:
-                yield Scene(worker, frames)
+                yield DeviceScene(worker, checked)
             except BaseException:
                 # What is still queued must not meet the next call's buffers.
                 worker.stream.synchronize()
                 raise
 
     def close(self) -> None:
-        """No calls from now on."""
+        """Take no calls from now on."""
         self._closed = True
         self._local = threading.local()
 
@@ -104,22 +114,22 @@ class DevicePath:
 class Worker:
     """One thread's stream and buffers."""
 
-    def __init__(self, path: DevicePath) -> None:
-        self.path = path
+    def __init__(self, stages: DeviceStages) -> None:
+        self.stages = stages
         self.stream = kernels.cupy().cuda.Stream(non_blocking=True)
         self._staging: list[Any] = []
         self._bindings: dict[tuple[int, int], Binding] = {}
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
     def binding(self, engine: DeviceEngine, batch: int) -> Binding:
-        """Buffers of an engine, made once a batch size."""
+        """Give an engine's buffers, which are made once a batch size."""
         key = (id(engine), batch)
         if key not in self._bindings:
             self._bindings[key] = engine.bind(batch)
         return self._bindings[key]
 
     def plan(self, key: Any, make: Any) -> Any:
-        """The plan of that key; the one not used for longest gives way."""
+        """Give the plan of that key; the one not used for longest gives way."""
         if key not in self._plans:
             self._plans[key] = make()
             if len(self._plans) > MOST_PLANS:
@@ -128,7 +138,7 @@ class Worker:
         return self._plans[key]
 
     def place(self, slot: int, frame: Any) -> Any:
-        """A frame on the device: in place, or copied from the host."""
+        """Give a frame on the device: in place, or copied from the host."""
         if isinstance(frame, Nv12Frame):
             y, uv = (self.place(slot + i, plane) for i, plane in enumerate((frame.y, frame.uv)))
             return replace(frame, y=y, uv=uv)
@@ -140,29 +150,25 @@ class Worker:
             return self._staging[slot].upload(frame)
 
 
-class Scene:
+class DeviceScene:
     """The frames of one call. ``times``: milliseconds of each stage on the device."""
 
     def __init__(self, worker: Worker, frames: Sequence[Any]) -> None:
-        self._worker, self._path, self._given = worker, worker.path, frames
+        self._worker, self._stages, self._frames = worker, worker.stages, frames
         self._rows: NDArray[Any] | None = None
         self._arrays: list[Any] = []
         self.times: dict[str, float] = {}
 
-    @property
-    def detects(self) -> bool:
-        """Whether the detector runs on the device."""
-        return self._path.detector is not None
-
     def detect(self, which: Sequence[int], score_threshold: float) -> list[Boxes]:
-        """Boxes of some of the frames, best first; one wait for each batch of the detector's."""
-        engine, worker = self._path.detector, self._worker
-        assert engine is not None
+        """Find the boxes of some of the frames, best first; one wait a batch of the detector's."""
+        engine, worker = self._stages.detector, self._worker
+        if engine is None:
+            return self._stages.find([self._frames[i] for i in which], score_threshold)
         rows, found = self._table(), []
         for start in range(0, len(which), engine.max_batch):
             part = list(which[start : start + engine.max_batch])
             batch = bucket(len(part), engine.max_batch)
-            sizes = [frame_size(self._given[i]) for i in part]
+            sizes = [frame_size(self._frames[i]) for i in part]
             with worker.stream:
                 plan = worker.plan(
                     ("detect", batch, score_threshold),
@@ -181,12 +187,13 @@ class Scene:
         decode: Decode,
         selection: Selection,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
-        """Keypoints (N, 17, 2), their scores (N, 17) and OKS-NMS of each frame's ``counts`` people.
+        """Find the keypoints (N, 17, 2), and scores (N, 17), of each frame's ``counts`` people.
 
-        boxes: (N, 4) of all frames in turn; box_scores: (N,). Waits for the device once.
+        boxes: (N, 4) of all frames in turn; box_scores: (N,). Also returns what OKS-NMS keeps of
+        each frame. Waits for the device once.
         """
-        path, worker = self._path, self._worker
-        rows, most = self._table(), path.most_people
+        stages, worker = self._stages, self._worker
+        rows, most = self._table(), stages.most_people
         parts = [most] * ((len(boxes) - 1) // most)
         parts.append(bucket(len(boxes) - sum(parts), most))
         rule = (decode, selection.nms, selection.oks_threshold, selection.person_score)
@@ -195,45 +202,31 @@ class Scene:
                 ("people", tuple(parts), len(counts), *rule),
                 lambda: PosePlan(
                     worker.stream,
-                    path.networks,
+                    stages.networks,
                     [
-                        [worker.binding(e, part * path.views) for e in path.engines]
+                        [worker.binding(e, part * stages.views) for e in stages.engines]
                         for part in parts
                     ],
                     parts,
                     len(counts),
-                    path.views,
+                    stages.views,
                     decode,
                     selection,
                 ),
             )
-            result = plan(rows, counts, *self._transforms(boxes), boxes, box_scores)
+            network = stages.networks[0]
+            views = network.views(boxes, flip_test=stages.views == 2)
+            to_frame = network.to_frame(views[0])
+            result = plan(rows, counts, views, to_frame, boxes, box_scores)
         self.times = plan.times
         return result
 
-    def _transforms(self, boxes: NDArray[np.float64]) -> tuple[list[Any], NDArray[np.float64]]:
-        """Crop transforms of each view, and those from the decoded samples to the frame."""
-        network = self._path.networks[0]
-        spec = network.spec
-        size = spec.input_size
-        crops = crop_transform(
-            *box_to_region(boxes, size[0] / size[1], spec.padding), size, spec.transform
-        )
-        if spec.kind == "simcc":
-            return [crops], crops
-        grid = network.heatmap_size()
-        to_frame = crops.copy()
-        to_frame[:, :, :2] *= heatmap_to_input(grid, size, spec.transform)
-        if self._path.views == 1:
-            return [crops], to_frame
-        return [crops, mirrored_crop(crops, size, grid, spec.transform)], to_frame
-
     def _table(self) -> NDArray[Any]:
-        """What the kernels have to know of the frames, which are brought to the device once."""
+        """Give what the kernels need to know of the frames, which go to the device once."""
         if self._rows is None:
             worker = self._worker
             # Outside the worker's stream: a CuPy array belongs to the caller's current one.
-            there = [worker.place(2 * i, frame) for i, frame in enumerate(self._given)]
+            there = [worker.place(2 * i, frame) for i, frame in enumerate(self._frames)]
             with worker.stream:
                 self._rows, self._arrays = kernels.frame_rows(there)
         return self._rows

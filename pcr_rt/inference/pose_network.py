@@ -1,4 +1,4 @@
-"""Heatmaps of one or several networks on one grid."""
+"""Where a network's crops and heatmaps lie in the frame, and several networks on one grid."""
 
 from __future__ import annotations
 
@@ -6,17 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
-from pcr_rt.geometry import Size, heatmap_to_input
+from pcr_rt.geometry import Size, box_to_region, crop_transform, heatmap_to_input, mirrored_crop
+from pcr_rt.models import ModelSpec
 
-__all__ = ["PoseNetwork", "average_on_common_grid", "same_grid"]
+__all__ = [
+    "PoseNetwork",
+    "average_on_common_grid",
+    "crop_people",
+    "crop_transforms",
+    "same_grid",
+    "samples_to_frame",
+]
+
+Float = NDArray[np.float64]
 
 
 class PoseNetwork:
-    """An engine that gives keypoints, with the size of its heatmaps."""
+    """An engine that gives keypoints, with the places of its inputs and outputs in the frame.
+
+    Raises ModelError for a detector's engine.
+    """
 
     def __init__(self, engine: Engine) -> None:
         if engine.spec.is_detector:
@@ -26,16 +40,58 @@ class PoseNetwork:
         self._heatmap: Size | None = None
 
     def heatmap_size(self) -> Size:
-        """(w, h) of the heatmaps, from one blank crop the first time."""
+        """Give (w, h) of the heatmaps, from one blank crop the first time."""
         if self._heatmap is None:
             width, height = self.spec.input_size
             maps = self.engine.run(np.zeros((1, 3, height, width), dtype=np.float32))[0]
-            self._heatmap = (maps.shape[3], maps.shape[2])
+            self._heatmap = _grid(maps)
         return self._heatmap
+
+    def views(self, boxes: NDArray[Any], *, flip_test: bool) -> list[Float]:
+        """Give the transforms (N, 2, 3) of the crops of boxes (N, 4), and with a flip test those of
+        the mirrored crops too.
+        """
+        crops = crop_transforms(boxes, self.spec)
+        if not flip_test:
+            return [crops]
+        size, transform = self.spec.input_size, self.spec.transform
+        return [crops, mirrored_crop(crops, size, self.heatmap_size(), transform)]
+
+    def to_frame(self, crops: Float) -> Float:
+        """Give the transforms (N, 2, 3) from what is decoded to the frame: input pixels of SimCC,
+        else heatmap samples.
+        """
+        if self.spec.kind == "simcc":
+            return crops
+        return samples_to_frame(crops, self.spec, self.heatmap_size())
+
+
+def crop_transforms(boxes: ArrayLike, spec: ModelSpec) -> Float:
+    """Give the transforms (N, 2, 3) from a model's input pixels to the frame, for boxes (N, 4)."""
+    width, height = spec.input_size
+    region = box_to_region(boxes, width / height, spec.padding)
+    return crop_transform(*region, spec.input_size, spec.transform)
+
+
+def samples_to_frame(crops: Float, spec: ModelSpec, grid: Size) -> Float:
+    """Turn crop transforms (N, 2, 3) into those from the samples of heatmaps of size ``grid``."""
+    to_frame: Float = crops.copy()
+    to_frame[:, :, :2] *= heatmap_to_input(grid, spec.input_size, spec.transform)
+    return to_frame
+
+
+def crop_people(
+    frames: Sequence[Any], frame_index: NDArray[np.intp], crops: Float, spec: ModelSpec
+) -> NDArray[np.float32]:
+    """Crop a model's inputs (N, 3, H, W): of ``frames[frame_index[i]]`` the crop ``crops[i]``."""
+    images: NDArray[np.float32] = reference.crop_persons(
+        frames, frame_index, crops, spec.input_size, spec.mean, spec.std, rgb=spec.colour == "rgb"
+    )
+    return images
 
 
 def same_grid(networks: Sequence[PoseNetwork]) -> bool:
-    """Whether all networks see the same crops, and their heatmaps' samples lie alike in them."""
+    """Tell whether all networks see the same crops, with their heatmaps' samples in one place."""
 
     def grid(network: PoseNetwork) -> tuple[Any, ...]:
         spec = network.spec
@@ -47,7 +103,7 @@ def same_grid(networks: Sequence[PoseNetwork]) -> bool:
 def average_on_common_grid(
     outputs: list[tuple[PoseNetwork, NDArray[np.float64], list[NDArray[Any]]]], flip_test: bool
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]] | None, NDArray[np.float64]]:
-    """What ``decode_heatmaps`` needs of all networks, on the first one's grid.
+    """Bring the heatmaps of all networks to the first one's grid, for ``decode_heatmaps``.
 
     outputs: for each network its crop transforms (N, 2, 3) and its outputs, of which the first
     holds N heatmaps, or 2N with those of the mirrored crops after the plain ones. Returns the
@@ -56,11 +112,11 @@ def average_on_common_grid(
     """
     network, crops, maps = outputs[0]
     size = _grid(maps[0])
-    to_frame = _sample_to_frame(network, crops, size)
+    to_frame = samples_to_frame(crops, network.spec, size)
     plain, flipped = [], []
     for other, other_crops, other_maps in outputs:
         straight, mirrored = np.split(other_maps[0], [len(crops)])
-        own = _sample_to_frame(other, other_crops, _grid(straight))
+        own = samples_to_frame(other_crops, other.spec, _grid(straight))
         if not np.allclose(own, to_frame):
             straight = _resample(straight, own, to_frame, size)
             # A network's maps mirror about its own last sample, so they are turned back first.
@@ -75,19 +131,10 @@ def _grid(heatmaps: NDArray[Any]) -> Size:
     return heatmaps.shape[3], heatmaps.shape[2]
 
 
-def _sample_to_frame(
-    network: PoseNetwork, crops: NDArray[np.float64], grid: Size
-) -> NDArray[np.float64]:
-    to_frame: NDArray[np.float64] = crops.copy()
-    spec = network.spec
-    to_frame[:, :, :2] *= heatmap_to_input(grid, spec.input_size, spec.transform)
-    return to_frame
-
-
 def _resample(
     heatmaps: NDArray[Any], own: NDArray[np.float64], to_frame: NDArray[np.float64], size: Size
 ) -> NDArray[np.float32]:
-    """Heatmaps read by bilinear interpolation where the common grid's samples lie.
+    """Heatmaps read by bilinear interpolation at the places of the common grid's samples.
 
     own, to_frame: transforms (N, 2, 3) of both grids' samples to the frame. Crops are upright, so
     the interpolation is one matrix an axis and person.

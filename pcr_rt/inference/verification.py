@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError, ModelError
-from pcr_rt.geometry import box_iou, box_to_region
-from pcr_rt.inference.agreement import SAMPLE
+from pcr_rt.geometry import box_iou
+from pcr_rt.inference.agreement import SAMPLE, SURE_BOX, SURE_KEYPOINT
 from pcr_rt.inference.detector import Detector
 from pcr_rt.inference.estimator import PoseEstimator
+from pcr_rt.inference.pose_network import crop_transforms
 from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
 
 __all__ = ["SAMPLE", "Comparison", "compare", "differences"]
-
-SURE_KEYPOINT, SURE_BOX = 0.3, 0.4
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,8 @@ def _keypoints(
         PoseEstimator(engine, detector=None, score_threshold=0, nms=None)(frame, boxes=boxes)
         for engine in (first, second)
     )
-    width, height = first.spec.input_size
-    _, region = box_to_region(boxes, width / height, first.spec.padding)
-    shift = np.linalg.norm((one.keypoints - other.keypoints) * height / region[:, None, 1:], axis=2)
+    step = crop_transforms(boxes, first.spec)[:, None, [0, 1], [0, 1]]
+    shift = np.linalg.norm((one.keypoints - other.keypoints) / step, axis=2)
     return Comparison(path, "px", shift[one.keypoint_scores > SURE_KEYPOINT], one, other)
 
 

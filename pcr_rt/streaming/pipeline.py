@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.errors import InputError
+from pcr_rt.frames import CheckedFrames
 from pcr_rt.poses import Poses
 from pcr_rt.streaming.open import Sources, StreamDecoder, open_sources
 from pcr_rt.streaming.reader import Captured, Reader, SourceStats
@@ -238,7 +239,7 @@ class PoseStream:
 
     def _show(self, captured: Captured, poses: Poses) -> Result:
         reader, now = self._readers[captured.source], time.monotonic()
-        poses = dataclasses.replace(poses, age_ms=(now - captured.arrived) * 1e3)
+        poses = poses.replace(age_ms=(now - captured.arrived) * 1e3)
         result = Result(captured.frame, poses, reader.source.fps, self._clock)
         with self._changed:
             reader.stats.shown += 1
@@ -296,15 +297,14 @@ class PoseStream:
         start, done = time.perf_counter(), []
         regions = [self._people[c.source].regions(c.frame) for c in round_]
         self._clock.add("track", (time.perf_counter() - start) * 1e3)
-        found = self._estimator.batch([c.frame for c in round_], regions)
+        found = self._estimator.batch(CheckedFrames(c.frame for c in round_), regions)
         self._clock.add_all(self._estimator.timings)
         start = time.perf_counter()
         for captured, boxes, poses in zip(round_, regions, found, strict=True):
             poses = self._people[captured.source].update(
                 poses, timestamp=captured.timestamp, detected=boxes is None
             )
-            poses = dataclasses.replace(
-                poses,
+            poses = poses.replace(
                 source=captured.source,
                 frame_index=captured.index,
                 timestamp=captured.timestamp,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +97,7 @@ class Smoother:
                 self._states[identity] = _State(
                     start, np.zeros_like(start), start, height, timestamp
                 )
-        return dataclasses.replace(poses, keypoints=keypoints.astype(np.float32))
+        return poses.replace(keypoints=keypoints.astype(np.float32))
 
     def _filter(
         self, states: list[_State], raw: Float, poses: Poses, rows: list[int], now: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +151,7 @@ class Tracker:
             self._fresh = self._fresh and not len(poses)
         shown = [row for row in sorted(matched) if matched[row].id]
         ids = np.array([matched[row].id for row in shown], dtype=np.int64)
-        return dataclasses.replace(poses[shown], ids=ids)
+        return poses[shown].replace(ids=ids)
 
     def _predict(self, tracks: list[_Track], now: float) -> Float:
         """Keypoints (n, 17, 2) at the time ``now``, each person slowing down since last seen."""

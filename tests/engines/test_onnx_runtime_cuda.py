@@ -19,6 +19,7 @@ from pcr_rt.engines import DeviceEngine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
 from pcr_rt.errors import InputError
+from pcr_rt.inference.device import DeviceStages
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.loading import make_engine
 from toy_estimators import BOXES, SPEC, draw_patches
@@ -53,8 +54,8 @@ def test_same_people_as_on_the_cpu(
     options: dict[str, Any] = {"detector": None, "score_threshold": 0.05, "nms": None}
     expected = PoseEstimator(model, device="cpu", **options)(frame, BOXES)
     estimator = PoseEstimator(model, device=device, **options)
-    assert estimator._device is not None
-    assert estimator._device.device == (1 if device == "cuda:1" else 0)
+    assert isinstance(estimator._stages, DeviceStages)
+    assert estimator._stages.device == (1 if device == "cuda:1" else 0)
     for _ in range(3):
         gpu.synchronisations.clear()
         cuda_onnxruntime.runs.clear()

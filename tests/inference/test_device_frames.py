@@ -51,7 +51,7 @@ def test_arrays_of_every_library_in_place_and_in_order(
     host, device = both(lambda kind: kind(model))
     expected = host(frame, BOXES)
     same(device(frame, BOXES), expected)
-    stream = device._device._local.worker.stream.ptr
+    stream = device._stages._local.worker.stream.ptr
     wide = np.zeros((72, 100, 3), np.uint8)
     wide[:, :64] = frame
     torch_like = Exported(frame)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pcr_rt.inference.device import DeviceStages
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
@@ -33,7 +34,7 @@ def both(make: Callable[[Any], Any], **options: Any) -> tuple[PoseEstimator, Pos
         PoseEstimator(make(str), **options),
         PoseEstimator(make(StandInEngine), **options),
     )
-    assert device._device is not None
+    assert isinstance(device._stages, DeviceStages)
     return host, device
 
 

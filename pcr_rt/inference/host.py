@@ -1,0 +1,101 @@
+"""The estimator's stages on the host: NumPy and OpenCV around the engines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.cuda_kernels import reference
+from pcr_rt.frames import check_frames
+from pcr_rt.inference.boxes import Boxes
+from pcr_rt.inference.detector import Finder
+from pcr_rt.inference.pose_network import PoseNetwork, average_on_common_grid, crop_people
+from pcr_rt.inference.selection import Selection, Suppressed
+from pcr_rt.models import Decode
+
+__all__ = ["HostScene", "HostStages"]
+
+
+class HostStages:
+    """Networks that read host memory, and what finds their people; for any thread."""
+
+    def __init__(self, networks: Sequence[PoseNetwork], find: Finder, *, flip_test: bool) -> None:
+        self.networks, self.find, self.flip_test = list(networks), find, flip_test
+
+    @contextmanager
+    def scene(self, frames: Sequence[Any]) -> Iterator[HostScene]:
+        """Check one call's frames and take them on. Raises InputError for a bad frame."""
+        yield HostScene(self, check_frames(frames))
+
+    def close(self) -> None:
+        """Do nothing: there are no buffers to give back."""
+
+
+class HostScene:
+    """The frames of one call. ``times``: milliseconds of each stage."""
+
+    def __init__(self, stages: HostStages, frames: Sequence[Any]) -> None:
+        self._stages, self._frames = stages, frames
+        self.times: dict[str, float] = {}
+
+    def detect(self, which: Sequence[int], score_threshold: float) -> list[Boxes]:
+        """Find the boxes of some of the frames, best first."""
+        return self._stages.find([self._frames[i] for i in which], score_threshold)
+
+    def people(
+        self,
+        counts: Sequence[int],
+        boxes: NDArray[np.float64],
+        box_scores: NDArray[np.float64],
+        decode: Decode,
+        selection: Selection,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
+        """Find the keypoints (N, 17, 2), and scores (N, 17), of each frame's ``counts`` people.
+
+        boxes: (N, 4) of all frames in turn. box_scores and selection are what a device needs for
+        OKS-NMS; here that is left to the selection, as None in place of each frame's result says.
+        """
+        flip_test = self._stages.flip_test
+        frame_index = np.repeat(np.arange(len(counts)), counts)
+        outputs = []
+        for network in self._stages.networks:
+            with self._stage("crop"):
+                views = network.views(boxes, flip_test=flip_test)
+                images = crop_people(
+                    self._frames,
+                    np.tile(frame_index, len(views)),
+                    np.concatenate(views),
+                    network.spec,
+                )
+            with self._stage("infer"):
+                outputs.append((network, views[0], network.engine.run(images)))
+        with self._stage("decode"):
+            keypoints, scores = _decode(outputs, decode, flip_test)
+        return keypoints, scores, [None] * len(counts)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.times[name] = self.times.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+
+
+def _decode(
+    outputs: list[tuple[PoseNetwork, NDArray[np.float64], list[NDArray[Any]]]],
+    method: Decode,
+    flip_test: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Keypoints and scores from all networks, their crop transforms and outputs."""
+    network, crops, maps = outputs[0]
+    spec = network.spec
+    if spec.kind == "simcc":
+        return reference.decode_simcc(maps[0], maps[1], crops, split=spec.split)
+    plain, flipped, to_frame = average_on_common_grid(outputs, flip_test)
+    return reference.decode_heatmaps(
+        plain, to_frame, method=method, sigma=spec.sigma, mirrored=flipped
+    )
