@@ -17,8 +17,10 @@ DEVELOPMENT := $(VENV)/development-installed
 demo: $(RUNTIME)
 	$(BIN)/pcr-rt demo --output demo-output
 
+# A file's tests stay together in one process, since they share what is costly to make. OpenMP gets
+# one thread: the processes fill the cores.
 test: lint
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
 
 # cuda_kernels/ and export/ become subpackages when the package is installed. mypy sees folders
 # as they lie, so it gets links that lie as the package does.
