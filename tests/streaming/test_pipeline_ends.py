@@ -155,7 +155,8 @@ def test_a_sink_that_exits_is_closed_and_holds_nothing_up() -> None:
 
 
 PROGRAM = """
-import itertools, sys, time
+import itertools, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, sys.argv[1])
 from toy_streams import ToyEstimator, numbered
 from pcr_rt import PoseStream
@@ -185,7 +186,10 @@ def test_signals_finish_the_files(tmp_path: Path, number: signal.Signals) -> Non
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"
         os.kill(child.pid, number)
-        child.communicate(timeout=30)
+        try:
+            child.communicate(timeout=30)
+        finally:
+            child.kill()
     assert child.returncode in (128 + number, -number)
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert [json.loads(line)["frame_index"] for line in lines] == list(range(len(lines)))
