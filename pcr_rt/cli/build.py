@@ -1,4 +1,4 @@
-"""``pcr-rt build``: a TensorRT engine of a model."""
+"""``pcr-rt build``: the TensorRT engine of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build(
     precision: Precision = "auto",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The engine file; in the cache unless given."),
+        typer.Option("--output", "-o", help="The engine file. Default: in the cache."),
     ] = None,
     capability: Annotated[
         list[str] | None,
@@ -39,16 +39,13 @@ def build(
         ),
     ] = None,
     workspace_mb: Annotated[
-        int | None, typer.Option(min=1, help="Device memory that a layer's method may use.")
+        int | None, typer.Option(min=1, help="Device memory that one layer's kernel may use.")
     ] = None,
     level: Annotated[
         int | None, typer.Option(min=0, max=5, help="Optimisation level; higher builds longer.")
     ] = None,
     device: Device = "auto",
-    cache_dir: Annotated[Path | None, typer.Option(help="Folder of built engines.")] = None,
-    dla: Annotated[
-        bool, typer.Option("--dla", hidden=True, help="Refused: engines run on the GPU.")
-    ] = False,
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder for built engines.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the TensorRT engine of a model for this GPU, or find it in the cache."""
@@ -60,8 +57,6 @@ def build(
     from pcr_rt.files import refuse_inputs
     from pcr_rt.inference.loading import onnx_for_tensorrt
 
-    if dla:
-        raise InputError("Engines run on the GPU, DLA is not supported: leave out --dla.")
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
     options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
     api = load("TensorRT-RTX" if capability else None)
@@ -92,13 +87,13 @@ def build(
     source = "read back from the engine" if sidecar.types_from == "inspector" else "as parsed"
     typer.echo(f"layers, {source}: {layers}")
     if api.is_rtx:
-        typer.echo("kernels are made on the GPU at the first run, not here")
+        typer.echo("kernels are compiled on the GPU at the first run, not here")
     size = plan.stat().st_size / 1e6
-    typer.echo(f"{plan}: {size:.1f} MB, {'built' if is_new else 'there already'}")
+    typer.echo(f"{plan}: {size:.1f} MB, {'built' if is_new else 'already there'}")
 
 
 def _device(api: Api, device: str) -> int | None:
-    """The GPU's number; None where there is none, which TensorRT-RTX can do without."""
+    """Return the GPU's number; None if there is none, which TensorRT-RTX can do without."""
     from pcr_rt.engines.gpu import device_number, gpu_facts
     from pcr_rt.errors import PoseError
 
@@ -122,7 +117,7 @@ def _profile(text: str) -> tuple[int, int, int]:
 
 @contextlib.contextmanager
 def _phases() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Bars on stderr, one a phase that is under way."""
+    """Show bars on stderr, one for each phase that is under way."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -15,7 +15,6 @@ SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--dla"], "leave out --dla"),
         (["--profile", "1,2"], "MIN,OPT,MAX"),
         (["--profile", "0,1,2"], "makes no sense"),
         (["--precision", "fp16"], "is fp32, not fp16"),
@@ -51,8 +50,8 @@ def test_engine_is_built_once(cli, tmp_path: Path) -> None:
     assert Path(first["engine"]).read_bytes()[:4] == b"vtrt"
     assert not cli(*command, "--json").json["built"]
     shown = cli(*command).out
-    assert "there already" in shown
-    assert "kernels are made on the GPU at the first run" in shown
+    assert "already there" in shown
+    assert "kernels are compiled on the GPU at the first run" in shown
     there = cli(*command, "--output", tmp_path / "mine.engine", "--json").json
     assert there["engine"] == str(tmp_path / "mine.engine")
     assert json.loads((tmp_path / "mine.engine.json").read_text())["key"]["targets"] == ["sm86"]
