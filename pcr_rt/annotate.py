@@ -1,4 +1,4 @@
-"""Files in, annotated files out: pictures, folders, videos and cameras."""
+"""Annotate images, videos and cameras: drawn people and JSON lines; the demo is one call of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pcr_rt.files import GrowingFile
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.media import VideoReader, read_image, write_image
 from pcr_rt.media.images import can_write
-from pcr_rt.poses import Poses
-from pcr_rt.streaming.open import Sources, open_sources
+from pcr_rt.streaming.open import open_sources
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.reader import SourceStats
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sinks import JsonLinesSink, Sink, VideoSink
+from pcr_rt.streaming.sources import Source
 
 __all__ = [
     "SAMPLE_CLIP",
@@ -39,17 +39,23 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+SAMPLE_CLIP = Path(__file__).parent / "samples" / "walk.mp4"
+SHEET_COLUMNS = 3
+CELL = (480, 270)
+"""(width, height) of an image on the demo's contact sheet."""
+
 Frame = NDArray[np.uint8]
 Progress = Callable[[int, "int | None"], None]
+"""Takes how many frames are done and how many there are, if that is known."""
 Watch = Callable[[Result], bool]
 """Sees each result; False ends the work."""
 
 
 @dataclass
 class Summary:
-    """What was done: frames, people found, wall seconds and milliseconds of each stage in all.
+    """What was done: frames, people found, wall seconds, and milliseconds of each stage in all.
 
-    failed: pictures that could not be read, or sources that ended with an error.
+    failed: images that could not be read, or sources that ended with an error.
     """
 
     frames: int = 0
@@ -66,11 +72,11 @@ class Summary:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def stage_means_ms(self) -> dict[str, float]:
-        """Milliseconds a frame of each stage."""
+        """Return the milliseconds per frame of each stage."""
         return {name: total / max(self.frames, 1) for name, total in self.stages_ms.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-safe: the counts, fps, ms a frame of each stage, files, stats of each source."""
+        """Return JSON-safe counts, fps, ms per frame of each stage, files and source stats."""
         return {
             "frames": self.frames,
             "people": self.people,
@@ -96,13 +102,13 @@ def process_images(
     *,
     progress: Progress = lambda done, total: None,
 ) -> Summary:
-    """Annotate pictures into the folder ``output``: one picture each, and ``poses.jsonl``.
+    """Annotate images into the folder ``output``: one image each, and ``poses.jsonl``.
 
-    Of pictures that would get one name the second is called ``name-poses-1.jpg`` and so on; where
-    the given names are not all different, ``file`` in the JSON is the whole path. Pictures that
-    cannot be read are left out with a warning.
-    Raises InputError where none can be read and for a folder that cannot be written; what was
-    written before stays.
+    If several would get the same name, the second is called ``name-poses-1.jpg`` and so on; if the
+    given names are not all different, ``file`` in the JSON is the whole path. Images that cannot be
+    read are left out with a warning.
+    Raises InputError if none can be read or the folder cannot be written; what was written before
+    stays.
     """
     paths = list(paths)
     names, taken = {path.name for path in paths}, {path.resolve() for path in paths}
@@ -119,7 +125,11 @@ def process_images(
                 summary.failed += 1
                 progress(index + 1, len(paths))
                 continue
-            poses = _estimate(estimator, frame, summary)
+            poses = estimator(frame)
+            for name, milliseconds in estimator.timings.items():
+                summary.stages_ms[name] += milliseconds
+            summary.frames += 1
+            summary.people += len(poses)
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
@@ -133,45 +143,41 @@ def process_images(
             summary.outputs.append(target)
             progress(index + 1, len(paths))
     if paths and not summary.frames:
-        raise InputError(f"None of the {len(paths)} pictures can be read.")
+        raise InputError(f"None of the {len(paths)} images can be read.")
     summary.seconds = time.perf_counter() - start
     return summary
 
 
 def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
-    """Where the annotated picture goes; taken: resolved paths of other ones and of all inputs."""
+    """Name the annotated image; taken: resolved paths of the others and of all inputs."""
     suffix = path.suffix if can_write(path.suffix) else ".jpg"
     candidates = (f"-{number}" if number else "" for number in count())
     places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
     return next(place for place in places if place.resolve() not in taken)
 
 
-ASKED_OF_SOURCES = ("width", "height", "fps", "fourcc", "decoder")
-
-
 def process_stream(
     estimator: PoseEstimator,
-    sources: Sources,
+    sources: list[Source],
     files: Path | None,
     *,
     sinks: Sequence[Sink] = (),
     progress: Progress = lambda done, total: None,
     watch: Watch | None = None,
-    **options: Any,
+    **tracking: Any,
 ) -> Summary:
     """Run a PoseStream into ``files``.mp4 and ``files``.jsonl, or into nothing but ``sinks``.
 
-    options: those of PoseStream. Ctrl-C ends the work and keeps both files. Raises InputError where
-    a file cannot be written: at once, or at the end if a source is live.
+    sources: from `open_sources`. tracking: track, smooth and detect_every of PoseStream. Ctrl-C
+    ends the work and keeps both files. Raises InputError if a file cannot be written: at once, or
+    at the end if a source is live.
     """
-    asked = {key: options.pop(key, None) for key in ASKED_OF_SOURCES}
     own: list[Sink] = []
     try:
-        opened = open_sources(sources, **asked)  # before a file is made for what is not there
         if files is not None:
             own.append(JsonLinesSink(f"{files}.jsonl"))
             own.append(VideoSink(f"{files}.mp4"))
-        stream = PoseStream(opened, estimator, sinks=[*own, *sinks], **options)
+        stream = PoseStream(sources, estimator, sinks=[*own, *sinks], **tracking)
     except InputError:
         for sink in (*own, *sinks):
             sink.close()
@@ -195,20 +201,6 @@ def process_stream(
     return summary
 
 
-def _estimate(estimator: PoseEstimator, frame: Frame, summary: Summary) -> Poses:
-    poses = estimator(frame)
-    for name, milliseconds in estimator.timings.items():
-        summary.stages_ms[name] += milliseconds
-    summary.frames += 1
-    summary.people += len(poses)
-    return poses
-
-
-SAMPLE_CLIP = Path(__file__).parent / "samples" / "walk.mp4"
-SHEET_COLUMNS = 3
-CELL = (480, 270)
-
-
 def run_demo(
     estimator: PoseEstimator,
     output: Path,
@@ -217,9 +209,8 @@ def run_demo(
     sheet_frames: int = 9,
 ) -> Summary:
     """Annotate the sample clip into ``output``: demo.mp4, demo.jsonl and demo.png."""
-    sheet: list[NDArray[np.uint8]] = []
+    sheet: list[Frame] = []
     captions: list[str] = []
-
     with VideoReader(SAMPLE_CLIP) as video:
         every = max((video.frames or 1) // sheet_frames, 1)
 
@@ -232,7 +223,7 @@ def run_demo(
         return True
 
     summary = process_stream(
-        estimator, SAMPLE_CLIP, output / "demo", progress=progress, watch=watch
+        estimator, open_sources(SAMPLE_CLIP), output / "demo", progress=progress, watch=watch
     )
     if sheet:  # Ctrl-C may have come before the first frame
         path = output / "demo.png"

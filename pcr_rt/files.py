@@ -1,4 +1,4 @@
-"""Files that are written: whole or not there, never over one that is read."""
+"""Write files that are whole or not there, never over one that is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def refuse_inputs(output: Path, *inputs: Path) -> None:
-    """InputError where writing ``output`` would destroy one of the inputs."""
+    """Raise InputError if writing ``output`` would destroy one of the inputs."""
     for given in inputs:
         try:
             same = output.samefile(given)
@@ -32,13 +32,13 @@ def refuse_inputs(output: Path, *inputs: Path) -> None:
 
 
 def check_json_output(output: Path) -> None:
-    """InputError unless ``output`` is the name of a .json file in a folder that exists."""
+    """Raise InputError unless ``output`` names a .json file in a folder that exists."""
     if output.is_dir() or not output.parent.is_dir() or output.suffix != ".json":
         raise InputError(f"{output} cannot be written: name a .json file in a folder that exists.")
 
 
 def make_folder(folder: Path) -> None:
-    """Make it where it is not there; InputError where that fails."""
+    """Make a folder if it is not there; InputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,7 +46,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is whole or, with an InputError, as it was."""
+    """Write a file whole; an InputError leaves it as it was."""
     try:
         replace_whole(path, content)
     except OSError as error:
@@ -56,7 +56,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def replace_whole(
     path: Path, content: bytes, *, permissions: int = 0o666, sync: bool = False
 ) -> None:
-    """Put a file in place when it is complete; an OSError leaves what was there.
+    """Put a file in place once it is complete; an OSError leaves what was there.
 
     permissions: before the process's mask. sync: wait until it is on the disk.
     """
@@ -75,14 +75,15 @@ def replace_whole(
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """The error for a place that the system refuses."""
+    """Make the error for a place that the system refuses."""
     return InputError(f"{path} cannot be written ({error.strerror}): give another place.")
 
 
 class GrowingFile:
-    """A text file that is complete after every append and is cut back to that if one fails.
+    """Write a text file that is complete after every append, and cut back to that if one fails.
 
-    What an earlier run left there stays until the first append; without one no file is made.
+    The file of an earlier run stays until the first append; without an append no file is made.
+    Raises InputError if the place cannot be written.
     """
 
     def __init__(self, path: Path, head: str = "", tail: str = "") -> None:
@@ -101,9 +102,9 @@ class GrowingFile:
             raise cannot_write(self.path, error) from None
 
     def append(self, text: str) -> None:
-        """Write the text before the tail, at once; InputError where the system refuses."""
+        """Write the text before the tail, at once; InputError if the system refuses."""
         data = text.encode()
-        if not self.used:  # from here on what an earlier run left is gone
+        if not self.used:  # from here on the file of an earlier run is gone
             self._file.close()
             self._file, data = self._open("wb"), self._head + data
             self.used = True
@@ -121,7 +122,7 @@ class GrowingFile:
             data = data[self._file.write(data) :]
 
     def close(self) -> None:
-        """Without an append there will be no file, as with videos."""
+        """Finish; without an append there will be no file, as with videos."""
         self.closed = True
         self._file.close()
         if self._made and not self.used:

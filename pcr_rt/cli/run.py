@@ -1,4 +1,4 @@
-"""``pcr-rt run``: keypoints of pictures, videos, cameras and network streams."""
+"""``pcr-rt run``: keypoints of images, videos, cameras and network streams."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pcr_rt.errors import InputError
 if TYPE_CHECKING:
     from pcr_rt.annotate import Summary
     from pcr_rt.inference.estimator import PoseEstimator
+    from pcr_rt.streaming.open import SourceOptions
 
 OUTPUT = Path("pcr-rt-output")
 
@@ -33,7 +34,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Picture, folder, video, camera number, csi://0, URL or GStreamer pipeline;"
+            help="Image, folder, video, camera number, csi://0, URL or GStreamer pipeline;"
             " several videos or cameras run together.",
         ),
     ],
@@ -57,7 +58,7 @@ def run(
         str | None,
         typer.Option(
             metavar="[HOST:]PORT",
-            help="Serve a live page, on 127.0.0.1 unless a host is named; others need the token"
+            help="Serve a live page, on 127.0.0.1 unless a host is given; others need the token"
             " that is printed.",
         ),
     ] = None,
@@ -69,7 +70,8 @@ def run(
     width: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Asked of a camera, or a folder's among several sources.")
+        float | None,
+        typer.Option(help="Asked of a camera; of a folder among several sources, its rate."),
     ] = None,
     fourcc: Annotated[
         str | None,
@@ -77,26 +79,31 @@ def run(
     ] = None,
     decoder: Annotated[
         Literal["cpu", "nvdec", "auto", "nvv4l2"] | None,
-        typer.Option(help="Of videos and network streams; cpu unless given, nvv4l2 on a Jetson."),
+        typer.Option(help="For videos and network streams; default: cpu; nvv4l2: a Jetson's own."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines.
 
-    Exit code 1 where one of the pictures could not be read or one of several sources failed.
+    Exit code 1 if one of the images could not be read or one of several sources failed.
     """
-    options: dict[str, Any] = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
-    options["decoder"] = decoder
+    asked: SourceOptions = {
+        "width": width,
+        "height": height,
+        "fps": fps,
+        "fourcc": fourcc,
+        "decoder": decoder,
+    }
     tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
-    if pictures := _pictures(sources):
-        _refuse({"show": show or None, "serve": serve, **options})
+    if images := _images(sources):
+        _refuse({"show": show or None, "serve": serve, **asked})
     with make_estimator(
         model, detector, device, precision, score_threshold, flip_test
     ) as estimator:
-        if pictures:
-            summary = _annotate(estimator, pictures, output or OUTPUT)
+        if images:
+            summary = _annotate(estimator, images, output or OUTPUT)
         else:
-            summary = _stream(estimator, sources, output, show, serve, options | tracking)
+            summary = _stream(estimator, sources, output, show, serve, asked, tracking)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
     else:
@@ -120,12 +127,12 @@ def _print(summary: Summary) -> None:
     for path in summary.outputs:
         typer.echo(path)
     if summary.failed:
-        what = "sources failed" if summary.sources else "pictures left out"
+        what = "sources failed" if summary.sources else "images left out"
         typer.echo(f"{what}: {summary.failed}", err=True)
 
 
-def _pictures(sources: list[str]) -> list[Path]:
-    """The pictures that are meant, if these are pictures or a folder."""
+def _images(sources: list[str]) -> list[Path]:
+    """List the images that are meant, if these are images or a folder of them."""
     from pcr_rt.media.images import IMAGE_SUFFIXES, list_images
 
     paths = [Path(source) for source in sources]
@@ -137,17 +144,17 @@ def _pictures(sources: list[str]) -> list[Path]:
 
 
 def _refuse(given: dict[str, Any]) -> None:
-    """InputError for an option that says nothing of pictures."""
+    """Raise InputError for an option that does not apply to images."""
     for name, value in given.items():
         if value is not None:
-            raise InputError(f"--{name} is for videos and cameras, not for pictures: leave it out.")
+            raise InputError(f"--{name} is for videos and cameras, not for images: leave it out.")
 
 
-def _annotate(estimator: PoseEstimator, pictures: list[Path], output: Path) -> Summary:
+def _annotate(estimator: PoseEstimator, images: list[Path], output: Path) -> Summary:
     from pcr_rt.annotate import process_images
 
     with progress_bar("Estimating") as progress:
-        return process_images(estimator, pictures, output, progress=progress)
+        return process_images(estimator, images, output, progress=progress)
 
 
 def _stream(
@@ -156,14 +163,17 @@ def _stream(
     output: Path | None,
     show: bool,
     serve: str | None,
-    options: dict[str, Any],
+    asked: SourceOptions,
+    tracking: dict[str, Any],
 ) -> Summary:
     from pcr_rt.annotate import process_stream
+    from pcr_rt.streaming.open import open_sources
     from pcr_rt.streaming.page import LivePage
     from pcr_rt.streaming.sinks import Sink, Window
 
     if output is None and not (show or serve):
         output = OUTPUT
+    opened = open_sources(sources, **asked)  # before a file is made for what is not there
     sinks: list[Sink] = []
     if serve is not None:
         page = LivePage.at(serve)
@@ -172,17 +182,17 @@ def _stream(
     with progress_bar("Estimating") as progress:
         return process_stream(
             estimator,
-            sources,
+            opened,
             None if output is None else output / _stem(sources[0]),
             sinks=sinks,
             progress=progress,
             watch=Window().show if show else None,
-            **options,
+            **tracking,
         )
 
 
 def _stem(source: str) -> str:
-    """What the files are called, without suffix."""
+    """Name a source's files, without suffix."""
     if source.isdigit():
         return f"camera-{source}"
     if "://" not in source and Path(source).exists():

@@ -1,1 +1,1 @@
-"""From a camera to stable, tracked skeletons: sources, the pipeline, sinks and the live page."""
+"""Follow people from a camera to files and a page: sources, the pipeline, sinks."""

@@ -1,8 +1,8 @@
-"""GStreamer pipelines, run by a child process that writes its frames to a pipe.
+"""Run GStreamer pipelines in a child process that writes its frames to a pipe.
 
-This works with every build of OpenCV, a fault in a driver's plugin cannot take this process along,
-and a hung pipeline can be ended. Frames travel in GStreamer's data protocol, with their size, which
-may change, and their time.
+This works with every build of OpenCV, a fault in a driver's plugin cannot take this process down,
+and a hung pipeline can be ended. Frames travel in GStreamer's data protocol (GDP), with their size,
+which may change, and their time.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.media.video_reader import DEFAULT_FPS
 from pcr_rt.streaming.sources import Item, Source
 
-__all__ = [
-    "FORMAT",
-    "GStreamerSource",
-    "Picture",
-    "csi_pipeline",
-    "nvv4l2_pipeline",
-    "read_pictures",
-]
+__all__ = ["GStreamerSource", "TimedFrame", "csi_pipeline", "nvv4l2_pipeline", "read_frames"]
 
 TIMEOUT_S = 10.0
+FORMAT = "BGR"
+"""The pixel format that the pipeline is asked for."""
+HEADER = struct.Struct(">BBxxHIQ44x")
+"""A packet's version, kind, bytes of payload and time in ns; the rest is skipped."""
+BUFFER, CAPS = 1, 2
+NO_TIME = 2**64 - 1
 
 
 class GStreamerSource(Source):
-    """A pipeline in gst-launch's notation; an ``appsink`` at its end may be left out.
+    """Run a pipeline in gst-launch's notation; an ``appsink`` at its end may be left out.
 
-    live: by default every pipeline that does not begin with a file. Given up after ``timeout_s``
+    live: by default every pipeline that does not begin with a file. Lost after ``timeout_s``
     without a frame, to be started again if live.
     """
 
@@ -70,14 +69,14 @@ class GStreamerSource(Source):
         self._child: subprocess.Popen[bytes] | None = None
 
     def frames(self) -> Iterator[Item]:
-        """Frames until the pipeline ends; those of a file with the seconds since its first one."""
+        """Yield frames until the pipeline ends; a file's with the seconds since its first one."""
         program = shutil.which("gst-launch-1.0")
         if program is None:
             raise MissingDependencyError(
                 "GStreamer pipelines need the program gst-launch-1.0: install GStreamer's tools"
                 " (on Debian, Ubuntu and Jetson: apt install gstreamer1.0-tools)."
             )
-        # What the reader cannot follow is left out inside of the pipeline, not queued in it.
+        # Frames that the reader has no time for are dropped in the pipeline, not queued in it.
         newest = "queue leaky=downstream max-size-buffers=1 !" if self.live else ""
         reading, writing = os.pipe()
         raw = f"video/x-raw,format={FORMAT}"
@@ -97,8 +96,8 @@ class GStreamerSource(Source):
                 os.close(writing)
             try:
                 start = None
-                pictures = read_pictures(partial(self._bytes, pipe.fileno()))
-                for count, (frame, seconds, fps) in enumerate(pictures):
+                timed = read_frames(partial(self._bytes, pipe.fileno()))
+                for count, (frame, seconds, fps) in enumerate(timed):
                     self.fps = fps or DEFAULT_FPS
                     seconds = count / self.fps if seconds is None else seconds
                     start = seconds if start is None else start
@@ -115,7 +114,7 @@ class GStreamerSource(Source):
             self._child.kill()
 
     def _bytes(self, pipe: int, count: int) -> bytearray:
-        """So many bytes, or fewer at the end."""
+        """Read ``count`` bytes, or fewer at the end."""
         data = bytearray(count)
         view, have = memoryview(data), 0
         while have < count:
@@ -131,9 +130,9 @@ class GStreamerSource(Source):
 def csi_pipeline(
     url: str, *, width: int | None = None, height: int | None = None, fps: float | None = None
 ) -> str:
-    """The pipeline for a Jetson's CSI camera, ``csi://<sensor>``; 1280x720 at 30 by default.
+    """Write the pipeline for a Jetson's CSI camera, ``csi://<sensor>``; 1280x720 at 30 by default.
 
-    InputError for another kind of URL.
+    Raises InputError for another kind of URL.
     """
     sensor = url.removeprefix("csi://")
     if not sensor.isdigit():
@@ -147,7 +146,7 @@ def csi_pipeline(
 
 
 def nvv4l2_pipeline(source: str) -> str:
-    """The pipeline for a video file or a network stream that is decoded by a Jetson's hardware.
+    """Write the pipeline that decodes a video file or network stream with a Jetson's hardware.
 
     decodebin takes the best decoder there is, which is nvv4l2decoder on a Jetson; what the CPU
     decodes is not in NVIDIA's memory and ends the pipeline with an error.
@@ -167,7 +166,7 @@ def _property(name: str, value: str) -> str:
 
 
 def _reason(said: IO[bytes]) -> str:
-    """The child's first error in one line."""
+    """Return the child's first error in one line."""
     said.seek(0)
     lines = said.read(20_000).decode(errors="replace").splitlines()
     errors = [line for line in lines if "ERROR" in line or "erroneous" in line]
@@ -177,15 +176,7 @@ def _reason(said: IO[bytes]) -> str:
     return f"{text} ({more[0]})" if more else text
 
 
-FORMAT = "BGR"
-"""What the pipeline has to be asked for."""
-HEADER = struct.Struct(">BBxxHIQ44x")
-"""Version, kind of packet, bytes of payload, time in ns; durations, offsets and checksums."""
-BUFFER, CAPS = 1, 2
-NO_TIME = 2**64 - 1
-
-
-class Picture(NamedTuple):
+class TimedFrame(NamedTuple):
     """A frame (H, W, 3) uint8 BGR, its time in seconds or None, and frames a second or None."""
 
     frame: NDArray[np.uint8]
@@ -193,17 +184,17 @@ class Picture(NamedTuple):
     fps: float | None
 
 
-def read_pictures(read: Callable[[int], bytearray]) -> Iterator[Picture]:
-    """The frames of a stream to its end, or to where it is cut off.
+def read_frames(read: Callable[[int], bytearray]) -> Iterator[TimedFrame]:
+    """Read the frames of a GDP stream to its end, or until it is cut off.
 
-    read: gives so many bytes, or fewer at the end. InputError for another kind of stream.
+    read: returns so many bytes, or fewer at the end. Raises InputError for another kind of stream.
     """
     width = height = 0
     fps = None
     while len(header := read(HEADER.size)) == HEADER.size:
         major, _, kind, length, time_ns = HEADER.unpack(header)
         if major != 1:
-            raise InputError("The GStreamer pipeline gave something else than frames.")
+            raise InputError("The GStreamer pipeline gave something other than frames.")
         payload = read(length)
         if len(payload) < length:
             return
@@ -211,11 +202,11 @@ def read_pictures(read: Callable[[int], bytearray]) -> Iterator[Picture]:
             width, height, fps = _shape(payload.decode(errors="replace"))
         elif kind == BUFFER:
             frame = _frame(payload, width, height)
-            yield Picture(frame, None if time_ns == NO_TIME else time_ns / 1e9, fps)
+            yield TimedFrame(frame, None if time_ns == NO_TIME else time_ns / 1e9, fps)
 
 
 def _shape(caps: str) -> tuple[int, int, float | None]:
-    """Width, height and frames a second, the last where it is known and constant."""
+    """Return width, height and frames a second, the last if it is known and constant."""
     found = re.search(r"width=\(int\)(\d+).*height=\(int\)(\d+)", caps)
     if found is None or f"format=(string){FORMAT}" not in caps:
         raise InputError(f"The GStreamer pipeline gives {caps[:80]!r}, not {FORMAT} frames.")
@@ -225,7 +216,7 @@ def _shape(caps: str) -> tuple[int, int, float | None]:
 
 
 def _frame(data: bytearray, width: int, height: int) -> NDArray[np.uint8]:
-    """Rows may be padded at their ends."""
+    """Make (H, W, 3) of a buffer whose rows may be padded at their ends."""
     if not height or len(data) % height or len(data) // height < 3 * width:
         raise InputError(f"The GStreamer pipeline gave {len(data)} bytes for {width}x{height}.")
     rows = np.frombuffer(data, np.uint8).reshape(height, -1)[:, : 3 * width]

@@ -1,4 +1,4 @@
-"""Network cameras and streams (RTSP, HTTP, RTMP, SRT, UDP), through FFmpeg's libraries."""
+"""Read network cameras and streams (RTSP, HTTP, RTMP, SRT, UDP) through FFmpeg's libraries."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pcr_rt.streaming.sources import Item, Source
 
 __all__ = ["NetworkSource"]
 
-# UDP is RTSP's default and loses packets without a word; buffering would add to every age.
+# UDP is RTSP's default and loses packets silently; buffering would add to the latency.
 RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
 
 
 class NetworkSource(Source):
-    """A live stream behind a URL; given up after ``timeout_s`` without data, to be opened again.
+    """Read a live stream behind a URL; lost after ``timeout_s`` without data, to be opened again.
 
     decoder: as for `pcr_rt.media.video_decoder.open_video`.
     """
@@ -37,7 +37,7 @@ class NetworkSource(Source):
         self.name = f"stream {hide_password(url)}"
 
     def frames(self) -> Iterator[Item]:
-        """Frames as they arrive; None for what cannot be decoded."""
+        """Yield frames as they arrive; None for what cannot be decoded."""
         options = RTSP_OPTIONS if self._url.startswith("rtsp") else {"fflags": "nobuffer"}
         timeout = (self._timeout_s, self._timeout_s)
         try:
@@ -66,10 +66,10 @@ class NetworkSource(Source):
                         if started:  # a stream may be joined between two key frames
                             yield None, time.monotonic()
                         continue
-                    for picture in decoded:
+                    for frame in decoded:
                         started = True
-                        image = picture.to_ndarray(format="bgr24")
-                        turn = round(picture.rotation / 90) % 4
+                        image = frame.to_ndarray(format="bgr24")
+                        turn = round(frame.rotation / 90) % 4
                         upright = cv2.rotate(image, TURNS[turn]) if turn else image
                         yield np.asarray(upright, dtype=np.uint8), time.monotonic()
             except FFmpegError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline, nvv4l2_pip
 from pcr_rt.streaming.network import NetworkSource
 from pcr_rt.streaming.sources import CameraSource, FolderSource, FrameSource, Source, VideoSource
 
-__all__ = ["SourceLike", "Sources", "StreamDecoder", "open_source", "open_sources"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["SourceLike", "SourceOptions", "Sources", "StreamDecoder", "open_source", "open_sources"]
 
 Frame = NDArray[np.uint8]
 Named = int | str | Path | Source
@@ -26,49 +29,58 @@ Sources = Named | Iterable[Named | Frame | Iterable[Frame]]
 StreamDecoder = Literal["cpu", "nvdec", "auto", "nvv4l2"]
 
 
-def open_sources(sources: Sources, **asked: Any) -> list[Source]:
-    """One source or a list of them; a list of frames is one. asked: as for `open_source`."""
+class SourceOptions(TypedDict, total=False):
+    """What may be asked of a source; None leaves the choice to it.
+
+    width, height, fourcc: of a camera. fps: of a camera, a folder or an iterable. decoder: of a
+    video file or a network stream, as for `pcr_rt.media.video_decoder.open_video`, or ``nvv4l2``, a
+    Jetson's own through GStreamer.
+    """
+
+    width: int | None
+    height: int | None
+    fps: float | None
+    fourcc: str | None
+    decoder: StreamDecoder | None
+
+
+def open_sources(sources: Sources, **options: Unpack[SourceOptions]) -> list[Source]:
+    """Open one source or each of a list; a list of frames is one source.
+
+    Raises InputError as `open_source` does, and for an empty list.
+    """
     if not isinstance(sources, (list, tuple)):
-        return [open_source(sources, **asked)]  # type: ignore[arg-type]
+        return [open_source(sources, **options)]  # type: ignore[arg-type]
     if not sources:
         raise InputError("The list of sources is empty: name at least one.")
     if all(isinstance(s, np.ndarray) for s in sources):
-        return [open_source(sources, **asked)]
-    return [open_source(s, **asked) for s in sources]
+        return [open_source(sources, **options)]
+    return [open_source(s, **options) for s in sources]
 
 
-def open_source(
-    source: SourceLike,
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    fps: float | None = None,
-    fourcc: str | None = None,
-    decoder: StreamDecoder | None = None,
-) -> Source:
-    """The source that is meant by a number, a name, a URL, a pipeline, a folder or an iterable.
+def open_source(source: SourceLike, **options: Unpack[SourceOptions]) -> Source:
+    """Make the source that is meant; it connects when it is asked for frames.
 
     ==============================  ==========================================================
     ``0``, ``"0"``, ``/dev/video0``  a camera of this machine
     ``"csi://0"``                   a camera on a Jetson's CSI connector, through GStreamer
-    ``"rtsp://..."``, other URLs    a network stream; a video file where the URL's path ends so
+    ``"rtsp://..."``, other URLs    a network stream; a video file if the URL's path ends in one
     ``"videotestsrc ! ..."``        a GStreamer pipeline
-    a folder, a video file          its pictures in order of name, its frames
-    an iterable of frames           what it gives
+    a folder, a video file          its images in order of name, its frames
+    an iterable of frames           what it yields
     ==============================  ==========================================================
 
-    width, height, fourcc: asked of a camera; fps also of a folder and an iterable. decoder: of a
-    video file or a network stream, as for `pcr_rt.media.video_decoder.open_video`, or ``nvv4l2``,
-    a Jetson's by GStreamer. Raises InputError if it is none of these, or an option does not suit
-    it.
+    Raises InputError if it is none of these, or an option does not suit it.
     """
-    asked = {"width": width, "height": height, "fps": fps, "fourcc": fourcc}
-    asked["decoder"] = decoder
+    if unknown := options.keys() - SourceOptions.__annotations__.keys():
+        raise TypeError(f"A source has no option {min(unknown)!r}.")
+    asked = {name: value for name, value in options.items() if value is not None}
     for name, value in asked.items():
         if isinstance(value, (int, float)) and value <= 0:
             raise InputError(f"{name} is {value}: give a positive number.")
+    width, height, fps = options.get("width"), options.get("height"), options.get("fps")
     opened: Source
-    allowed: tuple[str, ...] = ()
+    suitable: tuple[str, ...] = ()
     text = str(source) if isinstance(source, (int, str, Path)) else ""
     if isinstance(source, Source):
         opened = source
@@ -77,23 +89,26 @@ def open_source(
     elif not isinstance(source, (int, str, Path)):
         if not isinstance(source, Iterable):
             raise InputError(f"A {type(source).__name__} is no source of frames.")
-        opened, allowed = FrameSource(source, fps=fps), ("fps",)
+        opened, suitable = FrameSource(source, fps=fps), ("fps",)
     elif (text.isdigit() and not Path(text).exists()) or text.startswith("/dev/video"):
         camera: int | str = int(text) if text.isdigit() else text
+        fourcc = options.get("fourcc")
         opened = CameraSource(camera, width=width, height=height, fps=fps, fourcc=fourcc)
-        allowed = tuple(asked)[:4]
+        suitable = ("width", "height", "fps", "fourcc")
     elif text.startswith("csi://"):
         pipeline = csi_pipeline(text, width=width, height=height, fps=fps)
-        opened, allowed = GStreamerSource(pipeline, name=f"camera {text}"), tuple(asked)[:3]
+        opened = GStreamerSource(pipeline, name=f"camera {text}")
+        suitable = ("width", "height", "fps")
     elif " ! " in text and not os.path.exists(text):  # Path.exists refuses long names
         opened = GStreamerSource(text)
     elif Path(text).is_dir():
-        opened, allowed = FolderSource(text, fps), ("fps",)
+        opened, suitable = FolderSource(text, fps), ("fps",)
     elif is_url(text) or Path(text).exists():
         path = url_path(text)
         recorded = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
         live = is_url(text) and not recorded and not text.startswith("file:")
-        kind, allowed = NetworkSource if live else VideoSource, ("decoder",)
+        kind, suitable = NetworkSource if live else VideoSource, ("decoder",)
+        decoder = options.get("decoder")
         if decoder == "nvv4l2":
             opened = GStreamerSource(nvv4l2_pipeline(text), live=live, name=kind(text).name)
         else:
@@ -103,7 +118,7 @@ def open_source(
             f"{text} does not exist: give a camera number, a video, a folder, a URL or a GStreamer"
             " pipeline."
         )
-    for name, value in asked.items():
-        if value is not None and name not in allowed:
+    for name in asked:
+        if name not in suitable:
             raise InputError(f"{name} cannot be chosen for the {opened.name}: leave it out.")
     return opened

@@ -1,7 +1,7 @@
-"""The live page: annotated video, people, rates and counters in any browser.
+"""Serve the live page: annotated video, people, rates and counters in any browser.
 
-Viewers ask for each picture, and get the newest one; nothing queues up for a slow viewer, and with
-no viewer nothing is drawn or encoded. The server has a thread of its own.
+Viewers ask for each image, and get the newest one; nothing queues up for a slow viewer, and without
+viewers nothing is drawn or encoded. The server has a thread of its own.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 DEFAULT_PORT = 8080
 LARGEST_REQUEST = 4096
 MOST_IDLE = 32
-"""Connections that watch nothing; one more ends the oldest, so that nobody can use up all."""
+"""Connections that watch nothing; one more ends the oldest, so that nobody can use them all up."""
 WIDEST = 1280
 """Pixels; larger frames are scaled down before they are drawn on and sent."""
 JPEG_QUALITY = 80
 START_S, STOP_S = 10.0, 5.0
 HEARTBEAT_S = 20.0
 QUIET_S = 2.0
-"""Without a picture for so long, viewers get the counters alone."""
+"""After so long without an image, viewers get the counters alone."""
 
 
 class LivePage(Sink):
-    """A sink that serves its stream's results as a web page.
+    """Serve a stream's results as a web page.
 
-    host: addresses other than this machine's own need ``token``, one is made where none is given;
+    host: addresses other than this machine's own need ``token``, one is made if none is given;
     ``url`` contains it. port 0 takes a free one. max_viewers: how many may watch at once. Raises
-    InputError where the address cannot be had.
+    InputError if the page cannot be served there.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class LivePage(Sink):
         max_viewers: int = 8,
     ) -> None:
         if not isinstance(port, int) or not 0 <= port < 65536:
-            raise InputError(f"The port {port!r} is none: give a number from 0 to 65535.")
+            raise InputError(f"{port!r} is no port: give a number from 0 to 65535.")
         self.name = "live page"
         self.max_viewers = max_viewers
         self._access = Access(host, token)
         self._stream: StreamLike | None = None
-        self._newest: dict[int, _Picture] = {}
+        self._newest: dict[int, _Image] = {}
         self._viewers: dict[web.WebSocketResponse, Any] = {}
         """Each with its connection."""
         self._loop = asyncio.new_event_loop()
@@ -91,7 +91,7 @@ class LivePage(Sink):
 
     @classmethod
     def at(cls, address: str) -> LivePage:
-        """The page at "port" or "host:port"; InputError where that is none."""
+        """Serve the page at "port" or "host:port"; InputError if the address is neither."""
         text = address if ":" in address else f":{address}"
         try:
             parts = urlsplit(f"//{text}")
@@ -104,7 +104,7 @@ class LivePage(Sink):
 
     @property
     def viewers(self) -> int:
-        """How many watch."""
+        """The number of viewers now."""
         return len(self._viewers)
 
     # The stream's side
@@ -114,10 +114,10 @@ class LivePage(Sink):
         self._stream = stream
 
     def write(self, result: Result) -> None:
-        """Replace the newest picture of the result's source."""
+        """Replace the newest image of the result's source."""
         source = result.poses.source or 0
         number = self._newest[source].number + 1 if source in self._newest else 1
-        self._newest[source] = _Picture(result, number)
+        self._newest[source] = _Image(result, number)
         self._tell()
 
     def close(self) -> None:
@@ -194,9 +194,11 @@ class LivePage(Sink):
         return web.Response(text=path.read_text(), content_type=TYPES[path.suffix])
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
-        """One viewer: each message "next" asks for a picture that it has not seen."""
+        """Serve one viewer: each message "next" asks for an image that it has not seen."""
         if len(self._viewers) >= self.max_viewers:
-            raise web.HTTPServiceUnavailable(text=f"{self.max_viewers} viewers watch already.")
+            raise web.HTTPServiceUnavailable(
+                text=f"The limit of {self.max_viewers} viewers is reached."
+            )
         socket = web.WebSocketResponse(max_msg_size=LARGEST_REQUEST, heartbeat=HEARTBEAT_S)
         self._viewers[socket] = request.protocol
         try:
@@ -205,16 +207,16 @@ class LivePage(Sink):
             async for message in socket:
                 if message.type != WSMsgType.TEXT or message.data != "next":
                     break
-                picture = await self._next(seen)
-                if picture is None:
+                image = await self._next(seen)
+                if image is None:
                     note = {"ended": self._ended, **self._counters()}
                     await socket.send_str(json.dumps(note))
                     if self._ended:
                         break
                     continue
-                seen.pop(picture.source, None)  # to the end: the others' turns come first
-                seen[picture.source] = picture.number
-                jpeg, head = await asyncio.to_thread(picture.encoded)
+                seen.pop(image.source, None)  # to the end: the others' turns come first
+                seen[image.source] = image.number
+                jpeg, head = await asyncio.to_thread(image.encoded)
                 text = json.dumps({**head, **self._counters()}).encode()
                 await socket.send_bytes(struct.pack("<I", len(text)) + text + jpeg)
         except ConnectionError:
@@ -223,13 +225,13 @@ class LivePage(Sink):
             self._viewers.pop(socket, None)
         return socket
 
-    async def _next(self, seen: dict[int, int]) -> _Picture | None:
-        """The newest picture of the source whose last one this viewer got longest ago.
+    async def _next(self, seen: dict[int, int]) -> _Image | None:
+        """Wait for the newest image of the source whose last one this viewer got longest ago.
 
-        None where none comes for a while, or at the end.
+        None if none comes for a while, or at the end.
         """
 
-        def fresh() -> list[_Picture]:
+        def fresh() -> list[_Image]:
             return [p for p in self._newest.values() if p.number > seen.get(p.source, 0)]
 
         async with self._news:
@@ -244,8 +246,8 @@ class LivePage(Sink):
         return {"sources": stats, "viewers": self.viewers}
 
 
-class _Picture:
-    """A result as JPEG, made once for all viewers and only when one asks."""
+class _Image:
+    """Encode a result as JPEG, once for all viewers and only when one asks."""
 
     def __init__(self, result: Result, number: int) -> None:
         self.source = result.poses.source or 0
@@ -256,7 +258,7 @@ class _Picture:
         self._jpeg: bytes | None = None
 
     def encoded(self) -> tuple[bytes, dict[str, Any]]:
-        """The JPEG and what is said of it."""
+        """Return the JPEG and the facts that go with it."""
         poses = self._result.poses
         with self._lock:
             if self._jpeg is None:

@@ -1,4 +1,4 @@
-"""Who may see the live page."""
+"""Decide who may see the live page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ HEADERS = {
 
 
 class Access:
-    """Lets in this machine's own browsers, or those that know the token.
+    """Let in this machine's own browsers, or those that know the token.
 
-    On a loopback address the request has to name one too, and its page of origin has to be this
-    one: otherwise any web site could look at the camera through its visitor's browser. On other
+    On a loopback address the request has to name one too, and its origin has to be this page:
+    otherwise any web site could look at the camera through its visitor's browser. On other
     addresses the token comes with the first request and is kept in a cookie.
     """
 
@@ -36,7 +36,7 @@ class Access:
         self.middleware = self._make_middleware()
 
     def url(self, port: int) -> str:
-        """What to open in a browser."""
+        """Return the address to open in a browser."""
         anywhere = self.host in ("", "0.0.0.0", "::")
         host = socket.gethostname() if anywhere else self.host
         host = f"[{host}]" if ":" in host else host
@@ -66,7 +66,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine's own."""
+    """Tell whether an address or name is this machine's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

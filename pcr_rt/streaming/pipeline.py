@@ -1,4 +1,4 @@
-"""PoseStream: reading, inference and output at their own pace, for one source or several."""
+"""Run one source or several as a stream: reading, inference and output at their own pace."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import dataclasses
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pcr_rt.errors import InputError
 from pcr_rt.frames import CheckedFrames
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.open import Sources, StreamDecoder, open_sources
+from pcr_rt.streaming.open import SourceOptions, Sources, open_sources
 from pcr_rt.streaming.reader import Captured, Reader, SourceStats
 from pcr_rt.streaming.results import Result, StageClock
 from pcr_rt.streaming.shutdown import closed_at_exit, terminated_properly
@@ -26,18 +24,20 @@ from pcr_rt.streaming.sinks import Sink
 from pcr_rt.streaming.sources import Source
 from pcr_rt.tracking.continuity import Continuity
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["PoseStream"]
 
 Frame = NDArray[np.uint8]
 CLOSE_READER_S = 1.0
 CLOSE_INFERENCE_S = 60.0
-RATE_OVER_S = 3.0
 POLL_S = 0.5
-"""How often a waiting main thread looks for signals where locks cannot be interrupted."""
+"""How often a waiting main thread looks for signals if locks cannot be interrupted."""
 
 
 class Estimates(Protocol):
-    """What a stream needs of an estimator."""
+    """What a stream needs of an estimator, which is a `PoseEstimator`."""
 
     @property
     def timings(self) -> dict[str, float]:
@@ -46,16 +46,16 @@ class Estimates(Protocol):
     def batch(
         self, frames: Sequence[Frame], boxes: Sequence[ArrayLike | None] | None = None
     ) -> list[Poses]:
-        """The people of several frames."""
+        """Find the people of several frames."""
 
 
 class PoseStream:
-    """Frames and their people, from a camera, a file, a URL, or several of them at once.
+    """Find and follow people in a camera, a file, a URL, or several of them at once.
 
-    ``for frame, poses in PoseStream(0, estimator): ...`` gives each frame (H, W, 3) uint8 BGR with
-    Poses that say their source, frame_index, timestamp (seconds) and age_ms. The sinks get the same
-    frame: draw into a copy. It can be run through once, and is closed at the end of the loop, by
-    ``close`` or by ``with``.
+    ``for frame, poses in PoseStream(0, estimator): ...`` yields each frame (H, W, 3) uint8 BGR with
+    Poses that have their source, frame_index, timestamp (seconds) and age_ms. The sinks get the
+    same array: draw into a copy. A stream can be run through once, and is closed at the end of the
+    loop, by ``close`` or by ``with``.
 
     Parameters
     ----------
@@ -74,13 +74,10 @@ class PoseStream:
         Where results go besides the loop, each with a thread of its own; closed with the stream.
     stop_on_sink_error
         Whether a sink that fails ends the stream with its error, or is left out from then on.
-    width, height, fps, fourcc
-        Asked of cameras, see `open_source`.
-    decoder
-        Of video files and network streams: ``cpu``, ``nvdec``, ``auto`` (NVDEC where it works,
-        else the CPU), or ``nvv4l2`` for a Jetson's own.
+    options
+        width, height, fps, fourcc and decoder, see `SourceOptions`.
 
-    Raises InputError for a source that does not exist; when run, also where none can be opened.
+    Raises InputError for a source that does not exist and, when run, if none can be opened.
     """
 
     def __init__(
@@ -93,37 +90,22 @@ class PoseStream:
         detect_every: int = 5,
         sinks: Sequence[Sink] = (),
         stop_on_sink_error: bool = False,
-        width: int | None = None,
-        height: int | None = None,
-        fps: float | None = None,
-        fourcc: str | None = None,
-        decoder: StreamDecoder | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
         if detect_every < 1:
             raise InputError(f"detect_every is {detect_every}: give a positive number.")
-        opened = open_sources(
-            source, width=width, height=height, fps=fps, fourcc=fourcc, decoder=decoder
-        )
+        opened = open_sources(source, **options)
+        self.stop_on_sink_error = stop_on_sink_error
         self._estimator = estimator
         self._clock = StageClock()
         self._changed = threading.Condition()
-        self._readers: list[Reader] = [
-            Reader(
-                i,
-                s,
-                self._changed,
-                self._clock,
-                alone=len(opened) == 1,
-                others_live=partial(self._others_live, i),
-            )
-            for i, s in enumerate(opened)
-        ]
+        self._readers: list[Reader] = []
+        for number, one in enumerate(opened):
+            self._readers.append(Reader(number, one, self._changed, self._clock, self._readers))
         self._people = [
             Continuity(track=track, smooth=smooth, detect_every=detect_every) for _ in opened
         ]
-        self._shown_at: list[deque[float]] = [deque() for _ in opened]
         self._sinks = [SinkThread(sink, self._clock) for sink in sinks]
-        self.stop_on_sink_error = stop_on_sink_error
         self._results: queue.Queue[tuple[Captured, Poses] | None] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -141,14 +123,9 @@ class PoseStream:
 
     @property
     def stats(self) -> list[SourceStats]:
-        """What became of the frames of each source so far, a copy."""
+        """What has become of the frames of each source so far, a copy."""
         with self._changed:
-            now = time.monotonic()
-            for reader, times in zip(self._readers, self._shown_at, strict=True):
-                _forget_old(times, now)
-                span = now - times[0] if len(times) > 1 else 0.0
-                reader.stats.fps = (len(times) - 1) / span if span > 0 else 0.0
-            return [dataclasses.replace(reader.stats) for reader in self._readers]
+            return [reader.stats_now() for reader in self._readers]
 
     @property
     def stages_ms(self) -> dict[str, float]:
@@ -165,13 +142,13 @@ class PoseStream:
             yield result.frame, result.poses
 
     def run(self) -> list[SourceStats]:
-        """Go through to the end; all output is in the sinks."""
+        """Run to the end; all output is in the sinks."""
         for _ in self.results():
             pass
         return self.stats
 
     def results(self) -> Iterator[Result]:
-        """Like the loop, with `Result` objects, which share one drawing with the sinks."""
+        """Iterate as the loop does, over `Result` objects, which share one drawing with sinks."""
         if self._started or self._closed:
             raise InputError("A PoseStream can be run through once: make a new one.")
         self._started = True
@@ -192,10 +169,10 @@ class PoseStream:
         self._raise_sink_error()
 
     def close(self) -> None:
-        """Stop and finish all files; what is under way is dropped. Any thread may call it.
+        """Stop and finish all files; frames under way are dropped. Any thread may call this.
 
-        In a sink, an estimator or a source of the stream it returns at once, and the rest is done
-        where the stream is run.
+        Called by a sink, an estimator or a source of the stream it returns at once, and the thread
+        that runs the stream does the rest.
         """
         self._stop.set()
         with self._changed:
@@ -227,7 +204,7 @@ class PoseStream:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    # In the thread of whoever runs the stream
+    # In the thread that runs the stream
 
     def _next(self) -> tuple[Captured, Poses] | None:
         while not self._stop.is_set():
@@ -241,11 +218,7 @@ class PoseStream:
         reader, now = self._readers[captured.source], time.monotonic()
         poses = poses.replace(age_ms=(now - captured.arrived) * 1e3)
         result = Result(captured.frame, poses, reader.source.fps, self._clock)
-        with self._changed:
-            reader.stats.shown += 1
-            reader.stats.age_ms = poses.age_ms
-            self._shown_at[captured.source].append(now)
-            _forget_old(self._shown_at[captured.source], now)
+        reader.count_shown(now, result.poses.age_ms)
         for thread in self._sinks:
             thread.offer(result, wait=not reader.source.live)
         return result
@@ -253,12 +226,6 @@ class PoseStream:
     def _raise_sink_error(self) -> None:
         if self.stop_on_sink_error and self.sink_errors:
             raise self.sink_errors[0]
-
-    # In the readers' threads
-
-    def _others_live(self, number: int) -> bool:
-        others = self._readers[:number] + self._readers[number + 1 :]
-        return any(not (reader.ended or reader.hopeless) for reader in others)
 
     # In the inference thread
 
@@ -273,7 +240,7 @@ class PoseStream:
             errors = [reader.error for reader in self._readers]
             if None not in errors:  # the only source, or all of several
                 self._error = errors[0]
-        except BaseException as error:  # raised again where the stream is used
+        except BaseException as error:  # raised again in the thread that runs the stream
             self._error = error
             with self._changed:
                 for captured in round_:
@@ -282,7 +249,7 @@ class PoseStream:
             self._deliver(None, None)
 
     def _round(self) -> list[Captured]:
-        """At most one frame of each source, at least one in all; none at the end."""
+        """Wait for at most one frame of each source, at least one in all; none at the end."""
         with self._changed:
             while not self._stop.is_set():
                 taken = [reader.take() for reader in self._readers]
@@ -296,9 +263,8 @@ class PoseStream:
     def _estimate(self, round_: list[Captured]) -> list[tuple[Captured, Poses]]:
         start, done = time.perf_counter(), []
         regions = [self._people[c.source].regions(c.frame) for c in round_]
-        self._clock.add("track", (time.perf_counter() - start) * 1e3)
+        tracking = time.perf_counter() - start
         found = self._estimator.batch(CheckedFrames(c.frame for c in round_), regions)
-        self._clock.add_all(self._estimator.timings)
         start = time.perf_counter()
         for captured, boxes, poses in zip(round_, regions, found, strict=True):
             poses = self._people[captured.source].update(
@@ -310,7 +276,8 @@ class PoseStream:
                 timestamp=captured.timestamp,
             )
             done.append((captured, poses))
-        self._clock.add("track", (time.perf_counter() - start) * 1e3)
+        tracking += time.perf_counter() - start
+        self._clock.add({**self._estimator.timings, "track": tracking * 1e3})
         return done
 
     def _deliver(self, captured: Captured | None, poses: Poses | None) -> None:
@@ -327,8 +294,3 @@ class PoseStream:
     def _drop(self, captured: Captured) -> None:
         with self._changed:
             self._readers[captured.source].stats.dropped += 1
-
-
-def _forget_old(times: deque[float], now: float) -> None:
-    while times and now - times[0] > RATE_OVER_S:
-        times.popleft()

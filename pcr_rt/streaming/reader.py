@@ -1,14 +1,15 @@
-"""One thread for each source: reads, reconnects, and keeps what inference should see next."""
+"""Read each source in a thread of its own: reconnect, and keep what inference should see next."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,16 +29,18 @@ QUEUE = 4
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 TICK_S = 1e-4
 """The least between two timestamps of a source."""
+RATE_OVER_S = 3.0
+"""The frame rate shown is that of the last so many seconds."""
 
 
 @dataclass
 class SourceStats:
-    """What became of a source's frames: read = shown + dropped + failed + those under way.
+    """What has become of a source's frames: read = shown + dropped + failed + those under way.
 
-    dropped: a newer one came before there was time for it, or the stream was closed. failed: it
+    dropped: a newer frame came before there was time for it, or the stream was closed. failed: it
     arrived broken. reconnects: how often a lost source came back. fps: of the frames shown, over
     the last few seconds. size: (width, height) of the last frame. age_ms: of the last result.
-    error: what ended it before its end.
+    error: what ended the source before its end.
     """
 
     name: str
@@ -55,7 +58,10 @@ class SourceStats:
 
 @dataclass(frozen=True)
 class Captured:
-    """A frame with where and when it was made; arrived: ``time.monotonic`` when it was read."""
+    """A frame (H, W, 3) uint8 BGR of a source, by number, and its index there.
+
+    timestamp: seconds that rise, of the source's own clock. arrived: ``time.monotonic`` when read.
+    """
 
     source: int
     index: int
@@ -65,11 +71,11 @@ class Captured:
 
 
 class Reader:
-    """Frames of one source, read by a thread of its own.
+    """Read the frames of one source in a thread of its own, and count them.
 
     A live source keeps its newest frame, another one waits while `QUEUE` are kept. ``changed`` is
-    the stream's lock and tells it of new frames and ends. alone: whether there is no other source.
-    A source that never connected is tried again as long as another one did, or may yet.
+    the stream's lock and tells it of new frames and ends. readers: all of the stream's, this one
+    included. A source that never connected is tried again as long as another one did, or still may.
     """
 
     def __init__(
@@ -78,9 +84,7 @@ class Reader:
         source: Source,
         changed: threading.Condition,
         clock: StageClock,
-        *,
-        alone: bool,
-        others_live: Callable[[], bool],
+        readers: Sequence[Reader],
     ) -> None:
         self.source = source
         self.stats = SourceStats(source.name)
@@ -89,10 +93,11 @@ class Reader:
         self._number = number
         self._changed = changed
         self._clock = clock
-        self._alone, self._others_live = alone, others_live
+        self._readers = readers
         self.hopeless = False
         """The last attempt to connect failed, and none before it worked."""
         self._kept: deque[Captured] = deque()
+        self._shown_at: deque[float] = deque()
         self._stop = threading.Event()
         self._last = -float("inf")
         self._complaint: str | None = None
@@ -103,14 +108,35 @@ class Reader:
         self.thread.start()
 
     def take(self) -> Captured | None:
-        """The next frame, if there is one; to be called under the lock."""
+        """Take the next frame, if there is one; the caller holds the lock."""
         if not self._kept:
             return None
         self._changed.notify_all()
         return self._kept.popleft()
 
+    def count_shown(self, now: float, age_ms: float | None) -> None:
+        """Count a frame whose result was handed on at ``now``."""
+        with self._changed:
+            self.stats.shown += 1
+            self.stats.age_ms = age_ms
+            self._shown_at.append(now)
+            self._forget_old(now)
+
+    def stats_now(self) -> SourceStats:
+        """Return a copy of the counts with the present rate; the caller holds the lock."""
+        now = time.monotonic()
+        self._forget_old(now)
+        span = now - self._shown_at[0] if len(self._shown_at) > 1 else 0.0
+        return dataclasses.replace(
+            self.stats, fps=(len(self._shown_at) - 1) / span if span > 0 else 0.0
+        )
+
+    def _forget_old(self, now: float) -> None:
+        while self._shown_at and now - self._shown_at[0] > RATE_OVER_S:
+            self._shown_at.popleft()
+
     def close(self, timeout_s: float) -> None:
-        """Stop reading; a driver that still waits for a frame is left behind after a time."""
+        """Stop reading; a driver that still waits for a frame is abandoned after a time."""
         self._stop.set()
         with self._changed:
             self.stats.dropped += len(self._kept)
@@ -125,10 +151,10 @@ class Reader:
     def _run(self) -> None:
         try:
             self._read_until_the_end()
-        except BaseException as error:  # raised again where the stream is used
+        except BaseException as error:  # raised again in the thread that runs the stream
             self.error = error
             self.stats.error = str(error) or type(error).__name__
-            if not self._alone:
+            if len(self._readers) > 1:
                 log.error("The %s has ended: %s", self.source.name, error, exc_info=_fault(error))
         finally:
             with self._changed:
@@ -165,6 +191,10 @@ class Reader:
             self._stop.wait(delay)
             delay = min(2 * delay, LONGEST_DELAY_S)
 
+    def _others_live(self) -> bool:
+        others = (reader for reader in self._readers if reader is not self)
+        return any(not (reader.ended or reader.hopeless) for reader in others)
+
     def _connect_and_read(self, lost: bool) -> None:
         frames = iter(self.source.frames())
         with contextlib.ExitStack() as at_the_end:
@@ -173,7 +203,7 @@ class Reader:
             while not self._stop.is_set():
                 start = time.perf_counter()
                 item = next(frames, None)
-                self._clock.add("read", (time.perf_counter() - start) * 1e3)
+                self._clock.add({"read": (time.perf_counter() - start) * 1e3})
                 if item is None:
                     return
                 if lost:
@@ -237,5 +267,5 @@ class Reader:
 
 
 def _fault(error: BaseException) -> BaseException | None:
-    """The error itself where its message alone would not do."""
+    """Return the error itself if its message alone would not do."""
     return None if isinstance(error, PoseError) else error

@@ -1,4 +1,4 @@
-"""What a stream gives for each frame."""
+"""What a stream gives for each frame, and the clock of its stages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,30 @@ from numpy.typing import NDArray
 from pcr_rt.drawing import draw_poses
 from pcr_rt.poses import Poses
 
-__all__ = [
-    "Result",
-    "StageClock",
-]
+__all__ = ["Result", "StageClock"]
+
+
+class StageClock:
+    """Sum the milliseconds of each stage over all threads."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, stages: Mapping[str, float]) -> None:
+        """Add milliseconds by stage."""
+        with self._lock:
+            for stage, milliseconds in stages.items():
+                self._totals[stage] = self._totals.get(stage, 0.0) + milliseconds
+
+    def totals(self) -> dict[str, float]:
+        """Return the milliseconds so far by stage, a copy."""
+        with self._lock:
+            return dict(self._totals)
 
 
 class Result:
-    """A frame (H, W, 3) uint8 BGR and its people; fps: what the source says of itself."""
+    """A frame (H, W, 3) uint8 BGR and its people; fps: the rate that its source claims."""
 
     def __init__(
         self, frame: NDArray[np.uint8], poses: Poses, fps: float, clock: StageClock | None = None
@@ -32,34 +48,11 @@ class Result:
         self._annotated: NDArray[np.uint8] | None = None
 
     def annotated(self) -> NDArray[np.uint8]:
-        """The frame with its people drawn in, drawn once for all who ask; not to be changed."""
+        """Draw the people into a copy of the frame, once for all who ask; not to be changed."""
         with self._lock:
             if self._annotated is None:
                 start = time.perf_counter()
                 self._annotated = draw_poses(self.frame, self.poses)
                 if self._clock is not None:
-                    self._clock.add("draw", (time.perf_counter() - start) * 1e3)
+                    self._clock.add({"draw": (time.perf_counter() - start) * 1e3})
             return self._annotated
-
-
-class StageClock:
-    """Milliseconds of each stage, summed over all threads."""
-
-    def __init__(self) -> None:
-        self._totals: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def add(self, stage: str, milliseconds: float) -> None:
-        """Add to one stage."""
-        self.add_all({stage: milliseconds})
-
-    def add_all(self, stages: Mapping[str, float]) -> None:
-        """Add to several stages."""
-        with self._lock:
-            for stage, milliseconds in stages.items():
-                self._totals[stage] = self._totals.get(stage, 0.0) + milliseconds
-
-    def totals(self) -> dict[str, float]:
-        """Milliseconds so far, by stage."""
-        with self._lock:
-            return dict(self._totals)

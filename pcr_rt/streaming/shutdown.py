@@ -1,4 +1,4 @@
-"""Files are finished however the program ends."""
+"""Finish files however the program ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Closes(Protocol):
 
 @contextmanager
 def terminated_properly() -> Iterator[None]:
-    """SIGTERM ends the program like sys.exit, unless it has a handler: files are finished."""
+    """Let SIGTERM end the program like sys.exit, unless it has a handler: files are finished."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -43,7 +43,7 @@ def terminated_properly() -> Iterator[None]:
 
 @contextmanager
 def closed_at_exit(stream: Closes) -> Iterator[None]:
-    """For loops that are left without closing, when the program ends."""
+    """Close a stream when the program ends, if its loop was left without closing it."""
     alive = weakref.ref(stream)
 
     def close() -> None:

@@ -1,4 +1,4 @@
-"""A thread for each sink, so that a slow or broken one holds up nobody else."""
+"""Run each sink in a thread of its own, so that a slow or broken one holds up nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOSE_S = 30.0
 
 
 class SinkThread:
-    """Gives results to a sink; error: why it stopped; missed: results it had no time for."""
+    """Give results to a sink; error: why it stopped; missed: results it had no time for."""
 
     def __init__(self, sink: Sink, clock: StageClock) -> None:
         self.sink = sink
@@ -37,7 +37,7 @@ class SinkThread:
         self.thread.start()
 
     def offer(self, result: Result, *, wait: bool) -> None:
-        """Hand over a result; where the sink is far behind, wait for it or leave the result out."""
+        """Hand over a result; if the sink is far behind, wait for it or leave the result out."""
         while self.error is None:
             try:
                 self._queue.put(result, timeout=POLL_S if wait else 0)
@@ -48,7 +48,7 @@ class SinkThread:
                     return
 
     def close(self) -> None:
-        """Write what is left and finish; a sink that hangs is left behind after a time."""
+        """Write what is left and finish; a sink that hangs is abandoned after `CLOSE_S`."""
         if not self.thread.is_alive():
             if self.thread.ident is None:  # never started
                 self._finish()
@@ -75,7 +75,7 @@ class SinkThread:
             except BaseException as error:  # also sys.exit(), which would end the thread unseen
                 self._fail(error)
                 self._finish()
-            self._clock.add("write", (time.perf_counter() - start) * 1e3)
+            self._clock.add({"write": (time.perf_counter() - start) * 1e3})
         if self.error is None:
             self._finish()
 

@@ -1,7 +1,7 @@
-"""Where results go: annotated video, JSON lines, COCO JSON, OpenPose JSON, a window.
+"""Write results as annotated video, JSON lines, COCO JSON or OpenPose JSON; show them in a window.
 
-A sink is used by one thread at a time. What it has written stays readable when a later write
-fails, and it raises InputError where a place cannot be written.
+A sink is used by one thread at a time. What it has written stays readable if a later write fails,
+and it raises InputError if a place cannot be written.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class StreamLike(Protocol):
 
 
 class Sink(ABC):
-    """Takes the results of a stream, in order for each source."""
+    """Take the results of a stream, in order for each source."""
 
     name: str = "sink"
 
     @property
     def paths(self) -> list[Path]:
-        """What has been written."""
+        """The files and folders that have been written."""
         return []
 
     def attach(self, stream: StreamLike) -> None:  # noqa: B027
-        """Told once, before the first result, which stream it belongs to."""
+        """Learn, once and before the first result, which stream this belongs to."""
 
     @abstractmethod
     def write(self, result: Result) -> None:
@@ -64,9 +64,9 @@ class Sink(ABC):
 
 
 class VideoSink(Sink):
-    """Annotated frames in an H.264 file at the times when they were captured.
+    """Write annotated frames to an H.264 file at the times when they were captured.
 
-    It can be played up to its last two seconds whatever happens while it is written. Further
+    Whatever happens while it is written, all but the last two seconds can be played. Further
     sources get files of their own, ``name-1.mp4`` and so on. Frames of another size than the first
     are scaled to fit into it.
     """
@@ -85,7 +85,7 @@ class VideoSink(Sink):
         return [writer.path for writer, _ in self._writers.values()]
 
     def attach(self, stream: StreamLike) -> None:
-        """InputError where a file would be one that the stream reads, or was written before."""
+        """Raise InputError if a file is one that the stream reads, or this sink is finished."""
         _refuse_again(self, self._closed)
         read = [source.path for source in stream.sources if source.path is not None]
         for number in range(len(stream.sources)):
@@ -111,7 +111,7 @@ class VideoSink(Sink):
 
 
 class JsonLinesSink(Sink):
-    """One line of JSON a frame (see `Poses.to_dict`), flushed at once; all sources in one file."""
+    """Write each frame as a line of JSON (`Poses.to_dict`), flushed at once; one file for all."""
 
     def __init__(self, path: str | Path) -> None:
         self.name = f"JSON lines {path}"
@@ -123,7 +123,7 @@ class JsonLinesSink(Sink):
         return [self._file.path] if self._file.used else []
 
     def attach(self, stream: StreamLike) -> None:
-        """InputError for a sink that another stream has finished."""
+        """Raise InputError if another stream has finished this sink."""
         _refuse_again(self, self._file.closed)
 
     def write(self, result: Result) -> None:
@@ -136,9 +136,9 @@ class JsonLinesSink(Sink):
 
 
 class CocoSink(Sink):
-    """COCO keypoint results; ``image_id`` is the frame's index.
+    """Write COCO keypoint results; ``image_id`` is the frame's index.
 
-    Each result also has ``timestamp`` and, where tracked, ``track_id``. The file is valid JSON
+    Each result also has ``timestamp`` and, if tracked, ``track_id``. The file is valid JSON
     after every frame. Further sources get files of their own, ``name-1.json`` and so on.
     """
 
@@ -154,7 +154,7 @@ class CocoSink(Sink):
         return [file.path for file in self._files.values() if file.used]
 
     def attach(self, stream: StreamLike) -> None:
-        """InputError for a sink that another stream has finished."""
+        """Raise InputError if another stream has finished this sink."""
         _refuse_again(self, self._files[0].closed)
 
     def write(self, result: Result) -> None:
@@ -179,7 +179,7 @@ class CocoSink(Sink):
 
 
 class OpenPoseSink(Sink):
-    """A folder with a file a frame as OpenPose names them, ``<name>_<index>_keypoints.json``.
+    """Write a file per frame as OpenPose names them, ``<name>_<index>_keypoints.json``.
 
     Further sources' files begin with ``<name>-1`` and so on.
     """
@@ -203,19 +203,19 @@ class OpenPoseSink(Sink):
         write_whole(path, json.dumps(poses.to_openpose()).encode())
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: each file is finished when it is written."""
 
 
 class Window:
-    """Shows results on this machine's screen; for the main thread only."""
+    """Show results on this machine's screen; for the main thread only."""
 
     def __init__(self, title: str = "PCR-RT") -> None:
         self._title = title
 
     def show(self, result: Result) -> bool:
-        """Show the annotated frame; False when q or Escape was pressed or the window closed.
+        """Show the annotated frame; False if q or Escape was pressed or the window closed.
 
-        MissingDependencyError where OpenCV has no windows or there is no screen.
+        Raises MissingDependencyError if OpenCV has no windows or there is no screen.
         """
         title = self._title if not result.poses.source else f"{self._title} {result.poses.source}"
         try:
@@ -238,12 +238,12 @@ def _refuse_again(sink: Sink, finished: bool) -> None:
 
 
 def source_path(path: Path, source: int) -> Path:
-    """``name.mp4`` for the first source, ``name-1.mp4`` for the second and so on."""
+    """Name a source's file: ``name.mp4`` for the first, ``name-1.mp4`` for the second and so on."""
     return path if source == 0 else path.with_name(f"{path.stem}-{source}{path.suffix}")
 
 
 def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The frame scaled into (width, height), with black bars where the shape differs."""
+    """Scale a frame into (width, height), with black bars if its aspect ratio differs."""
     height, width = frame.shape[:2]
     if (width, height) == size:
         return frame
@@ -257,7 +257,7 @@ def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def scaled(frame: NDArray[np.uint8], poses: Poses, width: int) -> tuple[NDArray[np.uint8], Poses]:
-    """The frame and its people, no wider than so many pixels."""
+    """Scale a frame and its people down to at most ``width`` pixels across."""
     height_now, width_now = frame.shape[:2]
     if width_now <= width:
         return frame, poses

@@ -1,7 +1,7 @@
-"""Where frames come from: cameras, files, folders, iterators; one call that tells which is meant.
+"""Get frames from cameras, files, folders and iterators.
 
 A source is asked for its frames once for each connection, so that a lost camera can be opened
-again. Network streams and GStreamer have files of their own.
+again. `network` and `gstreamer` have further sources, `open` tells which one is meant.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Item = tuple["Frame | None", float]
 
 
 class Source(ABC):
-    """Something that gives frames.
+    """Give frames; the base of all sources.
 
     name: what messages call it. live: the newest frame counts, otherwise every one does.
     reconnects: a connection that ended was lost and is opened again; otherwise that was the end.
@@ -53,20 +53,20 @@ class Source(ABC):
     def frames(self) -> Iterator[Item]:
         """Connect and give (frame, seconds); disconnect when closed.
 
-        A frame is (H, W, 3) uint8 BGR and not changed afterwards, or None where one arrived broken.
-        Seconds are those of ``time.monotonic`` at capture for a live source, and the place in the
-        video otherwise. Raises InputError where there is no connection.
+        A frame is (H, W, 3) uint8 BGR and not changed afterwards, or None if it arrived broken.
+        Seconds are those of ``time.monotonic`` at capture for a live source, and the time in the
+        video otherwise. Raises InputError if there is no connection.
         """
 
     def interrupt(self) -> None:  # noqa: B027
-        """Called from another thread: a `frames` that waits for a frame should give up soon."""
+        """Make a `frames` that waits for a frame give up soon; called from another thread."""
 
 
 class CameraSource(Source):
-    """A camera of this machine: its number, or a device file such as /dev/video0.
+    """Read a camera of this machine: its number, or a device file such as /dev/video0.
 
-    width, height, fps, fourcc are asked of the driver, None leaves its choice. Many USB cameras
-    choose a raw format that is slow at large sizes: fourcc="MJPG" makes them fast.
+    width, height, fps, fourcc are asked of the driver, None leaves the choice to it. Many USB
+    cameras choose a raw format that is slow at large sizes: fourcc="MJPG" makes them fast.
     """
 
     live = True
@@ -92,7 +92,7 @@ class CameraSource(Source):
         self.fps = fps or DEFAULT_FPS
 
     def frames(self) -> Iterator[Item]:
-        """Frames until the camera is unplugged."""
+        """Yield frames until the camera is unplugged."""
         with Camera(self._camera, **self._wanted) as camera:
             self.fps = camera.fps
             for frame in camera:
@@ -100,7 +100,7 @@ class CameraSource(Source):
 
 
 class VideoSource(Source):
-    """Every frame of a video file, or of one behind a URL, at its own time.
+    """Read every frame of a video file, or of one behind a URL, at its own time.
 
     decoder: as for `pcr_rt.media.video_decoder.open_video`.
     """
@@ -111,14 +111,14 @@ class VideoSource(Source):
         self.name = f"video {Path(path).name}"  # without folders, or a password in a URL
 
     def frames(self) -> Iterator[Item]:
-        """Frames with the seconds since the first one."""
+        """Yield frames with the seconds since the first one."""
         with VideoReader(self._path, decoder=self._decoder) as video:
             self.fps, self.total = video.fps, video.frames
             yield from video
 
 
 class FolderSource(Source):
-    """The pictures of a folder in order of name, ``fps`` of them a second."""
+    """Read the images of a folder in order of name, ``fps`` of them a second."""
 
     def __init__(self, folder: str | Path, fps: float | None = None) -> None:
         self.name = f"folder {Path(folder).resolve().name}"
@@ -127,7 +127,7 @@ class FolderSource(Source):
         self.total = len(self._paths)
 
     def frames(self) -> Iterator[Item]:
-        """Frames; None for pictures that cannot be read."""
+        """Yield frames; None for images that cannot be read."""
         for index, path in enumerate(self._paths):
             frame: Frame | None
             try:
@@ -138,7 +138,7 @@ class FolderSource(Source):
 
 
 class FrameSource(Source):
-    """Frames that the caller makes, (H, W, 3) uint8 BGR; they are copied.
+    """Take frames that the caller makes, (H, W, 3) uint8 BGR; they are copied.
 
     live: they come from a camera, so the newest counts; otherwise every one does, ``fps`` a second.
     """
@@ -154,7 +154,7 @@ class FrameSource(Source):
             self.total = len(frames)
 
     def frames(self) -> Iterator[Item]:
-        """What the iterator gives; it cannot be asked twice."""
+        """Yield what the iterator gives; it cannot be asked twice."""
         for index, frame in enumerate(self._frames):
             copied = np.array(frame)
             if not copied.ndim:

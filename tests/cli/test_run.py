@@ -117,7 +117,7 @@ def test_pictures_of_one_name_are_both_kept(cli: Any, toy: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "option", [("--serve", "0"), ("--show",), ("--width", "640"), ("--decoder", "nvdec")]
 )
-def test_options_of_streams_are_refused_with_pictures(
+def test_options_of_streams_are_refused_with_images(
     cli: Any, toy: Path, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
     path = save(tmp_path / "a.png", FRAMES[0])
@@ -138,14 +138,14 @@ def test_a_broken_picture_in_a_folder_is_left_out(
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "out")
     assert answer.code == 1
     assert "b.png is no picture" in caplog.text
-    assert "pictures left out: 1" in answer.err
+    assert "images left out: 1" in answer.err
     assert [line["file"] for line in lines(tmp_path / "out" / "poses.jsonl")] == ["a.png", "c.png"]
     assert (tmp_path / "out" / "c-poses.png").is_file()
     for name in ("a.png", "c.png"):
         (folder / name).write_bytes(b"")
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "other")
     assert answer.code == 2
-    assert "None of the 3 pictures can be read" in answer.err
+    assert "None of the 3 images can be read" in answer.err
 
 
 def test_a_picture_that_is_read_is_never_written(cli: Any, toy: Path, tmp_path: Path) -> None:

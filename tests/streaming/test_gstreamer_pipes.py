@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pcr_rt.errors import InputError
-from pcr_rt.streaming.gstreamer import Picture, read_pictures
+from pcr_rt.streaming.gstreamer import TimedFrame, read_frames
 
 CAPS = b"video/x-raw, format=(string)BGR, width=(int)2, height=(int)2, framerate=(fraction)30/1\0"
 EVENT = 10318
@@ -20,9 +20,9 @@ def packet(kind: int, payload: bytes, time: bytes = NEVER, major: int = 1) -> by
     return head + time + bytes(44) + payload
 
 
-def read(data: bytes) -> list[Picture]:
+def read(data: bytes) -> list[TimedFrame]:
     stream = io.BytesIO(data)
-    return list(read_pictures(lambda count: bytearray(stream.read(count))))
+    return list(read_frames(lambda count: bytearray(stream.read(count))))
 
 
 def test_frames_have_their_times_and_padding_is_left_out() -> None:
@@ -50,7 +50,7 @@ def test_a_stream_that_is_cut_off_ends() -> None:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (packet(1, bytes(16), major=7), "something else than frames"),
+        (packet(1, bytes(16), major=7), "something other than frames"),
         (packet(1, bytes(16)), "16 bytes for 0x0"),
         (packet(2, CAPS) + packet(1, bytes(15)), "15 bytes for 2x2"),
         (packet(2, CAPS) + packet(1, bytes(8)), "8 bytes for 2x2"),

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
-from pcr_rt.streaming import pipeline, reader
+from pcr_rt.streaming import reader
 from pcr_rt.streaming.sources import FrameSource, Item, Source
 from toy_streams import ToyCamera, ToyEstimator, accounted, endless, numbered, stream, ticking
 
@@ -211,13 +211,13 @@ def test_several_cameras_of_which_none_is_there_are_an_error() -> None:
 
 
 def test_a_long_run_remembers_only_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "RATE_OVER_S", 0.05)
+    monkeypatch.setattr(reader, "RATE_OVER_S", 0.05)
     poses_stream = stream(FrameSource(endless(0.002), live=True))
     for count, _ in enumerate(poses_stream):
         if count == 200:
             break
     assert poses_stream.stats[0].shown == 201
-    assert len(poses_stream._shown_at[0]) < 100
+    assert len(poses_stream._readers[0]._shown_at) < 100
 
 
 # Several sources

@@ -1,7 +1,7 @@
 "use strict";
 
-// Two pictures are asked for ahead: one travels while the other is drawn. The server answers each
-// request with the newest picture, so a slow connection shows fewer of them, not older ones.
+// Two images are asked for ahead: one travels while the other is drawn. The server answers each
+// request with the newest image, so a slow connection shows fewer of them, not older ones.
 const AHEAD = 2;
 const RETRY_MS = 1000;
 const cards = new Map();
@@ -46,14 +46,14 @@ function count(sources, viewers) {
 async function show(data) {
   const length = new DataView(data).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-  const picture = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)]));
+  const image = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)]));
   const { canvas, ids, fields } = card(head.source);
-  if (canvas.width !== picture.width || canvas.height !== picture.height) {
-    canvas.width = picture.width;
-    canvas.height = picture.height;
+  if (canvas.width !== image.width || canvas.height !== image.height) {
+    canvas.width = image.width;
+    canvas.height = image.height;
   }
-  canvas.getContext("2d").drawImage(picture, 0, 0);
-  picture.close();
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  image.close();
   fields.people.textContent = head.people.length;
   fields.latency.textContent = Math.round(head.age_ms) + " ms";
   ids.replaceChildren(...head.people.filter((person) => person.id !== null).map((person) => {
