@@ -15,6 +15,7 @@ from pcr_rt.geometry import (
     heatmap_to_input,
     invert_transform,
     mirrored_crop,
+    pad_to_aspect,
 )
 
 SIZE = (192, 256)
@@ -49,11 +50,23 @@ def test_crop_spans_the_region(transform: str, last: tuple[float, float]) -> Non
 
 
 def test_rotation_turns_about_the_centre() -> None:
-    matrix = crop_transform([[100, 50]], [[60, 80]], SIZE, "udp", np.pi / 2)
-    middle = [95.5, 127.5]
-    points = apply_transform(matrix, [[middle, [191, 127.5]]])[0]
-    # The right-hand end of the crop's middle row points down in the frame.
-    np.testing.assert_allclose(points, [[100, 50], [100, 80]], atol=1e-9)
+    matrix = crop_transform([[100, 50]], [[60, 160]], SIZE, "udp", np.pi / 2)
+    middle, right, bottom = [95.5, 127.5], [191, 127.5], [95.5, 255]
+    points = apply_transform(matrix, [[middle, right, bottom]])[0]
+    # The crop's right-hand side points down in the frame, its bottom to the left.
+    np.testing.assert_allclose(points, [[100, 50], [100, 80], [20, 50]], atol=1e-9)
+
+
+def test_several_at_once() -> None:
+    boxes = [[10, 20, 40, 60], [0, 0, 60, 10]]
+    centre, region = box_to_region(boxes, 0.75, padding=2)
+    np.testing.assert_allclose(centre, [[25, 40], [30, 5]])
+    np.testing.assert_allclose(region, [[60, 80], [120, 160]])
+    np.testing.assert_allclose(
+        pad_to_aspect([[30, 10], [10, 40], [6, 8]], 0.75), [[30, 40], [30, 40], [6, 8]]
+    )
+    left_top = apply_transform(crop_transform(centre, region, SIZE, "udp"), [[0, 0]])
+    np.testing.assert_allclose(left_top[:, 0], [[-5, 0], [-30, -75]], atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +96,17 @@ def test_inverse_equals_opencv() -> None:
     np.testing.assert_allclose(invert_transform(matrix)[0], cv2.invertAffineTransform(matrix[0]))
 
 
-def test_clip_and_iou_by_hand() -> None:
-    np.testing.assert_array_equal(clip_boxes([[-5, 2, 30, 40]], 20, 10), [[0, 2, 20, 10]])
+def test_clip_by_hand() -> None:
+    boxes = [[-5, -3, 30, 9], [25, 2, 30, 40], [1, 12, 2, 15]]
+    clipped = clip_boxes(boxes, 20, 10)
+    np.testing.assert_array_equal(clipped, [[0, 0, 20, 9], [20, 2, 20, 10], [1, 10, 2, 10]])
+
+
+def test_iou_by_hand() -> None:
     iou = box_iou([[0, 0, 2, 2]], [[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6], [0, 0, 0, 0]])
     np.testing.assert_allclose(iou, [[1 / 7, 1, 0, 0]])
+    # Boxes of 3x2 and 1x5 with boxes of 2x3 and 1x3: they share 1x2, 1x2, nothing and 1x1.
+    iou = box_iou([[10, 20, 13, 22], [11, 21, 12, 26]], [[12, 20, 14, 23], [11, 19, 12, 22]])
+    np.testing.assert_allclose(iou, [[2 / 10, 2 / 7], [0, 1 / 7]])
+    np.testing.assert_allclose(box_iou([[0, 0, 0.5, 0.5]], [[0, 0, 0.5, 0.5]]), [[1]])
+    np.testing.assert_array_equal(box_iou([[1, 1, 1, 1]], [[1, 1, 1, 1]]), [[0]])

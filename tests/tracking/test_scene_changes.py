@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,10 +24,27 @@ def test_what_moves_in_a_box_at_the_far_corner_is_inside(size: tuple[int, int]) 
         assert changes.moved_outside(boxes) == outside
 
 
-@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (1, 1), (3, 700)])
-def test_very_flat_frames(shape: tuple[int, int]) -> None:
-    changes = ChangeDetector()
-    for grey in (0, 200):
-        changes.cut(np.full((*shape, 3), grey, np.uint8))
+@pytest.mark.parametrize(
+    ("shape", "part", "seen"),
+    [
+        ((1, 5000), np.s_[:, 3400:], True),
+        ((5000, 1), np.s_[3400:], True),
+        ((3, 700), np.s_[:, 500:], True),
+        ((1, 1), np.s_[:], False),  # a single cell is no motion
+    ],
+)
+def test_very_flat_frames(shape: tuple[int, int], part: Any, seen: bool) -> None:
+    dark = np.zeros((*shape, 3), np.uint8)
+    moved = dark.copy()
+    moved[part] = 200
+    nobody, everywhere = np.zeros((0, 4)), np.array([[0, 0, shape[1], shape[0]]])
+    for frame, boxes, expected in (
+        (np.full_like(dark, 200), nobody, False),  # the light
+        (moved, everywhere, False),
+        (moved, nobody, seen),
+    ):
+        changes = ChangeDetector()
+        changes.cut(dark)
         changes.searched()
-        assert not changes.moved_outside(np.zeros((0, 4)))
+        changes.cut(frame)
+        assert changes.moved_outside(boxes) == expected

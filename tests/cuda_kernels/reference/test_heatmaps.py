@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pcr_rt.cuda_kernels.reference import decode_heatmaps, decode_simcc
+from pcr_rt.cuda_kernels.reference.heatmaps import smoothing_kernels
 from pcr_rt.geometry import apply_transform, crop_transform
 from pcr_rt.skeleton import FLIP
 
@@ -28,6 +29,17 @@ def points_at(width, height, margin, count, seed=0):
     points[::4, 0], points[1::4, 1] = margin, height - 1 - margin
     points[2::4, 0] = width - 1 - margin
     return points
+
+
+def newton_step(f):
+    """DARK's step from the middle of the 5x5 samples of a smoothed log map, as published."""
+    gradient = [(f[2, 3] - f[2, 1]) / 2, (f[3, 2] - f[1, 2]) / 2]
+    cross = (f[3, 3] - f[3, 1] - f[1, 3] + f[1, 1]) / 4
+    hessian = [
+        [(f[2, 4] - 2 * f[2, 2] + f[2, 0]) / 4, cross],
+        [cross, (f[4, 2] - 2 * f[2, 2] + f[0, 2]) / 4],
+    ]
+    return np.clip(-np.linalg.solve(hessian, gradient), -1, 1)
 
 
 GRIDS = [(64, 48, 2.0), (96, 72, 3.0), (37, 29, 2.0)]
@@ -63,15 +75,71 @@ def test_dark_agrees_with_the_formula_on_maps_blurred_by_opencv(sigma, kernel_si
     for one, found in zip(maps[0].astype(np.float64), keypoints[0], strict=True):
         y, x = np.unravel_index(one.argmax(), one.shape)
         blurred = cv2.GaussianBlur(one, (kernel_size, kernel_size), 0)
-        f = np.log(blurred[y - 2 : y + 3, x - 2 : x + 3])
-        gradient = [(f[2, 3] - f[2, 1]) / 2, (f[3, 2] - f[1, 2]) / 2]
-        cross = (f[3, 3] - f[3, 1] - f[1, 3] + f[1, 1]) / 4
-        hessian = [
-            [(f[2, 4] - 2 * f[2, 2] + f[2, 0]) / 4, cross],
-            [cross, (f[4, 2] - 2 * f[2, 2] + f[0, 2]) / 4],
-        ]
-        step = np.clip(-np.linalg.solve(hessian, gradient), -1, 1)
+        step = newton_step(np.log(blurred[y - 2 : y + 3, x - 2 : x + 3]))
         np.testing.assert_allclose(found - (x, y), step, atol=1e-3)
+
+
+# x, y, and the samples that the kernel reaches there, of 5, without leaving the map from the five.
+NEAR_BORDERS = [(2, 12, 0, 5), (20, 12, 1, 5), (9, 3, 5, 1), (9, 24, 5, 0), (21, 2, 0, 0)]
+
+
+@pytest.mark.parametrize(("x", "y", "reach_x", "reach_y"), NEAR_BORDERS)
+def test_dark_cuts_its_kernel_near_the_border(x, y, reach_x, reach_y):
+    rng = np.random.default_rng(x)
+    maps = gaussians(27, 24, [(x + 0.2, y - 0.3)], 2.0) + rng.uniform(0.02, 0.05, (1, 1, 27, 24))
+    keypoints, _ = decode_heatmaps(maps.astype(np.float32), IDENTITY, method="dark")
+    size, sigma = (2 * reach_x + 1, 2 * reach_y + 1), 0.3 * (5 - 1) + 0.8
+    f = np.log(cv2.GaussianBlur(maps[0, 0], size, sigma))[y - 2 : y + 3, x - 2 : x + 3]
+    np.testing.assert_allclose(keypoints[0, 0] - (x, y), newton_step(f), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dx", "dy", "dxx", "dyy", "dxy", "expected"),
+    [
+        # Minus the inverse of [[-1, 0.8], [0.8, -1]] times (0.2, -0.1).
+        (0.2, -0.1, -1, -1, 0.8, (1 / 3, 1 / 6)),
+        (0.1, 0.02, -2, -0.2, 0, (0.05, 0.1)),
+        # Saddles, whose larger curvatures are 0.5 and 0.1: a quarter to the higher neighbours.
+        (0.2, 0.1, -1, -1, 1.5, (0.25, 0.25)),
+        (-0.2, 0.1, -2, -0.2, 0.8, (-0.25, 0.25)),
+    ],
+)
+def test_dark_step_by_hand(dx, dy, dxx, dyy, dxy, expected):
+    """In the middle of 5x5 samples no kernel fits: the map's own logarithm is read."""
+    f = np.full((5, 5), -3.0)
+    f[2, 1:4] = -1 - dx, 0, -1 + dx
+    f[1, 2], f[3, 2] = -1 - dy, -1 + dy
+    f[2, [0, 4]], f[[0, 4], 2] = 2 * dxx, 2 * dyy
+    f[1, 1] = f[3, 3] = -2 + dxy
+    f[1, 3] = f[3, 1] = -2 - dxy
+    maps = np.exp(f, dtype=np.float32)[None, None]
+    keypoints, _ = decode_heatmaps(maps, IDENTITY, method="dark")
+    np.testing.assert_allclose(keypoints[0, 0] - 2, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("radius", [1, 5, 8])
+def test_smoothing_kernels_are_those_of_opencv(radius):
+    kernels = smoothing_kernels(radius)
+    assert kernels.shape == (radius + 1, 5, 5 + 2 * radius)
+    for cut in range(radius + 1):
+        wanted = cv2.getGaussianKernel(2 * cut + 1, 0.3 * (radius - 1) + 0.8)[:, 0]
+        for sample in range(5):
+            row = np.zeros(5 + 2 * radius)
+            row[sample + radius - cut : sample + radius + cut + 1] = wanted
+            np.testing.assert_allclose(kernels[cut, sample], row, atol=1e-12)
+    with pytest.raises(ValueError, match="read-only"):
+        kernels[0, 0, 0] = 1  # one table for all callers
+
+
+def test_sigma_is_2_unless_given():
+    maps = np.random.default_rng(0).random((1, 3, 24, 24)).astype(np.float32)
+    maps[0, :, 12, 11] = 1.5
+    plain, two, three = (
+        decode_heatmaps(maps, IDENTITY, method="dark", **sigma)[0]
+        for sigma in ({}, {"sigma": 2.0}, {"sigma": 3.0})
+    )
+    np.testing.assert_array_equal(plain, two)
+    assert (plain != three).any()
 
 
 def test_dark_step_is_at_most_one_sample():
@@ -116,6 +184,15 @@ def test_quarter_by_hand(left, right, above, below, expected):
     keypoints, scores = decode_heatmaps(maps, IDENTITY, method="quarter")
     np.testing.assert_array_equal(keypoints[0, 0], expected)
     np.testing.assert_array_equal(scores, [[np.float32(0.9)]])
+
+
+@pytest.mark.parametrize(("x", "y"), [(1, 1), (5, 1), (1, 4), (5, 4)])
+def test_quarter_beside_the_border(x, y):
+    maps = np.zeros((1, 1, 6, 7), np.float32)
+    maps[0, 0, y, x] = 0.9
+    maps[0, 0, y, x - 1] = maps[0, 0, y + 1, x] = 0.1
+    keypoints, _ = decode_heatmaps(maps, IDENTITY, method="quarter")
+    np.testing.assert_array_equal(keypoints[0, 0], (x - 0.25, y + 0.25))
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 2), (6, 2), (3, 0), (3, 5), (0, 0), (6, 5)])
@@ -170,6 +247,11 @@ def test_dark_refines_beside_a_hole(value):
     maps[0, 0, 16 - 7, 12 + 7] = value
     keypoints, _ = decode_heatmaps(maps, IDENTITY, method="dark")
     np.testing.assert_allclose(keypoints[0, 0], (12.4, 15.6), atol=0.05)
+    # Nearer, where there is some, it counts as none.
+    without = maps.copy()
+    maps[0, 0, 18, 15], without[0, 0, 18, 15] = value, 0
+    keypoints, _ = decode_heatmaps(maps, IDENTITY, method="dark")
+    np.testing.assert_array_equal(keypoints, decode_heatmaps(without, IDENTITY, method="dark")[0])
 
 
 def test_dark_where_nothing_is_positive():
@@ -266,7 +348,7 @@ def test_simcc_by_hand():
     x[0, 3] = np.nan
     y[0, 3, 15] = 0.5
     to_frame = np.array([[[2.0, 0, 100], [0, 4, 200]]])
-    keypoints, scores = decode_simcc(x, y, to_frame, split=2.0)
+    keypoints, scores = decode_simcc(x, y, to_frame)  # two samples a pixel
     np.testing.assert_array_equal(keypoints[0], [(105, 218), (103, 214), (101, 200), (100, 230)])
     np.testing.assert_array_equal(scores[0], [0.5, 0.25, 0, 0])
     assert keypoints.dtype == scores.dtype == np.float32
