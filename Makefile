@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime-installed
 DEVELOPMENT := $(VENV)/development-installed
+FLOORS := build/floors
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint floors clean
 
 # Runs the shipped models on the shipped picture and clip, on the CPU.
 demo: $(RUNTIME)
@@ -30,6 +31,18 @@ lint: $(DEVELOPMENT)
 	rm -rf build/typed && mkdir -p build/typed/pcr_rt
 	ln -s $(CURDIR)/pcr_rt/* $(CURDIR)/cuda_kernels $(CURDIR)/export build/typed/pcr_rt/
 	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p pcr_rt
+
+# The demo on the oldest direct dependencies that pyproject.toml allows, in an environment of its
+# own. Python 3.10 to 3.12: the oldest NumPy has no wheels for 3.13.
+floors:
+	rm -rf $(FLOORS)
+	$(PYTHON) -m venv $(FLOORS)
+	$(FLOORS)/bin/python -m pip install --quiet uv
+	$(FLOORS)/bin/uv pip install --quiet --python $(FLOORS)/bin/python \
+		--resolution lowest-direct --editable .
+	$(FLOORS)/bin/pcr-rt demo --output $(FLOORS)/demo
+	$(FLOORS)/bin/python --version
+	$(FLOORS)/bin/uv pip list --python $(FLOORS)/bin/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
