@@ -4,6 +4,7 @@ import builtins
 import copy
 import json
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def test_arrays_are_float32_copies_that_cannot_be_changed() -> None:
         poses.scores = np.zeros(1)  # type: ignore
     with pytest.raises((AttributeError, TypeError)):
         poses.note = "x"  # type: ignore
+    assert not hasattr(poses, "__dict__")
 
 
 def test_replace_checks_what_changes_and_shares_the_rest() -> None:
@@ -163,6 +165,22 @@ def test_json_is_one_line_with_rounded_numbers() -> None:
     assert person == {"id": 5, "score": 0.8765, "box": [1.0, 2.0, 6.0, 10.0]}
 
 
+def test_numbers_are_rounded_each_to_its_own_unit() -> None:
+    thirds = np.full((1, 17, 3), 1 / 3)
+    poses = Poses(thirds[..., :2], thirds[..., 2], thirds[:, 0, [0, 1, 0, 1]], thirds[:, 0, 0])
+    (person,) = poses.to_dict()["people"]
+    assert person["keypoints"] == [[0.33, 0.33, 0.3333]] * 17
+    assert person["box"] == [0.33] * 4
+    assert person["score"] == 0.3333
+
+
+def test_equal_people_are_two_poses() -> None:
+    """Arrays have no one answer to ==, so that of Poses is about the object."""
+    poses = three()
+    assert poses != three()
+    assert len({poses, three(), poses}) == 2
+
+
 def test_single_images_have_no_stream_fields() -> None:
     assert set(three().to_dict()) == {"format", "image_size", "people"}
     assert "id" not in three().to_dict()["people"][0]
@@ -263,7 +281,10 @@ def test_openpose_people_are_17_triples() -> None:
 
 def test_supervision_takes_them() -> None:
     supervision = pytest.importorskip("supervision")
-    points = three(ids=[4, 5, 6]).to_supervision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as for a field of an older release
+        points = three(ids=[4, 5, 6]).to_supervision()
+    assert len(three()[1].to_supervision()) == 1
     assert isinstance(points, supervision.KeyPoints)
     np.testing.assert_array_equal(points.xy, three().keypoints)
     confidence = getattr(points, "keypoint_confidence", None)

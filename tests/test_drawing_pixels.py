@@ -1,0 +1,223 @@
+"""Every pixel of small scenes, against OpenCV's own calls with numbers worked out by hand.
+
+A frame of 1280x720 has the scale 1, one of 3840x2160 the scale 3, one of 320x180 a quarter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import KEYPOINTS
+
+Image = NDArray[np.uint8]
+
+LEFT, RIGHT, CENTRE = (0, 159, 230), (233, 180, 86), (66, 228, 240)
+DARK, LIGHT = (32, 32, 32), (240, 240, 240)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+HD, SMALL, LARGE = (720, 1280), (180, 320), (2160, 3840)
+
+
+def grey(size: tuple[int, int]) -> Image:
+    return np.full((*size, 3), 90, np.uint8)
+
+
+def people(boxes: list[Any], *, scores: Any = 0.8, **joints: tuple[float, float]) -> Poses:
+    """People with these boxes and joints, of which all others have the score 0."""
+    keypoints, seen = np.zeros((len(boxes), 17, 2)), np.zeros((len(boxes), 17))
+    for name, place in joints.items():
+        keypoints[:, KEYPOINTS.index(name)] = place
+        seen[:, KEYPOINTS.index(name)] = 0.5
+    return Poses(keypoints, seen, boxes, np.broadcast_to(scores, len(boxes)))
+
+
+def skeleton(poses: Poses, size: tuple[int, int] = HD, threshold: float = 0.3) -> Image:
+    return draw_poses(grey(size), poses, boxes=False, labels=False, keypoint_threshold=threshold)
+
+
+def line(image: Image, *ends: tuple[float, float], colour: Any, width: int, smooth: bool) -> None:
+    """A line, or a dot of one end; places in sixteenths of a pixel."""
+    points = np.rint(np.array([ends[0], ends[-1]]) * 16).astype(np.int32)
+    kind = cv2.LINE_AA if smooth else cv2.LINE_8
+    cv2.polylines(image, [points], False, colour, width, kind, 4)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "width"),
+    [
+        ([100, 80, 250, 320], HD, 3),  # 240 / 80
+        ([100, 300, 220, 350], HD, 2),  # 120 / 80, rounded
+        ([300, 100, 350, 220], HD, 2),
+        ([0, 0, 640, 700], HD, 4),  # at most 4 at the scale 1
+        ([100, 80, 110, 100], HD, 1),  # at least 1
+        ([0, 0, 300, 170], SMALL, 2),  # small frames have up to 2 too
+        ([0, 0, 320, 160], (889, 928), 4),  # the scale is 0.87505, so 3.5002
+    ],
+)
+def test_a_limb_is_a_line_with_an_outline_and_two_dots(
+    box: list[int], size: tuple[int, int], width: int
+) -> None:
+    shoulder, elbow = (60.5, 40.25), (103.25, 122.75)
+    drawn = skeleton(people([box], left_shoulder=shoulder, left_elbow=elbow), size)
+    wanted = grey(size)
+    outline = 2 if width == 1 else 3
+    line(wanted, shoulder, elbow, colour=DARK, width=width + outline, smooth=False)
+    line(wanted, shoulder, elbow, colour=LEFT, width=width, smooth=True)
+    for smooth, colour, dot in ((False, DARK, 2 * width + outline), (True, LEFT, 2 * width)):
+        for joint in (shoulder, elbow):
+            line(wanted, joint, colour=colour, width=dot, smooth=smooth)
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "colour", "dot"),
+    [
+        ("nose", CENTRE, 4),
+        ("right_eye", RIGHT, 4),
+        ("right_ear", RIGHT, 4),
+        ("left_shoulder", LEFT, 6),
+        ("right_ankle", RIGHT, 6),
+    ],
+)
+def test_dots_of_the_face_are_smaller(name: str, colour: Any, dot: int) -> None:
+    drawn = skeleton(people([[10, 10, 90, 250]], **{name: (50.25, 60.5)}))
+    wanted = grey(HD)
+    line(wanted, (50.25, 60.5), colour=DARK, width=dot + 3, smooth=False)
+    line(wanted, (50.25, 60.5), colour=colour, width=dot, smooth=True)
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+def test_places_are_rounded_to_sixteenths_of_a_pixel() -> None:
+    """OpenCV would draw 0.03 pixels with 5 bits, and none with 4."""
+    box = [[10, 10, 90, 250]]
+    near = skeleton(people(box, left_shoulder=(50.03, 60), left_elbow=(90.03, 83)))
+    exact = skeleton(people(box, left_shoulder=(50, 60), left_elbow=(90, 83)))
+    np.testing.assert_array_equal(near, exact)
+
+
+def test_a_score_at_the_threshold_is_shown() -> None:
+    poses = people([[10, 10, 90, 250]], nose=(50, 60))
+    assert (skeleton(poses, threshold=0.5) != 90).any()
+    assert (skeleton(poses, threshold=0.501) == 90).all()
+
+
+@pytest.mark.parametrize(("size", "width"), [(SMALL, 1), (HD, 1), (LARGE, 3)])
+def test_boxes_have_a_shadow(size: tuple[int, int], width: int) -> None:
+    drawn = draw_poses(grey(size), people([[20.4, 30.4, 99.6, 149.6]]), labels=False)
+    wanted = grey(size)
+    cv2.rectangle(wanted, (21, 31), (101, 151), DARK, width)
+    cv2.rectangle(wanted, (20, 30), (100, 150), LIGHT, width)
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+class Labels:
+    """Labels of a score at one frame size: their width and height, and how they look."""
+
+    def __init__(self, size: tuple[int, int], scale: float, thickness: int) -> None:
+        self.image, self._style = grey(size), (scale, thickness)
+        (width, height), self._descent = cv2.getTextSize("0.80", FONT, scale, thickness)
+        self._pad = max(2, height // 4)
+        self.width = width + 2 * self._pad
+        self.height = height + self._descent + 2 * self._pad
+
+    def add(self, left: int, bottom: int) -> None:
+        corner = (left + self.width, bottom - self.height)
+        cv2.rectangle(self.image, (left, bottom), corner, DARK, cv2.FILLED)
+        origin = (left + self._pad, bottom - self._descent - self._pad)
+        scale, thickness = self._style
+        cv2.putText(self.image, "0.80", origin, FONT, scale, LIGHT, thickness, cv2.LINE_AA)
+
+    def equal(self, boxes: list[tuple[int, int]]) -> None:
+        """Compare with what is drawn at the left upper corners of boxes, the best first."""
+        full = [[x, y, x + 40, y + 90] for x, y in boxes]
+        # Scores that all read 0.80.
+        poses = people(full, scores=0.8 - 1e-4 * np.arange(len(boxes)))
+        drawn = draw_poses(grey(self.image.shape[:2]), poses, boxes=False)
+        np.testing.assert_array_equal(drawn, self.image)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "thickness"), [(SMALL, 0.4, 1), (HD, 0.5, 1), (LARGE, 1.5, 2)]
+)
+def test_a_label_lies_on_its_box(size: tuple[int, int], scale: float, thickness: int) -> None:
+    labels = Labels(size, scale, thickness)
+    labels.add(50, 120)
+    labels.equal([(50, 120)])
+
+
+def test_labels_of_boxes_outside_lie_at_the_border() -> None:
+    labels = Labels(HD, 0.5, 1)
+    labels.add(0, labels.height)
+    labels.add(1280 - labels.width, 720)
+    labels.equal([(-30, -20), (1270, 900)])
+
+
+def test_labels_that_touch_stay_where_they_are() -> None:
+    labels = Labels(HD, 0.5, 1)
+    wide, high = labels.width, labels.height
+    places = [(300, 300), (300 + wide, 300), (300 - wide, 300), (300, 300 + high)]
+    places.append((300, 300 - high))
+    for place in places:
+        labels.add(*place)
+    labels.equal(places)
+
+
+def test_labels_that_would_cover_others_move_above_them_all() -> None:
+    labels = Labels(HD, 0.5, 1)
+    high = labels.height
+    for step in range(4):
+        labels.add(300, 300 - step * high)
+    labels.equal([(300, 300)] * 4)
+
+
+def test_labels_that_find_no_room_above_lie_on_the_others() -> None:
+    labels = Labels(HD, 0.5, 1)
+    high = labels.height
+    for bottom in (2 * high, high, 2 * high):  # the second just fits, the third does not
+        labels.add(300, bottom)
+    labels.equal([(300, 2 * high)] * 3)
+
+
+def test_labels_beside_or_below_others_are_in_nobodys_way() -> None:
+    labels = Labels(HD, 0.5, 1)
+    places = [(300, 300), (700, 300), (300, 600), (305, 200)]
+    for place in places:
+        labels.add(*place)
+    labels.equal(places)
+
+
+def textured(height: int, width: int) -> Image:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def test_contact_sheet_pixels() -> None:
+    """Cells of 80x40 with strips of 24, two a row, in images twice as large and half as large."""
+    wide, tall, small, thin = (
+        textured(30, 160),
+        textured(80, 40),
+        textured(20, 20),
+        textured(4, 999),
+    )
+    captions = ["a", "b", "c", "d"]
+    sheet = contact_sheet([wide, tall, small, thin], 2, (80, 40), captions)
+    wanted = np.full((128, 160, 3), 32, np.uint8)
+    wanted[12:27, 0:80] = cv2.resize(wide, (80, 15), interpolation=cv2.INTER_AREA)
+    wanted[0:40, 110:130] = cv2.resize(tall, (20, 40), interpolation=cv2.INTER_AREA)
+    wanted[64:104, 20:60] = cv2.resize(small, (40, 40), interpolation=cv2.INTER_LINEAR)
+    wanted[83:84, 80:160] = cv2.resize(thin, (80, 1), interpolation=cv2.INTER_AREA)
+    for text, origin in zip(captions, [(8, 56), (88, 56), (8, 120), (88, 120)], strict=True):
+        cv2.putText(wanted, text, origin, FONT, 0.45, LIGHT, 1, cv2.LINE_AA)
+    np.testing.assert_array_equal(sheet, wanted)
+
+
+def test_contact_sheet_enlarges_a_little_smoothly() -> None:
+    image = textured(20, 40)
+    sheet = contact_sheet([image], 3, (60, 30))
+    wanted = cv2.resize(image, (60, 30), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(sheet, wanted)
