@@ -5,7 +5,7 @@ Usage: python benchmarks/ablation.py DATA TINYPOSE [--steps 300] [--seeds 2] [--
 DATA holds coco_train.json and coco_train/ (and lsp/, unless --without-lsp); TINYPOSE is the file of
 PP-TinyPose (ONNX). Its encoder is frozen, and its features of a fixed set of augmented views are
 computed once; the rows differ in their decoders only, which see the same views in the same order
-for the same number of steps. Pictures with id % 5 == 0 are held out: AP with ground-truth boxes.
+for the same number of steps. Images with id % 5 == 0 are held out: AP with ground-truth boxes.
 
 The auxiliary head (AD) stands on the penultimate module. With one module a decoder that is the
 frozen encoder, so AD trains nothing but itself there: it needs ``--modules 2``.
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--modules", type=int, default=1, help="context-aware modules a decoder")
     parser.add_argument("--views", type=int, default=4, help="augmented views a person")
     parser.add_argument("--people", type=int, help="use the first people of each set only")
-    parser.add_argument("--pictures", type=int, help="validate on the first pictures only")
+    parser.add_argument("--images", type=int, help="validate on the first images only")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="input width, height")
     parser.add_argument("--without-lsp", action="store_true")
@@ -116,9 +116,9 @@ def main() -> None:
     negatives = in_fold(false_boxes, "train")[: options.people]
     cache = remember(encoder, people, view, options.views)
     empty = remember(encoder, negatives, view, options.views)
-    held_out = in_fold(false_boxes, "dev")[: options.pictures]
+    held_out = in_fold(false_boxes, "dev")[: options.images]
     records = load_annotations(options.data / COCO[0])["images"]
-    ids = [r["id"] for r in records if r["id"] % 5 == 0][: options.pictures]
+    ids = [r["id"] for r in records if r["id"] % 5 == 0][: options.images]
 
     table = {}
     for name in options.rows:
@@ -150,7 +150,7 @@ def main() -> None:
 
 
 def find_false_boxes(data: Path) -> list[Person]:
-    """RTMDet-nano's boxes on the training pictures that touch nobody."""
+    """RTMDet-nano's boxes on the training images that touch nobody."""
     files = data / COCO[0], data / COCO[1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detections.json"
@@ -218,7 +218,7 @@ def train(
 def measure(
     network: nn.Module, view: View, data: Path, ids: list[int], held_out: list[Person]
 ) -> dict[str, float]:
-    """AP with ground-truth boxes, and the mean peak score in false boxes, on held-out pictures."""
+    """AP with ground-truth boxes, and the mean peak score in false boxes, on held-out images."""
     spec = ModelSpec(
         "ablation",
         "heatmap",

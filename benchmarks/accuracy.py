@@ -1,12 +1,12 @@
 """Where a pose model is right and wrong: AP, people by size, joints by visibility, false boxes.
 
-    python benchmarks/accuracy.py ANNOTATIONS PICTURES [--models pcr-tiny pcr-nano]
+    python benchmarks/accuracy.py ANNOTATIONS IMAGES [--models pcr-tiny pcr-nano]
         [--peer FILE] [--sheets FOLDER] [--output JSON]
 
 With labelled boxes, without flip test. For each model
 
 - AP under each rule of the person score and, with a peer, the difference to it under the same rule
-  with a 95 % interval (paired bootstrap over the pictures);
+  with a 95 % interval (paired bootstrap over the images);
 - people by the height of their box and by how many of their joints are visible: how many, their
   mean OKS, the part with an OKS of at least 0.5 and 0.75;
 - joints by name and by visibility (seen or hidden): how many, their mean similarity (the term of
@@ -14,7 +14,7 @@ With labelled boxes, without flip test. For each model
 - the highest keypoint score in a detector's boxes that touch nobody, and in labelled boxes.
 
 --sheets: contact sheets of the 16 best, middle and worst people by OKS of each model, with the
-labelled joints as white dots. They show the pictures that were given: mind their licence.
+labelled joints as white dots. They show the images that were given: mind their licence.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Judged:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("annotations", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--models", nargs="+", default=["pcr-tiny", "pcr-nano"])
     parser.add_argument("--peer", help="an ONNX file to compare with")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
@@ -93,27 +93,27 @@ def main() -> None:
     labels = labelled_people(annotations)
     with tempfile.TemporaryDirectory() as folder:
         detections = Path(folder) / "detections.json"
-        false_boxes = boxes_of_nobody(options.annotations, options.pictures, detections)
+        false_boxes = boxes_of_nobody(options.annotations, options.images, detections)
     models = [*options.models, *([options.peer] if options.peer else [])]
     judged, rows = {}, {}
     for model in models:
         with PoseEstimator(
             model, detector=None, device="cpu", score_threshold=0, nms=None
         ) as estimator:
-            _, results = evaluate(estimator, options.annotations, options.pictures)
+            _, results = evaluate(estimator, options.annotations, options.images)
             found = judged[model] = [Judged(*pair) for pair in zip(labels, results, strict=True)]
             row = rows[model] = report(found, annotations)
             row["false_boxes"] = summary_of_peaks(highest_scores(estimator, false_boxes))
             row["labelled_boxes"] = summary_of_peaks(np.array([p.scores.max() for p in found]))
         print(f"{model}: AP {row['rms']['ap']:.3f}", flush=True)
         if options.sheets:
-            draw_sheets(found, annotations, options.pictures, options.sheets / Path(model).stem)
+            draw_sheets(found, annotations, options.images, options.sheets / Path(model).stem)
     for model in options.models if options.peer else []:
         for rule in RULES:
             pair = (rescored(judged[m], rule) for m in (model, options.peer))
             difference = bootstrap_difference(annotations, *pair)
             rows[model][rule]["minus_peer"] = [round(value, 4) for value in difference]
-    command = f"python benchmarks/accuracy.py {options.annotations.name} {options.pictures.name}"
+    command = f"python benchmarks/accuracy.py {options.annotations.name} {options.images.name}"
     command += f" --models {' '.join(options.models)}"
     if options.peer:
         command += f" --peer {Path(options.peer).name}"
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def labelled_people(annotations: dict[str, Any]) -> list[dict[str, Any]]:
-    """The people in the order in which `evaluate` looks at them: picture by picture."""
+    """The people in the order in which `evaluate` looks at them: image by image."""
     images = select_images(annotations)
     order = {image_id: i for i, image_id in enumerate(images)}
     people = filter(is_labelled, select_people(annotations, images))
@@ -203,7 +203,7 @@ def summary_of_peaks(highest: np.ndarray) -> dict[str, Any]:
 
 
 def draw_sheets(
-    judged: list[Judged], annotations: dict[str, Any], pictures: Path, target: Path
+    judged: list[Judged], annotations: dict[str, Any], folder: Path, target: Path
 ) -> None:
     """Three contact sheets of a model: best, middle and worst people by OKS."""
     images = select_images(annotations)
@@ -219,7 +219,7 @@ def draw_sheets(
             f"OKS {p.oks:.2f}  {(p.visibility > 0).sum()} joints  {p.label['bbox'][3]:.0f} px"
             for p in chosen
         ]
-        paths = (picture_path(pictures, images[p.label["image_id"]]) for p in chosen)
+        paths = (picture_path(folder, images[p.label["image_id"]]) for p in chosen)
         cells = [drawn(read_image(path), p) for path, p in zip(paths, chosen, strict=True)]
         path = target.with_name(f"{target.name}-{name}.jpg")
         sheet = contact_sheet(cells, 4, CELL, captions)
@@ -227,14 +227,14 @@ def draw_sheets(
         print(path, flush=True)
 
 
-def drawn(picture: np.ndarray, person: Judged) -> np.ndarray:
+def drawn(image: np.ndarray, person: Judged) -> np.ndarray:
     """The person's surroundings, enlarged, with keypoints of at least 0.2 and the labels."""
     box = np.array(person.label["bbox"])
     box[2:] += box[:2]
     margin = 0.15 * (box[2:] - box[:2]).max()
     left, top = np.maximum(box[:2] - margin, 0).astype(int)
     right, bottom = (box[2:] + margin).astype(int) + 1
-    cut = picture[top:bottom, left:right]
+    cut = image[top:bottom, left:right]
     factor = 2 * max(CELL) / max(cut.shape[:2])
     cut = cv2.resize(cut, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
 

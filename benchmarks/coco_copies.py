@@ -1,15 +1,15 @@
-"""Square copies of COCO train2017 pictures as a data set: brought back to their shape, labelled.
+"""Square copies of COCO train2017 images as a data set: brought back to their shape, labelled.
 
     python benchmarks/coco_copies.py COPIES LABELS OUTPUT [--leave-out annotations.json ...]
 
-COPIES is a folder of pictures that were squeezed to a square (COCO_train2014_000000000009.jpg, or
+COPIES is a folder of images that were squeezed to a square (COCO_train2014_000000000009.jpg, or
 any other name that ends in the id), LABELS the .npz of all person keypoints of COCO 2017: image_id,
-is_val, box_cxcywh_u16, kp_xy_u16 (both as parts of the picture x 65535) and kp_v. Written are
-OUTPUT.json, in COCO's format, and the pictures in OUTPUT/ with about as many pixels as the copies.
+is_val, box_cxcywh_u16, kp_xy_u16 (both as parts of the image x 65535) and kp_v. Written are
+OUTPUT.json, in COCO's format, and the images in OUTPUT/ with about as many pixels as the copies.
 
-A picture's shape is not in the labels, but follows from them: keypoints lie on whole pixels of the
-original, whose longer side is mostly 640. Where several shapes fit, the commonest among pictures
-with one fit is taken; pictures without a known one are left out, and so are those of val2017 and
+An image's shape is not in the labels, but follows from them: keypoints lie on whole pixels of the
+original, whose longer side is mostly 640. If several shapes fit, the commonest among images
+with one fit is taken; images without a known one are left out, and so are those of val2017 and
 of the --leave-out files.
 """
 
@@ -66,20 +66,20 @@ def main() -> None:
         copy = read_image(copies[i])
         scale = np.sqrt(copy.shape[0] * copy.shape[1] / (shape[0] * shape[1]))
         size = round(shape[0] * scale), round(shape[1] * scale)
-        picture = cv2.resize(copy, size, interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(copy, size, interpolation=cv2.INTER_CUBIC)
         name = f"{i:012d}.jpg"
-        cv2.imwrite(str(options.output / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(str(options.output / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         images.append({"id": i, "file_name": name, "width": size[0], "height": size[1]})
         for row in rows[i]:
             annotations.append({"id": len(annotations) + 1, **person(labels, row, shape, size)})
     category = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
     data = {"images": images, "annotations": annotations, "categories": [category]}
     options.output.with_suffix(".json").write_text(json.dumps(data))
-    print(f"{len(images)} pictures, {len(annotations)} people")
+    print(f"{len(images)} images, {len(annotations)} people")
 
 
 def fitting(labels: dict[str, NDArray[Any]], rows: NDArray[np.intp]) -> list[Size]:
-    """The shapes (w, h) on whose whole pixels all keypoints of a picture lie."""
+    """The shapes (w, h) on whose whole pixels all keypoints of an image lie."""
     parts = labels["kp_xy_u16"][rows][labels["kp_v"][rows] > 0] / WHOLE
     if not len(parts):
         return []
@@ -95,7 +95,7 @@ def whole(parts: NDArray[np.float64]) -> list[int]:
 
 
 def likeliest(fits: dict[int, list[Size]]) -> dict[int, Size]:
-    """One shape a picture: of several the one that most pictures with a single fit have."""
+    """One shape an image: of several the one that most images with a single fit have."""
     common = Counter(shapes[0] for shapes in fits.values() if len(shapes) == 1)
 
     def best(shapes: Iterable[Size]) -> Size:
@@ -107,7 +107,7 @@ def likeliest(fits: dict[int, list[Size]]) -> dict[int, Size]:
 def person(
     labels: dict[str, NDArray[Any]], row: np.intp, shape: Size, size: Size
 ) -> dict[str, Any]:
-    """One annotation, in pixels of the picture as it is written."""
+    """One annotation, in pixels of the image as it is written."""
     scale = np.array(size) / shape
     seen = labels["kp_v"][row] > 0
     original = (labels["kp_xy_u16"][row] / WHOLE * shape).round()

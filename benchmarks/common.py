@@ -53,7 +53,7 @@ def _processor() -> str:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Write the result where a path is given."""
+    """Write the result if a path is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
@@ -61,7 +61,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 
 def only(annotations: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """COCO annotations of some of their pictures."""
+    """COCO annotations of some of their images."""
     kept = {image["id"] for image in images}
     people = [a for a in annotations["annotations"] if a["image_id"] in kept]
     return {**annotations, "images": list(images), "annotations": people}

@@ -4,9 +4,9 @@ Usage: python benchmarks/data_curve.py DATA [--parts 0.25 0.5 1] [--steps 250] [
 
 DATA is the data folder of docs/training.md. Each row trains pcr-mobilenet's pyramid and
 decoder on the frozen body from the same start, seed and schedule; the hand-made labels of
-coco_train.json are always there, of labels/unlabelled.json only a part of the pictures, where each
+coco_train.json are always there, of labels/unlabelled.json only a part of the images, where each
 part holds the smaller ones. The largest part is trained a second time with half of the steps. AP
-with labelled boxes on pictures with id % 5 == 0 of coco_train.json and, if DATA has it,
+with labelled boxes on images with id % 5 == 0 of coco_train.json and, if DATA has it,
 coco_more.json, on which nothing here trains, with 95 % intervals of the difference to the
 largest part's.
 """
@@ -124,12 +124,12 @@ def train_and_measure(
 
 
 def held_out(annotations: dict[str, Any]) -> list[int]:
-    """Ids of the pictures that nothing trains on."""
+    """Ids of the images that nothing trains on."""
     return [image["id"] for image in annotations["images"] if image["id"] % 5 == 0]
 
 
 def part_of(labels: dict[str, Any], part: float) -> dict[str, Any]:
-    """The first ``part`` of the pictures, in a random order that is always the same."""
+    """The first ``part`` of the images, in a random order that is always the same."""
     order = np.random.default_rng(0).permutation(len(labels["images"]))
     return only(labels, [labels["images"][i] for i in order[: round(part * len(order))]])
 

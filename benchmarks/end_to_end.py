@@ -1,10 +1,10 @@
 """Detector and pose together: AP and time by detector size and threshold, and what boxes cost.
 
-    python benchmarks/end_to_end.py annotations.json pictures --output end_to_end.json
+    python benchmarks/end_to_end.py annotations.json images --output end_to_end.json
 
-Sizes and thresholds: keypoint AP with the detector's boxes, boxes a picture that the pose network
-looks at, and milliseconds a picture where size or threshold is the default, in turns on each
-picture. A person below the threshold is no result, a box below it is not looked at. Steps from
+Sizes and thresholds: keypoint AP with the detector's boxes, boxes per image that the pose network
+looks at, and milliseconds per image if size or threshold is the default, in turns on each
+image. A person below the threshold is no result, a box below it is not looked at. Steps from
 ground-truth boxes to the detector's at its own size, each with its AP:
 
 - labelled: the boxes of the annotations;
@@ -51,7 +51,7 @@ def detector_of(size: int) -> Detector:
 
 
 def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str, Any]]:
-    """Rows of size and threshold; milliseconds are medians over the pictures."""
+    """Rows of size and threshold; milliseconds are medians over the images."""
     detectors = {size: detector_of(size) for size in SIZES}
     rows = []
     results: dict[int, list[Any]] = defaultdict(list)
@@ -97,7 +97,7 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
 
 
 def best_of_each(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The results that COCO counts: the best of each picture."""
+    """The results that COCO counts: the best of each image."""
     count: dict[Any, int] = defaultdict(int)
     kept = []
     for result in sorted(results, key=lambda r: -r["score"]):
@@ -176,14 +176,14 @@ def pairs(labelled: np.ndarray, boxes: np.ndarray) -> dict[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("annotations", type=Path)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--model", default="pcr-tiny")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     report: dict[str, Any] = {"machine": machine(), "model": given.model}
-    report["steps"] = steps(given.annotations, given.pictures, given.model)
+    report["steps"] = steps(given.annotations, given.images, given.model)
     print(json.dumps(report["steps"]), flush=True)
-    report["grid"] = grid(load_annotations(given.annotations), given.pictures, given.model)
+    report["grid"] = grid(load_annotations(given.annotations), given.images, given.model)
     for row in report["grid"]:
         print(json.dumps(row))
     write_json(given.output, report)

@@ -2,7 +2,7 @@
 
 Run: python benchmarks/gpu_check.py [--output FOLDER] [--quick]
 
-Needs CuPy; the torch comparison runs where a CUDA build of torch is installed. Each kernel is timed
+Needs CuPy; the torch comparison runs if a CUDA build of torch is installed. Each kernel is timed
 by CUDA events, with the L2 cache flushed between runs (kernel_jobs.py), and set against
 
 - the device's copy bandwidth, measured here, for its compulsory bytes (each input byte once, plus

@@ -42,11 +42,11 @@ class Eager:
 
 
 def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A frame (w, h) with the sample picture's surest person ``people`` times, and the boxes."""
-    picture = read_image(SAMPLE)
-    boxes, _ = Detector(device="cpu")([picture], 0.4)[0]
+    """A frame (w, h) with the sample image's surest person ``people`` times, and the boxes."""
+    image = read_image(SAMPLE)
+    boxes, _ = Detector(device="cpu")([image], 0.4)[0]
     left, top, right, bottom = boxes[0].round().astype(int)
-    person = picture[max(top, 0) : bottom, max(left, 0) : right]
+    person = image[max(top, 0) : bottom, max(left, 0) : right]
     columns = -(-max(people, ROWS) // ROWS)
     cell = size[0] / columns, size[1] / ROWS
     scale = 0.8 * min(cell[0] / person.shape[1], cell[1] / person.shape[0])
@@ -66,7 +66,7 @@ def engines(name: str, torch: Any) -> tuple[str, Engine, Engine | None]:
 
     name: of a shipped pose model. Without TensorRT and a CUDA build of ONNX Runtime torch runs
     pcr-tiny's network with fresh weights, which take as long as trained ones. Raises PoseError
-    where there is nothing.
+    if there is nothing.
     """
     try:
         pose, detector = (make_engine(model, device="cuda") for model in (name, "rtmdet-nano"))
@@ -92,9 +92,9 @@ def estimator_rows(
     repeats: int,
     summary: Summary,
 ) -> dict[str, Any]:
-    """Milliseconds of whole calls and of their stages: eager, and as graphs where they record.
+    """Milliseconds of whole calls and of their stages: eager, and as graphs if they record.
 
-    ``given``: with the caller's boxes; ``detected``: with the detector, where it finds ``people``.
+    ``given``: with the caller's boxes; ``detected``: with the detector, if it finds ``people``.
     """
     words, pose, detector = found
     record: dict[str, Any] = {"engine": words}

@@ -5,7 +5,7 @@ Usage: python benchmarks/hard_negatives.py DATA START [--steps 120] [--runs FOLD
 DATA holds coco_train.json and coco_train/; START is a run or checkpoint whose network is trained
 on twice from the same weights, with the same people, seed and number of steps, the encoder frozen:
 once as it is, once with a quarter of every batch made of RTMDet-nano's boxes that touch nobody.
-Pictures with id % 5 == 0 are held out. Compared there: the highest keypoint score in each false
+Images with id % 5 == 0 are held out. Compared there: the highest keypoint score in each false
 box, the same in each labelled person's box, how often a true box has more than a false one, and AP
 with ground-truth boxes.
 """
@@ -82,11 +82,11 @@ def main() -> None:
     write_json(options.output, report)
 
 
-def boxes_of_nobody(annotations: Path, pictures: Path, detections: Path) -> list[Person]:
+def boxes_of_nobody(annotations: Path, images: Path, detections: Path) -> list[Person]:
     """RTMDet-nano's boxes that touch nobody; all of its boxes are written to ``detections``."""
     detector = Detector("rtmdet-nano")
-    detections.write_text(json.dumps(detect(detector, annotations, pictures, min_score=MIN_SCORE)))
-    return read_hard_negatives(annotations, pictures, detections=detections, min_score=MIN_SCORE)
+    detections.write_text(json.dumps(detect(detector, annotations, images, min_score=MIN_SCORE)))
+    return read_hard_negatives(annotations, images, detections=detections, min_score=MIN_SCORE)
 
 
 def train(
@@ -145,7 +145,7 @@ def train(
 def measure(
     best: Path, data: Path, false_boxes: list[Person], people: list[Person]
 ) -> dict[str, Any]:
-    """Scores in false and true boxes, and AP, of a checkpoint on the held-out pictures."""
+    """Scores in false and true boxes, and AP, of a checkpoint on the held-out images."""
     network, spec = network_and_spec(best)
     estimator = PoseEstimator(
         TorchEngine(network, spec), detector=None, score_threshold=0, nms=None
@@ -176,11 +176,11 @@ def highest_scores(estimator: PoseEstimator, boxes: list[Person]) -> np.ndarray:
 
 
 def interval(differences: np.ndarray, boxes: list[Person]) -> dict[str, float]:
-    """Mean difference with the middle 95 % of 2,000 bootstrap rounds that draw pictures."""
-    by_picture: dict[Any, list[float]] = {}
+    """Mean difference with the middle 95 % of 2,000 bootstrap rounds that draw images."""
+    by_image: dict[Any, list[float]] = {}
     for box, difference in zip(boxes, differences, strict=True):
-        by_picture.setdefault(box.image_id, []).append(float(difference))
-    groups = [np.array(g) for g in by_picture.values()]
+        by_image.setdefault(box.image_id, []).append(float(difference))
+    groups = [np.array(g) for g in by_image.values()]
     rng = np.random.default_rng(0)
     means = [
         np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))]).mean()

@@ -4,7 +4,7 @@ Usage: python benchmarks/input_path.py ANNOTATIONS IMAGES [--recipe pcr-tiny] [-
 
 Three rates on the same machine, in crops a second: reading (files to augmented uint8 crops, by 1
 and 2 threads), preparing on the device (colour, erasing, normalisation, targets), and whole
-training steps of the recipe's network without reading. The input path is no bottleneck where
+training steps of the recipe's network without reading. The input path is no bottleneck if
 reading and preparing are each faster than the steps.
 """
 

@@ -1,4 +1,4 @@
-"""Milliseconds a frame from picture to people, split by stage, on a clip; the models in turns.
+"""Milliseconds a frame from image to people, split by stage, on a clip; the models in turns.
 
 python benchmarks/pipeline.py [--clip FILE] [--frames 60] [--peers FOLDER] [--output FILE]
 

@@ -77,7 +77,7 @@ def cupy_crop(cp: Any, frame: Any, transforms: Any) -> Any:
 def torch_crop(torch: Any, frame: Any, transforms: Any) -> Any:
     """crop_persons: grid_sample of the frame, once a person."""
     height, width = frame.shape[:2]
-    picture = frame.permute(2, 0, 1)[None].float().expand(len(transforms), -1, -1, -1)
+    image = frame.permute(2, 0, 1)[None].float().expand(len(transforms), -1, -1, -1)
     v, u = torch.meshgrid(
         torch.arange(CROP[1], device=frame.device),
         torch.arange(CROP[0], device=frame.device),
@@ -86,7 +86,7 @@ def torch_crop(torch: Any, frame: Any, transforms: Any) -> Any:
     points = torch.stack([u, v, torch.ones_like(u)], dim=-1).float()
     xy = torch.einsum("hwk,nik->nhwi", points, transforms.float())
     grid = 2 * xy / torch.tensor([width - 1, height - 1], device=frame.device) - 1
-    crops = torch.nn.functional.grid_sample(picture, grid, align_corners=True).flip(1)
+    crops = torch.nn.functional.grid_sample(image, grid, align_corners=True).flip(1)
     mean, std = (torch.tensor(a, device=frame.device).view(1, 3, 1, 1) for a in (MEAN, STD))
     return (crops - mean) / std
 

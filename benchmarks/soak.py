@@ -96,7 +96,7 @@ def resident_mb() -> float:
 
 
 def soak(frames: int, folder: Path, *, samples: int = 10) -> dict[str, Any]:
-    """Run both cameras to their end; ValueError where a frame is not accounted for."""
+    """Run both cameras to their end; ValueError if a frame is not accounted for."""
     cameras = [FaultyCamera(f"camera {seed}", frames // 2, seed) for seed in range(2)]
     page = LivePage(port=0)
     files = [JsonLinesSink(folder / "soak.jsonl"), VideoSink(folder / "soak.mp4")]

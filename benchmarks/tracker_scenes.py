@@ -80,7 +80,7 @@ def run_scene(
     """Switches of id, false people shown, the share of true people shown, and MOTA.
 
     MOTA (Bernardin and Stiefelhagen 2008) is 1 - (missed + false + switches) / true people. Every
-    person found in the picture and not shown is missed; who was not found is not counted.
+    person found in the image and not shown is missed; who was not found is not counted.
     """
     switches = false = shown = total = 0
     for seed in seeds:

@@ -2,7 +2,7 @@
 
     python benchmarks/tracking.py --clips FOLDER [--frames 200] --output tracking.json
 
-Compares PCR-RT's tracker with an IoU tracker and, where they are installed, with ByteTrack and
+Compares PCR-RT's tracker with an IoU tracker and, if they are installed, with ByteTrack and
 OC-SORT (PyPI ``trackers``) and norfair's keypoint distance. Each has the settings that
 tracker_settings.py found best on the drawn scenes, ours its defaults.
 """
@@ -105,12 +105,12 @@ def speed(people: int = 10, frames: int = 300) -> dict[str, float]:
         middle = time.perf_counter()
         smoother(tracked, t / FPS)
         spent.append((middle - start, time.perf_counter() - middle))
-    picture = rng.integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
+    image = rng.integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
     between, looks = Tracker(10), []
     between.update(poses, timestamp=0, detected=True)
     for _ in range(50):
         start = time.perf_counter()
-        between.regions(picture)
+        between.regions(image)
         looks.append(time.perf_counter() - start)
     track, smooth = np.median(spent, axis=0) * 1e3
     return {

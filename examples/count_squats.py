@@ -35,7 +35,7 @@ class SquatCounter:
         self.count, self.down = 0, False
 
     def update(self, angle):
-        """Take the next angle; None where the legs are hidden."""
+        """Take the next angle; None if the legs are hidden."""
         if angle is not None and angle < BENT:
             self.down = True
         elif angle is not None and angle > STRAIGHT and self.down:

@@ -32,7 +32,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_image() -> Path:
-    """The shipped picture of people in a street."""
+    """The shipped image of people in a street."""
     return SAMPLES / "street.jpg"
 
 

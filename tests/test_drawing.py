@@ -240,7 +240,7 @@ def test_views_are_copied_but_not_drawn_on_in_place() -> None:
         draw_poses(locked, people(), inplace=True)
 
 
-def test_contact_sheet_shows_each_picture_whole() -> None:
+def test_contact_sheet_shows_each_image_whole() -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     sizes = [(50, 100), (400, 200), (30, 60)]
     images = [np.full((*s, 3), c, np.uint8) for s, c in zip(sizes, colours, strict=True)]
@@ -265,7 +265,7 @@ def test_contact_sheet_with_captions(sample_image: Path) -> None:
     assert strip.max() > 200
 
 
-def test_contact_sheet_needs_pictures_and_a_caption_each() -> None:
+def test_contact_sheet_needs_images_and_a_caption_each() -> None:
     with pytest.raises(InputError, match="at least one"):
         contact_sheet([], 2, (80, 40))
     with pytest.raises(ValueError, match="captions"):

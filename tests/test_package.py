@@ -180,8 +180,8 @@ def test_wheel_runs_outside_of_the_repository(
     origin = run(installed / "python", "-c", "import pcr_rt; print(pcr_rt.__file__)")
     assert Path(origin.strip()).is_relative_to(installed.parent)
     assert "demo" in run(installed / "pcr-rt", "--help")
-    picture = shutil.copy(sample_image, tmp_path)
-    answer = json.loads(run(installed / "pcr-rt", "run", picture, "--output", "out", "--json"))
+    image = shutil.copy(sample_image, tmp_path)
+    answer = json.loads(run(installed / "pcr-rt", "run", image, "--output", "out", "--json"))
     assert answer["frames"] == 1
     assert answer["people"] >= 1
     assert answer["outputs"]

@@ -1,4 +1,4 @@
-"""The accuracy report: its parts by hand, and the whole of it on a few labelled pictures."""
+"""The accuracy report: its parts by hand, and the whole of it on a few labelled images."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_bins_hold_their_lower_edge() -> None:
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_report_on_a_few_pictures(
+def test_report_on_a_few_images(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = json.loads((shared / "data" / "coco_val.json").read_text())
     data = only(data, data["images"][:12])
-    # People of one picture apart from each other, and pictures in another order than people.
+    # People of one image apart from each other, and images in another order than people.
     data["annotations"] = data["annotations"][::2] + data["annotations"][1::2]
     (tmp_path / "few.json").write_text(json.dumps(data))
     files = [tmp_path / "few.json", shared / "data" / "coco_val"]

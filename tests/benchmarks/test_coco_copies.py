@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 SHAPES = {9: (640, 427), 25: (480, 640), 30: (640, 480)}
-"""The originals' (w, h) by picture id; 30 is of val2017."""
+"""The originals' (w, h) by image id; 30 is of val2017."""
 
 
 @pytest.fixture
 def people(tmp_path: Path) -> dict[int, np.ndarray]:
-    """Squeezed pictures and the labels of one person in each, at whole pixels: (17, 2) by id."""
+    """Squeezed images and the labels of one person in each, at whole pixels: (17, 2) by id."""
     rng = np.random.default_rng(0)
     (tmp_path / "copies").mkdir()
     labels: dict[str, list[object]] = {key: [] for key in ("image_id", "box", "points", "seen")}
@@ -46,7 +46,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> dict:
     return json.loads((folder / "out.json").read_text())
 
 
-def test_pictures_get_their_shape_back(
+def test_images_get_their_shape_back(
     people: dict[int, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = run(tmp_path, monkeypatch)
@@ -56,9 +56,9 @@ def test_pictures_get_their_shape_back(
         (25, 222, 296),
     ]
     for image, annotation in zip(data["images"], data["annotations"], strict=True):
-        picture = cv2.imread(str(tmp_path / "out" / image["file_name"]))
+        written = cv2.imread(str(tmp_path / "out" / image["file_name"]))
         size = np.array([image["width"], image["height"]])
-        assert picture.shape[1::-1] == tuple(size)
+        assert written.shape[1::-1] == tuple(size)
         keypoints = np.array(annotation["keypoints"]).reshape(17, 3)
         # The middle of pixel x lies at x + 0.5 of the original's width.
         expected = (people[image["id"]] + 0.5) / SHAPES[image["id"]] * size - 0.5
@@ -69,7 +69,7 @@ def test_pictures_get_their_shape_back(
         np.testing.assert_allclose(annotation["bbox"], box, atol=0.02)
 
 
-def test_pictures_of_other_sets_are_left_out(
+def test_images_of_other_sets_are_left_out(
     people: dict[int, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.json").write_text(json.dumps({"images": [{"id": 9}]}))

@@ -1,4 +1,4 @@
-"""What detector boxes cost: pairing by hand, and the whole report on two pictures."""
+"""What detector boxes cost: pairing by hand, and the whole report on two images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_box_is_one_persons_the_best_overlap_first() -> None:
     assert end_to_end.pairs(people[:1], np.array([[0, 0, 10, 4.9]])) == {}
 
 
-def test_twenty_results_a_picture_count() -> None:
+def test_twenty_results_an_image_count() -> None:
     results = [{"image_id": i % 2, "score": i / 100} for i in range(60)]
     kept = end_to_end.best_of_each(results)
     assert sorted(r["score"] for r in kept) == [i / 100 for i in range(20, 60)]
@@ -34,7 +34,7 @@ def test_twenty_results_a_picture_count() -> None:
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_report_on_two_pictures(
+def test_report_on_two_images(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = json.loads((shared / "data" / "coco_val.json").read_text())

@@ -30,7 +30,7 @@ def run(script: str, *arguments: object) -> Any:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_ablation(shared: Path, tmp_path: Path) -> None:
-    budget = ["--steps", 2, "--seeds", 1, "--people", 4, "--pictures", 9, "--size", 64, 64]
+    budget = ["--steps", 2, "--seeds", 1, "--people", 4, "--images", 9, "--size", 64, 64]
     budget += ["--without-lsp", "--rows"]
     rows = ["none", "all, L = 3", "all, HNDM"]
     tinypose = shared / "models/tinypose_256x192.onnx"
@@ -78,7 +78,7 @@ def test_data_curve(shared: Path, tmp_path: Path) -> None:
     (data / "labels").mkdir(parents=True)
     (data / "unlabelled").mkdir()
     hand = json.loads((shared / "data/coco_train.json").read_text())
-    # Fewer pictures are held out, and some labels play those of a teacher.
+    # Fewer images are held out, and some labels play those of a teacher.
     kept = [i for i in hand["images"] if i["id"] % 5][:40]
     held_out = [i for i in hand["images"] if i["id"] % 5 == 0][:12]
     for name, images in (("coco_train", kept + held_out), ("labels/unlabelled", kept)):

@@ -41,7 +41,7 @@ every = 3
 
 
 def draw_people(folder: Path) -> Path:
-    """Fill ``folder`` with 8 pictures of one figure of 17 dots each, labels.json, recipe.toml."""
+    """Fill ``folder`` with 8 images of one figure of 17 dots each, labels.json, recipe.toml."""
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []

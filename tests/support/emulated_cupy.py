@@ -107,7 +107,7 @@ def seen(memory: np.ndarray, device: int = 0) -> ndarray:
 
 
 homes: dict[int, int] = {}
-"""The devices of memory by its address, where it is not device 0."""
+"""The devices of memory by its address, unless it is device 0."""
 
 
 def pointer_attributes(address: int) -> Any:
@@ -124,7 +124,7 @@ waits: list[tuple[int, int]] = []
 
 
 def submit(work: Any) -> None:
-    """Do something on the device, or record it where the current stream is captured."""
+    """Do something on the device, or record it if the current stream is captured."""
     recorded = cuda.get_current_stream().recorded
     if recorded is None:
         work()

@@ -21,10 +21,10 @@ BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75
 def draw_patches() -> np.ndarray:
     """A frame (72, 64, 3) of smooth patches, so that every crop has one clear peak."""
     y, x = np.mgrid[0:72, 0:64]
-    picture = np.zeros((72, 64, 3))
+    image = np.zeros((72, 64, 3))
     for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
-        picture += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
-    return picture.clip(0, 255).astype(np.uint8)
+        image += 120 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size)[..., None]
+    return image.clip(0, 255).astype(np.uint8)
 
 
 def both(make: Callable[[Any], Any], **options: Any) -> tuple[PoseEstimator, PoseEstimator]:

@@ -1,4 +1,4 @@
-"""Tiny ONNX models whose answers can be told by looking at the picture."""
+"""Tiny ONNX models whose answers can be told by looking at the image."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def brightness_model(
 def constant_model(
     path: Path, spec: ModelSpec | None, size: tuple[int, int], outputs: list[np.ndarray]
 ) -> Path:
-    """A model that answers the same for every picture; the batch is 1."""
+    """A model that answers the same for every image; the batch is 1."""
     nodes, infos, values = [], [], []
     for i, array in enumerate(outputs):
         values.append(numpy_helper.from_array(array.astype(np.float32), f"value{i}"))

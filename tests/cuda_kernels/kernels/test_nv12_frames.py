@@ -41,7 +41,7 @@ def test_kernels_agree_with_the_reference(kernels, matrix, full_range):
     np.testing.assert_allclose(found, expected, atol=0.05)
     found, _ = kernels.letterbox(frames, (31, 32), **PLAIN)
     expected, _ = reference.letterbox(frames, (31, 32), **PLAIN)
-    # OpenCV's resize counts the weights of 8-bit pictures in steps of 1/2048.
+    # OpenCV's resize counts the weights of 8-bit images in steps of 1/2048.
     np.testing.assert_allclose(found, expected, atol=1)
 
 
