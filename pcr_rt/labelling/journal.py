@@ -1,20 +1,18 @@
-"""A journal of finished work: one JSON line a piece, whole or not at all."""
+"""A journal of finished work: one JSON line per piece, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pcr_rt.errors import DataError
+from filelock import FileLock, Timeout
 
-if sys.platform != "win32":
-    import fcntl
+from pcr_rt.errors import DataError
 
 __all__ = ["Journal"]
 
@@ -22,31 +20,32 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Lines appended to a file, which a killed and restarted process goes on with.
+    """Lines appended to a file, from which a killed and restarted process continues.
 
     The first line is the header, what the work is about; a journal with another header is refused.
     A last line that a kill cut short is removed. entries: what earlier processes and this one have
-    written. Raises DataError where the file cannot be read or written, is something else, or is
-    being written by another process.
+    written. While it is open a lock file (``.<name>.lock``) keeps other processes out; the file
+    itself stays. Raises DataError if the journal cannot be read or written, is something else, or
+    is being written by another process.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         with contextlib.ExitStack() as on_failure:
             try:
                 self._file = on_failure.enter_context(path.open("ab", buffering=0))
-                self._lock()
+                self._take_lock()
+                on_failure.callback(self._lock.release)
                 self.entries = self._read(header)
             except OSError as error:
                 raise DataError(f"{path} cannot be written: {error.strerror}.") from None
             on_failure.pop_all()
 
-    def _lock(self) -> None:
-        if sys.platform == "win32":
-            return
+    def _take_lock(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock.acquire(timeout=0)
+        except Timeout:
             raise DataError(
                 f"Another process writes {self.path}: wait for it, or name another output."
             ) from None
@@ -54,7 +53,7 @@ class Journal:
             log.info("%s cannot be locked: %s", self.path, error.strerror)
 
     def _read(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What is there of the same work; a file of anything else is left as it is."""
+        """Return the entries of the same work; a file of anything else is left as it is."""
         before, first = self.path.read_bytes(), json.dumps(header).encode() + b"\n"
         whole = before[: before.rfind(b"\n") + 1]
         try:
@@ -65,7 +64,7 @@ class Journal:
             raise DataError(f"{self.path} is no journal of PCR-RT: move it away.")
         if lines and lines[0] != json.loads(first):
             raise DataError(
-                f"{self.path} belongs to a labelling of other pictures or with other options: name"
+                f"{self.path} belongs to a labelling of other images or with other options: name"
                 " another output, or remove the journal to start anew."
             )
         self._file.truncate(len(whole))
@@ -99,3 +98,4 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._lock.release()

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-
 from pcr_rt.errors import DataError
 from pcr_rt.labelling.journal import Journal
 
@@ -34,7 +32,6 @@ def test_a_header_that_a_kill_cut_short_is_written_anew(tmp_path: Path) -> None:
         assert (tmp_path / "a.jsonl").read_text() == '{"options": 1}\n'
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs file locks")
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Journal(path, {"options": 1}) as journal:
