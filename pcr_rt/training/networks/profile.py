@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pcr_rt.training.networks.maps import PoseMaps
 from pcr_rt.training.networks.registry import PRESETS, build
@@ -32,22 +32,22 @@ _SIZES = {
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """Count the numbers that the network learns."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, size: tuple[int, int]) -> int:
-    """Multiply-adds of one picture of ``size`` (w, h) in evaluation mode.
+    """Count the multiply-adds of one image of ``size`` (w, h) in evaluation mode.
 
-    Counts convolutions, deconvolutions and linear layers; sums, products, norms, activations and
-    interpolation, which cost a few operations an element, are left out. Nothing is computed: the
-    count follows the shapes.
+    Convolutions, deconvolutions and linear layers count, without their biases; sums, products,
+    norms, activations and interpolation, which cost a few operations per element, are left out.
+    Nothing is computed: the count follows the shapes.
     """
     return _trace(network, size)[0]
 
 
 def table() -> str:
-    """The presets as a Markdown table."""
+    """Write the presets as a Markdown table."""
     lines = [
         "| preset | encoder (stride) | decoder | K, L | C_k | input (h x w) | heatmaps (h x w) "
         "| parameters (M) | GMAC |",
@@ -72,26 +72,11 @@ def table() -> str:
 
 def _trace(network: nn.Module, size: tuple[int, int]) -> tuple[int, PoseMaps]:
     """Multiply-adds of a pass that follows shapes only, and what the network returns."""
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Linear):
-            total += output.numel() * module.in_features
-        elif isinstance(module, nn.ConvTranspose2d):
-            # Each input value meets the kernel of every output channel of its group.
-            per_value = module.out_channels // module.groups * math.prod(module.kernel_size)
-            total += inputs[0].numel() * per_value
-        elif isinstance(module, nn.Conv2d):
-            per_value = module.in_channels // module.groups * math.prod(module.kernel_size)
-            total += output.numel() * per_value
-
     shapes_only = copy.deepcopy(network).to("meta").eval()
-    for module in shapes_only.modules():
-        module.register_forward_hook(count)
-    with torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         maps = shapes_only(torch.zeros(1, 3, size[1], size[0], device="meta"))
-    return total, maps
+    # It counts a multiplication and an addition as one operation each, and no biases.
+    return counter.get_total_flops() // 2, maps
 
 
 if __name__ == "__main__":
