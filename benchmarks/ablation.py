@@ -41,6 +41,7 @@ from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, to_heatmap, w
 from pcr_rt.training.loss import pose_loss
 from pcr_rt.training.networks.encoder import Encoder
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
+from pcr_rt.training.networks.maps import PoseMaps
 from pcr_rt.training.networks.pcr import PCR
 from pcr_rt.training.optimisation import update_average
 from pcr_rt.training.torch_engine import TorchEngine
@@ -206,7 +207,8 @@ def train(
 
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 + np.cos(np.pi * step / steps)) / 2
-        loss = pose_loss(network(torch.cat(features).float()), targets)
+        output: PoseMaps = network(torch.cat(features).float())
+        loss = pose_loss(output, {size: targets(size) for size in output.sizes()})
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

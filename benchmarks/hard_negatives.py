@@ -29,8 +29,9 @@ from pcr_rt.media import read_image
 from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, network_and_spec
 from pcr_rt.training.data.datasets import DataSet, in_fold, people_from
 from pcr_rt.training.data.hard_negatives import detect, read_hard_negatives
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.data.person import Person
-from pcr_rt.training.recipe import Input, Optimizer, Recipe, Stage, Validation, sources_of
+from pcr_rt.training.recipe import Optimizer, Recipe, Stage, Validation, sources_of
 from pcr_rt.training.torch_engine import TorchEngine
 from pcr_rt.training.trainer import Trainer
 

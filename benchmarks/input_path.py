@@ -24,14 +24,15 @@ from torch import nn
 
 from pcr_rt.training.data.augment import photometric
 from pcr_rt.training.data.coco import read_people
+from pcr_rt.training.data.input import normalise
 from pcr_rt.training.data.loader import Batch, Loader, View
 from pcr_rt.training.data.person import Person
 from pcr_rt.training.data.targets import draw_heatmaps, sigma_for, to_heatmap
-from pcr_rt.training.loss import StepLoss, normalise
+from pcr_rt.training.loss import StepLoss
+from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer
 from pcr_rt.training.recipe import Recipe, Stage, load_recipe
-from pcr_rt.training.torch_engine import heatmap_size
 
 
 def main() -> None:
@@ -85,7 +86,7 @@ def measure(
 
     def prepare() -> None:
         images = batch.images.permute(0, 3, 1, 2).float()
-        normalise(photometric(images, view.augmentation, generator), recipe)
+        normalise(photometric(images, view.augmentation, generator), recipe.input)
         points = to_heatmap(batch.points, view.size, view.heatmap, view.transform)
         draw_heatmaps(points, batch.amplitudes, view.heatmap, sigma_for(view.heatmap))
         wait(options.device)

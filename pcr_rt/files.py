@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -54,21 +55,29 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def replace_whole(
-    path: Path, content: bytes, *, permissions: int = 0o666, sync: bool = False
+    path: Path,
+    content: bytes | Callable[[IO[bytes]], object],
+    *,
+    permissions: int = 0o666,
+    sync: bool = False,
 ) -> None:
-    """Put a file in place once it is complete; an OSError leaves what was there.
+    """Put a file in place when it is complete; an error leaves what was there.
 
-    permissions: before the process's mask. sync: wait until it is on the disk.
+    content: the bytes, or what writes them to an open file. permissions: before the process's
+    mask. sync: wait until it is on the disk.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
-            file.write(content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
         part.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise

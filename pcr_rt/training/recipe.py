@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, Literal
 from pcr_rt.errors import DataError
 from pcr_rt.models import PersonScore
 from pcr_rt.training.data.augment import Augmentation
-from pcr_rt.training.data.datasets import DataSet
+from pcr_rt.training.data.datasets import FORMATS, DataSet
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.data.person import Broken
 from pcr_rt.training.typed_tables import read_typed
 
@@ -21,25 +21,14 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "Input",
     "Loss",
     "Optimizer",
     "Recipe",
     "Stage",
     "Validation",
-    "first_difference",
     "load_recipe",
     "sources_of",
 ]
-
-
-@dataclass(frozen=True)
-class Input:
-    """How crops enter the network. mean, std: RGB, in grey levels 0..255."""
-
-    transform: Literal["udp", "msra"] = "udp"
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
@@ -176,6 +165,10 @@ def _check_data(recipe: Recipe, where: str) -> None:
         raise DataError(f"{where}: data: two sets have the same name; allowed are unique names.")
     for i, source in enumerate(recipe.data):
         here = f"{where}: data[{i}]"
+        if source.format not in FORMATS:
+            raise DataError(
+                f"{here}: format is {source.format!r}; allowed are {', '.join(map(repr, FORMATS))}."
+            )
         if source.format == "hard_negatives" and not source.detections:
             raise DataError(f"{here} needs the key 'detections' with format 'hard_negatives'.")
         if source.format == "hard_negatives" and not source.share:
@@ -195,28 +188,6 @@ def _check_data(recipe: Recipe, where: str) -> None:
                 f"{where}: stage[{i}]: the shares of its data sets leave no room; it needs a set"
                 " without a share, and shares that add up to less than 1."
             )
-
-
-UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights", "person_score"}
-"""Keys that say nothing of the steps that a begun run still has to make."""
-
-
-def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The first key of two recipes, as nested tables, that changes what is trained; "" if none.
-
-    A key that only one of them has is of another version, and counts as its default there.
-    """
-    for key in now:
-        if key not in before or key in UNTRAINED:
-            continue
-        one, other = before[key], now[key]
-        if isinstance(one, dict) and key != "network":  # of that, a key left out counts too
-            inner = first_difference(one, other)
-            if inner:
-                return f"{key}.{inner}"
-        elif json.dumps(one) != json.dumps(other):
-            return key
-    return ""
 
 
 def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:

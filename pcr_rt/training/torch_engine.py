@@ -12,7 +12,7 @@ from torch import nn
 from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
 
-__all__ = ["TorchDeviceEngine", "TorchEngine", "heatmap_size"]
+__all__ = ["TorchDeviceEngine", "TorchEngine"]
 
 
 class TorchEngine:
@@ -68,11 +68,3 @@ class TorchBinding:
         there = torch.cuda.ExternalStream(stream, device=self.images.device)  # type: ignore[no-untyped-call]
         with torch.inference_mode(), torch.cuda.stream(there):
             self.outputs[0].copy_(self._network(self.images).levels[-1])
-
-
-def heatmap_size(network: nn.Module, size: Size) -> Size:
-    """(w, h) of the maps that a network in evaluation mode gives for an input ``size`` (w, h)."""
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        maps = network(torch.zeros(1, 3, size[1], size[0], device=device)).levels[-1]
-    return maps.shape[-1], maps.shape[-2]

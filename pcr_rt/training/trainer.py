@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import (
+    first_difference,
+    load_checkpoint,
+    save_checkpoint,
+)
 from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
 from pcr_rt.training.data.datasets import people_from
 from pcr_rt.training.data.device_images import PicturesOnDevice
@@ -28,11 +32,11 @@ from pcr_rt.training.devices import anywhere, check_device, mean_over, part_of_b
 from pcr_rt.training.loss import StepLoss
 from pcr_rt.training.monitor import Monitor
 from pcr_rt.training.networks.encoder import check_input_size
+from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import freeze, make_optimizer, rate_factor, update_average
-from pcr_rt.training.recipe import Recipe, Stage, first_difference, sources_of
+from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.teacher import load_teacher
-from pcr_rt.training.torch_engine import heatmap_size
 
 __all__ = ["Progress", "Trainer"]
 
@@ -84,7 +88,13 @@ class Trainer:
             if recipe.encoder_weights:
                 load_encoder(self.network, recipe.encoder_weights, data)
             if recipe.start:
-                start_from(self.network, recipe, data)
+                start_from(
+                    self.network,
+                    recipe.start,
+                    data,
+                    recipe.input,
+                    norms_frozen=recipe.optimizer.frozen_norms == "all",
+                )
         self._teacher = None
         if recipe.loss.teacher:
             self._teacher = load_teacher(

@@ -25,8 +25,9 @@ from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.data.datasets import is_in_fold
 from pcr_rt.training.data.targets import sigma_for
+from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.recipe import Recipe, Stage
-from pcr_rt.training.torch_engine import TorchEngine, heatmap_size
+from pcr_rt.training.torch_engine import TorchEngine
 
 __all__ = ["preview", "validation"]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from pcr_rt.training.optimisation import rate_factor
-from pcr_rt.training.recipe import Stage, load_recipe
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint
+from pcr_rt.training.recipe import load_recipe
 from pcr_rt.training.trainer import Trainer
-from pcr_rt.training.validation import validation
 
 
 def make(drawn: Path, folder: Path, **options: Any) -> Trainer:
@@ -106,16 +103,6 @@ def test_loss_falls_on_pictures_that_stay_the_same(drawn: Path, tmp_path: Path) 
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
-def test_validation_scores_through_the_runtime(drawn: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
-    recipe = load_recipe(drawn / "recipe.toml")
-    trainer = Trainer(recipe, drawn, tmp_path, validate=validation(recipe, drawn))
-    trainer.run()
-    best = load_checkpoint(tmp_path / "best.pt")
-    assert 0 <= best["score"] <= 1
-    assert best["step"] in (3, 4, 6)
-
-
 def test_checkpoint_of_another_network_is_refused(drawn: Path, tmp_path: Path) -> None:
     make(drawn, tmp_path).run(lambda done, total, loss: signal.raise_signal(signal.SIGINT))
     text = (drawn / "recipe.toml").read_text().replace("[16, 16, 16]", "[16, 16, 8]")
@@ -147,58 +134,7 @@ def test_nothing_is_left_of_a_stage_that_froze(drawn: Path, tmp_path: Path) -> N
         torch.testing.assert_close(average[name], weight.detach(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [({"images": "nowhere"}, "does not exist"), ({"annotations": "nobody.json"}, "labels nobody")],
-)
-def test_validation_that_cannot_work_is_refused_at_once(
-    drawn: Path, change: dict[str, str], words: str
-) -> None:
-    pytest.importorskip("pycocotools")
-    data = json.loads((drawn / "labels.json").read_text())
-    people = [{**a, "keypoints": [0] * 51, "num_keypoints": 0} for a in data["annotations"]]
-    (drawn / "nobody.json").write_text(json.dumps({**data, "annotations": people}))
-    recipe = load_recipe(drawn / "recipe.toml")
-    with pytest.raises(DataError, match=words):
-        validation(replace(recipe, validation=replace(recipe.validation, **change)), drawn)
-
-
-def test_failed_write_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "last.pt"
-    save_checkpoint(path, {"step": 1})
-    (tmp_path / ".last.pt.part").mkdir()  # stands in the way of the next write
-    with pytest.raises(DataError, match="kept"):
-        save_checkpoint(path, {"step": 2})
-    assert load_checkpoint(path) == {"step": 1}
-
-
-def test_checkpoints_run_no_code(tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (exec, ("raise SystemExit",))
-
-    torch.save(Bomb(), tmp_path / "bomb.pt")
-    with pytest.raises(DataError, match="cannot be read"):
-        load_checkpoint(tmp_path / "bomb.pt")
-
-
 def test_unwritable_run_folder(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
         make(drawn, tmp_path / "file" / "run")
-
-
-@pytest.mark.parametrize(
-    ("stage", "step", "expected"),
-    [
-        (Stage((1, 1), 1, warmup_steps=10), 4, 0.5),
-        (Stage((1, 1), 1, final_rate=0.1), 0, 1.0),
-        (Stage((1, 1), 1, final_rate=0.1), 50, 0.55),
-        (Stage((1, 1), 1, final_rate=0.1), 100, 0.1),
-        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 49, 1.0),
-        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 50, 0.1),
-        (Stage((1, 1), 1, schedule="step", steps=(0.5, 0.9)), 95, 0.01),
-    ],
-)
-def test_schedules_by_hand(stage: Stage, step: int, expected: float) -> None:
-    assert rate_factor(stage, step, 100) == pytest.approx(expected)

@@ -1,11 +1,11 @@
-"""Checkpoints: written whole or not at all, read without running code."""
+"""Checkpoints of our own runs: write, read without running code, compare, export."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
+import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,28 @@ from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.export.onnx_export import TorchDifference, export_onnx
+from pcr_rt.files import replace_whole
 from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.networks.encoder import check_input_size
+from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.torch_engine import heatmap_size
 
 __all__ = [
     "export_checkpoint",
     "fill",
+    "first_difference",
     "load_checkpoint",
     "network_and_spec",
     "save_checkpoint",
 ]
+
+UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights", "person_score"}
+"""Keys of a recipe that say nothing of the steps that a run still has to make."""
+
+NAMED = 5
+"""How many keys of a kind an error message lists."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -35,23 +43,16 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
     Raises DataError when the folder cannot be written or the disk is full.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_whole(path, partial(torch.save, content), sync=True)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise DataError(
             f"The checkpoint {path} could not be written ({error}); the last good one is kept."
         ) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint (``weights_only=True``). Raises DataError when it is broken."""
+    """Read a checkpoint with ``weights_only=True``. Raises DataError when it is broken."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -66,8 +67,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-NAMED = 5
-"""How many keys of a kind an error message lists."""
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Find the first key of two recipes (nested tables) that changes what is trained; "" if none.
+
+    A key that only one of them has is of another version, and counts as its default there.
+    """
+    for key in now:
+        if key not in before or key in UNTRAINED:
+            continue
+        one, other = before[key], now[key]
+        if isinstance(one, dict) and key != "network":  # of that, a key left out counts too
+            inner = first_difference(one, other)
+            if inner:
+                return f"{key}.{inner}"
+        elif json.dumps(one) != json.dumps(other):
+            return key
+    return ""
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -99,7 +114,7 @@ def _some(keys: list[str]) -> str:
 
 
 def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Module, ModelSpec]:
-    """The network of a ``best.pt`` in evaluation mode, and the spec that its recipe implies.
+    """Build the network of a ``best.pt`` in evaluation mode, with the spec that its recipe implies.
 
     Raises DataError for a file that is no such checkpoint and for a size that does not suit the
     network.
@@ -120,7 +135,7 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
         tuple(recipe["input"]["std"]),
         transform=recipe["input"]["transform"],
         sigma=sigma_for(heatmap_size(network, (width, height))),
-        person_score=recipe.get("person_score", "rms"),  # runs of before have no such key
+        person_score=recipe.get("person_score", "rms"),  # runs of earlier versions have no such key
         provenance={
             "recipe": recipe,
             "steps": content["step"],
@@ -134,9 +149,9 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
 def export_checkpoint(
     checkpoint: Path, output: Path, *, size: Size | None = None
 ) -> tuple[ModelSpec, TorchDifference]:
-    """Write the checkpoint's network to ``output``; its spec and how far it is from torch.
+    """Write the checkpoint's network to ``output``; return its spec and how far it is from torch.
 
-    size: input (w, h), the last stage's unless given.
+    size: input (w, h), that of the last stage unless given.
     """
     network, spec = network_and_spec(checkpoint, size)
     return spec, export_onnx(network, spec, output)

@@ -18,8 +18,8 @@ from pcr_rt.errors import DataError
 from pcr_rt.export.compare import fp32_spec
 from pcr_rt.export.onnx_export import export_onnx
 from pcr_rt.models import ModelSpec
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.networks.convolutions import onnx_convolutions
-from pcr_rt.training.recipe import Input
 
 __all__ = ["load_exported"]
 

@@ -9,39 +9,42 @@ from torch import nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.models import model_path, shipped_models
-from pcr_rt.training.checkpoints.checkpoint import fill, load_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import fill, first_difference, load_checkpoint
 from pcr_rt.training.checkpoints.exported import load_exported
 from pcr_rt.training.checkpoints.published import load_published, load_published_encoder
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.networks.baselines import HeadOnly, SimpleBaseline
 from pcr_rt.training.networks.efficientnet import EfficientNetLite0Encoder, load_imagenet
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
-from pcr_rt.training.recipe import Input, Recipe, first_difference
 
 __all__ = ["load_encoder", "load_start", "start_from", "weights_file"]
 
 
 def weights_file(name: str, data: Path) -> Path:
-    """The FP32 file of a shipped model, or what lies under that name in ``data``."""
+    """Find the FP32 file of a shipped model, or what lies under that name in ``data``."""
     path = data / name
     return model_path(name, "fp32") if name in shipped_models() and not path.exists() else path
 
 
-def start_from(network: nn.Module, recipe: Recipe, data: Path) -> None:
-    """Fill the network from ``recipe.start``: a shipped name, a model file, a run or a checkpoint.
+def start_from(
+    network: nn.Module, name: str, data: Path, crops: Input, *, norms_frozen: bool
+) -> None:
+    """Fill the network from what a recipe's ``start`` names: a model file, a run or a checkpoint.
 
-    Raises DataError where it is of another network, or expects other crops than the recipe makes.
+    crops: what the recipe makes. norms_frozen: whether all batch norms keep their statistics.
+    Raises DataError if the weights are of another network, or expect other crops.
     """
-    path = weights_file(recipe.start, data)
+    path = weights_file(name, data)
     if path.suffix != ".onnx":
-        load_start(network, path, recipe.input)
+        load_start(network, path, crops)
         return
-    if recipe.optimizer.frozen_norms != "all":
+    if not norms_frozen:
         raise DataError(
-            f"start is the model file {recipe.start!r}, whose batch norms are folded into its"
+            f"start is the model file {name!r}, whose batch norms are folded into its"
             ' convolutions: set frozen_norms = "all" in [optimizer].'
         )
-    load_exported(network, path, recipe.input)
+    load_exported(network, path, crops)
 
 
 def load_start(network: nn.Module, path: Path, crops: Input) -> None:

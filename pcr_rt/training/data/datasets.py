@@ -1,4 +1,4 @@
-"""From the recipe's data sets to people: one reader a format."""
+"""From the recipe's data sets to people: one row of a table per format."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from pcr_rt.training.data.lsp import read_lsp
 from pcr_rt.training.data.person import Broken, Person
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
 
-__all__ = ["DataSet", "in_fold", "is_in_fold", "people_from"]
+__all__ = ["FORMATS", "DataSet", "in_fold", "is_in_fold", "people_from"]
 
 
 @dataclass(frozen=True)
 class DataSet:
     """One source of labelled people; paths are relative to the data folder.
 
-    weight multiplies the loss; repeat lists each person several times. fold: "train" leaves out
-    pictures with id % 5 == 0, "dev" keeps only these (docs/training.md). min_score: the lowest
-    score at which a keypoint of a pseudo-label, or a detection, counts. min_size: people whose box,
-    widened to 3:4, is lower than so many pixels are left out. detections: COCO results of
-    a detector, for hard negatives. name: what stages call the set. share: the part of every batch
-    that comes from this set alone; at 0 its people are shuffled among those of the other sets.
+    format: a key of `FORMATS`. weight multiplies the loss; repeat lists each person several times.
+    fold: "train" leaves out images with id % 5 == 0, "dev" keeps only these (docs/training.md).
+    min_score: the lowest score at which a keypoint of a pseudo-label, or a detection, counts.
+    min_size: people whose box, widened to 3:4, is lower than so many pixels are left out.
+    detections: COCO results of a detector, for hard negatives. name: what stages call the set.
+    share: the part of every batch that comes from this set alone; at 0 its people are shuffled
+    among those of the other sets.
     """
 
     annotations: str
     images: str
     name: str = ""
-    format: Literal["coco", "crowdpose", "ai_challenger", "lsp", "pseudo", "hard_negatives"] = (
-        "coco"
-    )
+    format: str = "coco"
     min_score: float = 0.9
     detections: str = ""
     share: float = 0.0
@@ -47,36 +46,32 @@ class DataSet:
     fold: Literal["all", "train", "dev"] = "all"
 
 
-_READERS: dict[str, Callable[..., list[Person]]] = {
-    "coco": read_people,
-    "crowdpose": partial(read_people, names=CROWDPOSE_KEYPOINTS),
-    "ai_challenger": read_ai_challenger,
-    "lsp": read_lsp,
-    "pseudo": read_pseudo_labels,
+_PEOPLE = ("weight", "min_keypoints")
+
+FORMATS: dict[str, tuple[Callable[..., list[Person]], tuple[str, ...]]] = {
+    "coco": (read_people, _PEOPLE),
+    "crowdpose": (partial(read_people, names=CROWDPOSE_KEYPOINTS), _PEOPLE),
+    "ai_challenger": (read_ai_challenger, _PEOPLE),
+    "lsp": (read_lsp, _PEOPLE),
+    "pseudo": (read_pseudo_labels, (*_PEOPLE, "min_score")),
+    "hard_negatives": (read_hard_negatives, ("weight", "min_score", "detections")),
 }
+"""Of each value of ``DataSet.format`` its reader, and which keys of the data set that takes.
+
+A reader is called with the annotations, the folder of images, those keys and ``broken``.
+"""
 
 
 def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
-    """The people of a data set, whose paths are relative to ``data``, each ``repeat`` times.
+    """Read the people of a data set, whose paths are relative to ``data``, each ``repeat`` times.
 
     Raises DataError for files that cannot be used, and for broken records unless they are skipped.
     """
-    files = data / source.annotations, data / source.images
-    if source.format == "hard_negatives":
-        people = read_hard_negatives(
-            *files,
-            detections=data / source.detections,
-            min_score=source.min_score,
-            weight=source.weight,
-            broken=broken,
-        )
-    else:
-        read = _READERS[source.format]
-        if source.format == "pseudo":
-            read = partial(read, min_score=source.min_score)
-        people = read(
-            *files, weight=source.weight, min_keypoints=source.min_keypoints, broken=broken
-        )
+    read, keys = FORMATS[source.format]
+    options = {key: getattr(source, key) for key in keys}
+    if "detections" in options:
+        options["detections"] = data / source.detections
+    people = read(data / source.annotations, data / source.images, broken=broken, **options)
     large = [person for person in people if _height(person) >= source.min_size]
     return in_fold(large, source.fold) * source.repeat
 

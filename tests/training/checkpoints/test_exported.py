@@ -1,23 +1,18 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError, ModelError
 from pcr_rt.export.onnx_export import export_onnx
-from pcr_rt.inference.agreement import SAMPLE, person_crops
-from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec, model_path
 from pcr_rt.training.checkpoints.exported import load_exported
-from pcr_rt.training.checkpoints.start import start_from, weights_file
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import Input, Recipe, load_recipe
+from pcr_rt.training.recipe import load_recipe
 
 SPEC = ModelSpec("own", "heatmap", (64, 64), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 PYRAMID = {"encoder": "mobilenet-v2", "channels": [8], "levels": 2, "stride": 1, "pyramid": 16}
@@ -47,22 +42,6 @@ def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
     torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_shipped_model_is_where_its_recipe_goes_on_from(tmp_path: Path) -> None:
-    recipe = fine_tuning("pcr-nano")
-    network = build(recipe.network)
-    start_from(network, recipe, tmp_path)
-    engine = OnnxRuntimeEngine("pcr-nano", device="cpu", precision="fp32")
-    crops = person_crops(read_image(SAMPLE), engine.spec)
-    with torch.no_grad():
-        maps = network.eval()(torch.from_numpy(crops)).levels[-1].numpy()
-    np.testing.assert_allclose(maps, engine.run(crops)[0], atol=1e-4)
-    # Something of that name in the data folder comes first.
-    (tmp_path / "pcr-nano").mkdir()
-    assert weights_file("pcr-nano", tmp_path) == tmp_path / "pcr-nano"
-    with pytest.raises(DataError, match=r"best\.pt does not exist"):
-        start_from(network, recipe, tmp_path)
-
-
 def test_files_of_other_networks_leave_everything_as_it_was() -> None:
     recipe = load_recipe("pcr-nano")
     network = build(recipe.network)
@@ -74,21 +53,3 @@ def test_files_of_other_networks_leave_everything_as_it_was() -> None:
     with pytest.raises(ModelError, match="give the FP32 file"):
         load_exported(network, model_path("pcr-nano", "fp16"), recipe.input)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-
-
-def test_the_recipe_has_to_suit_the_file(tmp_path: Path) -> None:
-    recipe = fine_tuning("pcr-nano")
-    network = build(recipe.network)
-    learning = dataclasses.replace(recipe.optimizer, frozen_norms="none")
-    with pytest.raises(DataError, match='frozen_norms = "all"'):
-        start_from(network, dataclasses.replace(recipe, optimizer=learning), tmp_path)
-    other = dataclasses.replace(recipe.input, transform="udp")
-    with pytest.raises(DataError, match=r"expects transform = 'msra'.* 'udp'"):
-        start_from(network, dataclasses.replace(recipe, input=other), tmp_path)
-
-
-def fine_tuning(name: str) -> Recipe:
-    """The recipe of a shipped model, starting from that model."""
-    recipe = load_recipe(name)
-    frozen = dataclasses.replace(recipe.optimizer, frozen_norms="all")
-    return dataclasses.replace(recipe, start=name, encoder_weights="", optimizer=frozen)

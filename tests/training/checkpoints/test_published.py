@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 from pcr_rt.errors import DataError
 from pcr_rt.training.checkpoints.published import load_published, load_published_encoder
 from pcr_rt.training.checkpoints.start import load_encoder, load_start
+from pcr_rt.training.data.input import Input
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import Input
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -193,13 +193,3 @@ def test_another_networks_file_is_refused_with_its_keys(tmp_path: Path) -> None:
     assert "1 misshaped (final_layer.weight (16, 256, 1, 1) for (17, 256, 1, 1))" in message
     with pytest.raises(DataError, match="no checkpoint of a run"):
         load_start(build("pcr-r50"), tmp_path / "mpii.pth", Input())
-
-
-def test_encoder_weights_of_the_wrong_kind(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="imagenet"):
-        load_encoder(build({"encoder": "efficientnet-lite0"}), "resnet50.pth", tmp_path)
-    with pytest.raises(DataError, match="does not exist"):
-        load_encoder(build("pcr-r50"), "resnet50.pth", tmp_path)
-    torch.save({"epoch": 3}, tmp_path / "empty.pth")
-    with pytest.raises(DataError, match="no named tensors"):
-        load_encoder(build("pcr-r50"), "empty.pth", tmp_path)

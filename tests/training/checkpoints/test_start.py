@@ -1,37 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn
 
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
-from pcr_rt.training.checkpoints.checkpoint import fill, load_checkpoint, save_checkpoint
+from pcr_rt.inference.agreement import SAMPLE, person_crops
+from pcr_rt.media import read_image
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
+from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import load_recipe
 from pcr_rt.training.trainer import Trainer
-
-
-def small() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-
-
-def test_every_kind_of_difference_is_listed_and_nothing_is_changed() -> None:
-    network = small()
-    before = network[0].bias.detach().clone()
-    given = dict(small().state_dict())
-    del given["0.weight"]
-    given["head.bias"] = torch.zeros(1)
-    given["1.weight"] = torch.zeros(1, 4)
-    with pytest.raises(DataError) as error:
-        fill(network, given, "x.pt")
-    message = str(error.value)
-    assert "1 missing (0.weight)" in message
-    assert "1 unexpected (head.bias)" in message
-    assert "1 misshaped (1.weight (1, 4) for (1, 3))" in message
-    assert torch.equal(network[0].bias, before)
 
 
 @pytest.mark.parametrize("absolute", [True, False])
@@ -85,3 +71,39 @@ def test_a_resumed_run_does_without_its_start(drawn: Path, tmp_path: Path) -> No
     assert again.step == whole.step
     for key, value in whole.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[key], value), key
+
+
+def test_the_shipped_model_is_where_its_recipe_goes_on_from(tmp_path: Path) -> None:
+    recipe = load_recipe("pcr-nano")
+    network = build(recipe.network)
+    start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True)
+    engine = OnnxRuntimeEngine("pcr-nano", device="cpu", precision="fp32")
+    crops = person_crops(read_image(SAMPLE), engine.spec)
+    with torch.no_grad():
+        maps = network.eval()(torch.from_numpy(crops)).levels[-1].numpy()
+    np.testing.assert_allclose(maps, engine.run(crops)[0], atol=1e-4)
+    # Something of that name in the data folder comes first.
+    (tmp_path / "pcr-nano").mkdir()
+    assert weights_file("pcr-nano", tmp_path) == tmp_path / "pcr-nano"
+    with pytest.raises(DataError, match=r"best\.pt does not exist"):
+        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True)
+
+
+def test_the_recipe_has_to_suit_the_file(tmp_path: Path) -> None:
+    recipe = load_recipe("pcr-nano")
+    network = build(recipe.network)
+    with pytest.raises(DataError, match='frozen_norms = "all"'):
+        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=False)
+    other = dataclasses.replace(recipe.input, transform="udp")
+    with pytest.raises(DataError, match=r"expects transform = 'msra'.* 'udp'"):
+        start_from(network, "pcr-nano", tmp_path, other, norms_frozen=True)
+
+
+def test_encoder_weights_of_the_wrong_kind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="imagenet"):
+        load_encoder(build({"encoder": "efficientnet-lite0"}), "resnet50.pth", tmp_path)
+    with pytest.raises(DataError, match="does not exist"):
+        load_encoder(build("pcr-r50"), "resnet50.pth", tmp_path)
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    with pytest.raises(DataError, match="no named tensors"):
+        load_encoder(build("pcr-r50"), "empty.pth", tmp_path)
