@@ -43,7 +43,7 @@ from pcr_rt.training.networks.encoder import Encoder
 from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.maps import PoseMaps
 from pcr_rt.training.networks.pcr import PCR
-from pcr_rt.training.optimisation import update_average
+from pcr_rt.training.optimisation import averaged
 from pcr_rt.training.torch_engine import TorchEngine
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -181,8 +181,7 @@ def train(
     negatives = options.pop("negatives", False) * NEGATIVES
     torch.manual_seed(seed)
     network = PCR(Passed(), stride=1, **options).train()
-    average = PCR(Passed(), stride=1, **options).eval()
-    average.load_state_dict(network.state_dict())
+    average = averaged(network, EMA)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     rng = np.random.default_rng(seed)
     points = to_heatmap(torch.cat([cache.points, empty.points]), view.size, view.heatmap, "msra")
@@ -213,8 +212,8 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        update_average(average, network, EMA, step)
-    return average
+        average.update_parameters(network)
+    return average.module
 
 
 def measure(

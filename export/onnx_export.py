@@ -25,7 +25,6 @@ from pcr_rt.models import METADATA_KEY, ModelSpec
 __all__ = [
     "OPSET",
     "TorchDifference",
-    "adopt_onnx",
     "export_onnx",
     "place",
     "settle_shapes",
@@ -96,28 +95,6 @@ def export_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> TorchDiffere
         place(exported.read_bytes(), path)
     log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     return difference
-
-
-def adopt_onnx(source: Path, spec: ModelSpec, path: Path, *, open_size: bool = False) -> None:
-    """Write a foreign ONNX file with an open batch and ``spec`` embedded.
-
-    open_size: height and width become free as well; right only for networks of plain
-    convolutional operations.
-    """
-    try:
-        model = onnx.load(source)
-    except Exception as error:
-        raise ModelError(f"The model file {source} cannot be read: {error}") from None
-    for value in (*model.graph.input, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        dims[0].dim_param = "batch"
-        if open_size:
-            is_input = value.name == model.graph.input[0].name
-            places = (2, 3) if is_input else (1, 2)
-            for axis, place in zip(("height", "width"), places, strict=True):
-                dims[place].dim_param = axis if is_input else f"{value.name}_{axis}"
-    del model.graph.value_info[:]
-    write_model(model, spec, path)
 
 
 def write_model(model: Any, spec: ModelSpec, path: Path) -> None:

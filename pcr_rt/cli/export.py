@@ -1,4 +1,4 @@
-"""``pcr-rt export``: a trained checkpoint as a model file."""
+"""``pcr-rt export``: a trained checkpoint, or an ONNX file, as a model file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def export(
         Literal["fp32", "fp16", "int8"], typer.Option(help="Of weights and arithmetic.")
     ] = "fp32",
     calibration: Annotated[
-        Path | None, typer.Option(help="INT8: a folder of pictures of what the model will see.")
+        Path | None, typer.Option(help="INT8: a folder of images of what the model will see.")
     ] = None,
     target: Annotated[
         Literal["cpu", "gpu", "tensorrt8"],
@@ -31,7 +31,7 @@ def export(
     ] = "cpu",
     method: Annotated[
         Literal["minmax", "entropy", "percentile"],
-        typer.Option(help="INT8: how ranges of activations are taken."),
+        typer.Option(help="INT8: how the ranges of activations are measured."),
     ] = "minmax",
     plain: Annotated[
         bool,
@@ -41,19 +41,29 @@ def export(
             " named after the output.",
         ),
     ] = False,
+    spec_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec",
+            help="For an .onnx file of others: a JSON file with the fields of its ModelSpec.",
+        ),
+    ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Input width, with --height; the run's last unless given.")
+        int | None,
+        typer.Option(help="Input width, with --height; that of the run's last stage unless given."),
     ] = None,
     height: Annotated[int | None, typer.Option(help="Input height, with --width.")] = None,
 ) -> None:
-    """Write a trained network as ONNX with its ModelSpec, or convert a model file.
+    """Write a trained network as ONNX with its ModelSpec, convert a model file or adopt one.
 
-    FP32 is checked against torch and FP16 against FP32 on the people of the sample picture, INT8
-    against FP32 on the calibration pictures, with a table of what each part of the network costs.
+    FP32 is checked against torch and FP16 against FP32 on the people of the sample image, INT8
+    against FP32 on the calibration images, with a table of what each part of the network costs.
+    With --spec an ONNX file of others gets a free batch and the ModelSpec; its weights stay.
     """
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 
     try:
+        from pcr_rt.export.adopt import adopt_onnx, read_spec
         from pcr_rt.export.calibration import calibration_images
         from pcr_rt.export.fp16 import export_fp16
         from pcr_rt.export.int8 import export_int8
@@ -70,17 +80,23 @@ def export(
         source = model_path(source)
     refuse_inputs(output, source)
     is_model = source.suffix == ".onnx"
-    if is_model and (size or (precision == "fp32" and not plain)):
+    if spec_file is not None and not is_model:
+        raise InputError("--spec describes an .onnx file of others: leave it out for a run.")
+    if is_model and (size or (precision == "fp32" and not plain and spec_file is None)):
         raise InputError(
             f"{source} is a model file: it can be converted with --precision fp16 or int8, or with"
-            " --plain, at its own size."
+            " --plain, at its own size, or adopted with --spec."
         )
     if precision == "int8" and calibration is None:
-        raise InputError("INT8 needs pictures to take ranges from: give --calibration FOLDER.")
+        raise InputError("INT8 needs images to measure ranges on: give --calibration FOLDER.")
     with TemporaryDirectory() as folder:
         fp32 = source
-        if not is_model:
+        if spec_file is not None or not is_model:
             fp32 = Path(folder) / "fp32.onnx" if plain or precision != "fp32" else output
+        if spec_file is not None:
+            spec, agreement = read_spec(spec_file), "weights as they were"
+            adopt_onnx(source, spec, fp32)
+        elif not is_model:
             spec, difference = export_checkpoint(source, fp32, size=size)
             agreement = f"differs from torch: {difference}"
         if plain:

@@ -1,27 +1,24 @@
-"""What of a network learns in a stage, how fast, and its running average."""
+"""How a network learns: what is frozen, the optimizer, the learning rate, averaged weights."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.recipe import Optimizer, Stage
 
-__all__ = [
-    "freeze",
-    "make_optimizer",
-    "rate_factor",
-    "update_average",
-]
+__all__ = ["averaged", "freeze", "make_optimizer", "rate_factor"]
 
 
 def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
-    """Training mode; a frozen encoder, its frozen modules and frozen batch norms stay as they are.
+    """Put the network into training mode, except for what the stage and the options freeze.
 
-    Raises DataError where the encoder has no module of a name in ``stage.frozen``.
+    Those are the encoder at rate 0, modules of it by name, and batch norms, which then keep their
+    statistics. Raises DataError if the encoder has no module of a name in ``stage.frozen``.
     """
     encoder = network.get_submodule("encoder")
     frozen = stage.encoder_rate == 0
@@ -45,7 +42,7 @@ def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
 
 
 def make_optimizer(network: nn.Module, stage: Stage, options: Optimizer) -> torch.optim.Optimizer:
-    """AdamW with a group for the encoder, unless frozen; ``base`` is each group's rate."""
+    """Make AdamW with a group of its own for an encoder that learns; ``base`` is a group's rate."""
     encoder = list(network.get_submodule("encoder").parameters())
     ids = {id(p) for p in encoder}
     rest = [p for p in network.parameters() if id(p) not in ids]
@@ -55,23 +52,8 @@ def make_optimizer(network: nn.Module, stage: Stage, options: Optimizer) -> torc
     return torch.optim.AdamW(groups, lr=stage.rate, weight_decay=options.weight_decay)
 
 
-def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of weights; norm statistics and counters are copied.
-
-    The first steps count more: decay grows from 0.1 at ``step`` 0 towards ``decay``.
-    """
-    decay = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        weights = zip(average.parameters(), network.parameters(), strict=True)
-        for mean, now in weights:
-            mean.lerp_(now, 1 - decay)
-        statistics = zip(average.buffers(), network.buffers(), strict=True)
-        for old, new in statistics:
-            old.copy_(new)
-
-
 def rate_factor(stage: Stage, step: int, total: int) -> float:
-    """What ``stage.rate`` is multiplied with at ``step`` of ``total``.
+    """Return the factor of ``stage.rate`` at ``step`` of ``total``.
 
     A linear warm-up, then a cosine down to ``final_rate``, or a tenth after each of
     ``stage.steps`` (fractions of the stage).
@@ -83,3 +65,20 @@ def rate_factor(stage: Stage, step: int, total: int) -> float:
         return math.prod(0.1 for boundary in stage.steps if progress >= boundary)
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return stage.final_rate + (1 - stage.final_rate) * cosine
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """Make the exponential moving average of a network's weights, which begins as they are now.
+
+    Its ``module`` is the averaged network, in evaluation mode, to update after every step;
+    ``n_averaged`` is 1 more than the steps it has seen. The first steps count more: the decay grows
+    from 0.1 towards ``decay``. Norm statistics and counters are those of the network.
+    """
+
+    def update(averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+        now = min(decay, int(count) / (int(count) + 9))
+        torch._foreach_lerp_(averages, weights, 1 - now)
+
+    average = AveragedModel(network, multi_avg_fn=update).eval().requires_grad_(False)
+    average.n_averaged += 1  # at 0 the first update would copy the weights instead
+    return average

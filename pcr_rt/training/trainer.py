@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import signal
@@ -34,7 +33,7 @@ from pcr_rt.training.monitor import Monitor
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.optimisation import freeze, make_optimizer, rate_factor, update_average
+from pcr_rt.training.optimisation import averaged, freeze, make_optimizer, rate_factor
 from pcr_rt.training.recipe import Recipe, Stage, sources_of
 from pcr_rt.training.teacher import load_teacher
 
@@ -107,7 +106,8 @@ class Trainer:
         if pictures_on_device:
             sizes = {p.image: p.picture_size for people in self._people.values() for p in people}
             self._pictures = PicturesOnDevice(sizes, self.device, threads, recipe.broken)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._averaged = averaged(self.network, recipe.optimizer.ema)
+        self.average = self._averaged.module
         self.step = 0
         self.best = -1.0
         self._stop = self._asked_to_stop = False
@@ -220,7 +220,7 @@ class Trainer:
         if options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
         optimizer.step()
-        update_average(self.average, self.network, options.ema, self.step)
+        self._averaged.update_parameters(self.network)
         return mean_over(loss.detach(), self.part)
 
     def _keep_best(self, stage: Stage, monitor: Monitor) -> None:
@@ -266,6 +266,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.step, self.best = state["step"], state["best"]
+        self._averaged.n_averaged.fill_(self.step + 1)
         log.info("resuming at step %d", self.step)
         starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]
         return None if self.step in starts else state

@@ -20,11 +20,10 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.export import onnx_export
-from pcr_rt.export.onnx_export import adopt_onnx, export_onnx, settle_shapes
+from pcr_rt.export.onnx_export import export_onnx, settle_shapes
 from pcr_rt.geometry import box_to_region, crop_transform
 from pcr_rt.models import ModelSpec
 from pcr_rt.training.networks.registry import build
-from toys import PLAIN, brightness_model
 
 SIZE = (96, 128)
 SPEC = ModelSpec("small", "heatmap", SIZE, sigma=1.0, provenance={"ap": 0.5, "data": ["a", "b"]})
@@ -177,21 +176,6 @@ def test_places_that_cannot_be_written(network: Any, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be written"):
             export_onnx(network, SPEC, path)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.onnx"}
-
-
-def test_foreign_files_get_an_open_batch_and_a_spec(tmp_path: Path) -> None:
-    spec = ModelSpec("foreign", "heatmap", (48, 64), transform="msra", **PLAIN)
-    source = brightness_model(tmp_path / "source.onnx", None, batch=1)
-    adopt_onnx(source, spec, tmp_path / "adopted.onnx")
-    images = np.random.default_rng(0).random((3, 3, 64, 48), dtype=np.float32)
-    engine = OnnxRuntimeEngine(tmp_path / "adopted.onnx")
-    assert engine.spec == spec
-    np.testing.assert_allclose(engine.run(images)[0][:, 16], images[:, 0], rtol=1e-6)
-    session = ort.InferenceSession(str(tmp_path / "adopted.onnx"))
-    assert len(session.run(None, {"images": images})[0]) == 3
-    (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelError, match="cannot be read"):
-        adopt_onnx(tmp_path / "broken.onnx", spec, tmp_path / "b.onnx")
 
 
 class Shuffle(torch.nn.Module):

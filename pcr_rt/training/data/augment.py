@@ -14,7 +14,7 @@ from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirr
 from pcr_rt.skeleton import UPPER_BODY
 from pcr_rt.training.data.person import Person
 
-__all__ = ["Augmentation", "draw_views", "photometric", "plain_view"]
+__all__ = ["Augmentation", "draw_views", "photometric"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,6 @@ HALF_BODY_MIN_CHOSEN = 3
 HALF_BODY_PADDING = 1.5
 HALF_BODY_UPPER = 0.69
 """How often the upper half is looked at: HRNet draws a normal number and takes it below 0.5."""
-
-
-def plain_view(person: Person, size: Size, transform: Transform) -> NDArray[np.float64]:
-    """The crop transform (2, 3) of the person's box without any augmentation."""
-    centre, region = box_to_region(person.box, size[0] / size[1])
-    view: NDArray[np.float64] = crop_transform(centre, region, size, transform)[0]
-    return view
 
 
 def draw_views(

@@ -8,13 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.geometry import apply_transform, invert_transform
-from pcr_rt.training.data.augment import (
-    Augmentation,
-    draw_views,
-    photometric,
-    plain_view,
-)
+from pcr_rt.geometry import apply_transform, box_to_region, crop_transform, invert_transform
+from pcr_rt.training.data.augment import Augmentation, draw_views, photometric
 from pcr_rt.training.data.coco import Person
 
 SIZE, HEATMAP = (192, 256), (48, 64)
@@ -34,6 +29,12 @@ def draw_view(person: Person, how: Augmentation, seed: int = 0) -> tuple[np.ndar
     return matrices[0], bool(flipped[0])
 
 
+def plain_view(person: Person) -> np.ndarray:
+    """The crop transform (2, 3) of the person's box without any augmentation."""
+    centre, region = box_to_region(person.box, SIZE[0] / SIZE[1])
+    return crop_transform(centre, region, SIZE, "udp")[0]
+
+
 def scale_and_angle(matrix: np.ndarray) -> tuple[float, float]:
     """Frame pixels per input row, and the turn of the crop's vertical axis in degrees."""
     down = matrix[:, 1]
@@ -43,7 +44,7 @@ def scale_and_angle(matrix: np.ndarray) -> tuple[float, float]:
 def test_everything_off_is_the_plain_crop(person: Person) -> None:
     matrix, flipped = draw_view(person, OFF)
     assert not flipped
-    np.testing.assert_allclose(matrix, plain_view(person, SIZE, "udp"))
+    np.testing.assert_allclose(matrix, plain_view(person))
     # The box is 60x180: the crop is 180 x 1.25 high, so a row is 225 / 255 frame pixels.
     assert scale_and_angle(matrix)[0] == pytest.approx(225 / 255)
 
@@ -87,7 +88,7 @@ def test_flip_mirrors_the_picture(person: Person) -> None:
     always = Augmentation(flip=1, rotation=0, scale=0, half_body=0)
     matrix, flipped = draw_view(person, always)
     assert flipped
-    plain = apply_transform(invert_transform(plain_view(person, SIZE, "udp")), person.keypoints)
+    plain = apply_transform(invert_transform(plain_view(person)), person.keypoints)
     mirrored = apply_transform(invert_transform(matrix), person.keypoints)
     np.testing.assert_allclose(mirrored[:, 0], 191 - plain[:, 0], atol=1e-9)
     np.testing.assert_allclose(mirrored[:, 1], plain[:, 1], atol=1e-9)
@@ -134,7 +135,7 @@ def test_half_body_needs_enough_labels(person: Person) -> None:
     )
     half = Augmentation(flip=0, rotation=0, scale=0, half_body=1)
     matrix, _ = draw_view(few, half)
-    np.testing.assert_allclose(matrix, plain_view(few, SIZE, "udp"))
+    np.testing.assert_allclose(matrix, plain_view(few))
 
 
 def test_photometric_is_off_by_default_and_stays_in_range() -> None:
