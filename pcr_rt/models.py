@@ -1,11 +1,11 @@
-"""What a model file says of itself, and where the shipped models lie."""
+"""What a model file says of itself, the layouts of boxes, and where the shipped models lie."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -15,7 +15,9 @@ from pcr_rt.geometry import Size, Transform
 
 __all__ = [
     "DEFAULT_MODEL",
+    "LAYOUTS",
     "METADATA_KEY",
+    "BoxLayout",
     "ModelSpec",
     "model_path",
     "recognise",
@@ -26,7 +28,6 @@ METADATA_KEY = "pcr_rt"
 FORMAT = 1
 
 Kind = Literal["heatmap", "simcc", "boxes"]
-Layout = Literal["rtmdet", "yolox", "dets"]
 PersonScore = Literal["mean>0.2", "mean", "rms"]
 Decode = Literal["none", "quarter", "dark"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -39,12 +40,66 @@ WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL, GPU_MODEL = "pcr-tiny", "pcr-lite"
 
 
+Shapes = Sequence[Sequence[Any]]
+"""Of each output; a size that the file leaves open is no int."""
+
+
+@dataclass(frozen=True)
+class BoxLayout:
+    """A way in which detectors give their boxes.
+
+    fits: whether outputs of these shapes can be read so; recognised: whether a file without a spec
+    that has them is taken for one; mean, std: of the input of such a file, in BGR order.
+    """
+
+    fits: Callable[[Shapes], bool]
+    recognised: Callable[[Shapes], bool]
+    mean: tuple[float, float, float] = IMAGENET_MEAN[::-1]
+    std: tuple[float, float, float] = IMAGENET_STD[::-1]
+
+
+LAYOUTS: dict[str, BoxLayout] = {
+    "rtmdet": BoxLayout(
+        fits=lambda shapes: (
+            _ranks(shapes) == [4, 4, 4] and all(_last(s) in (5, None) for s in shapes)
+        ),
+        recognised=lambda shapes: (
+            _ranks(shapes) == [4, 4, 4] and all(_last(s) == 5 for s in shapes)
+        ),
+    ),
+    "yolox": BoxLayout(
+        fits=lambda shapes: _ranks(shapes)[:1] == [3] and (_last(shapes[0]) or 5) >= 5,
+        recognised=lambda shapes: _ranks(shapes) == [3] and (_last(shapes[0]) or 0) >= 6,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    ),
+    "dets": BoxLayout(
+        fits=lambda shapes: _ranks(shapes)[:1] == [3] and _last(shapes[0]) in (5, None),
+        recognised=lambda shapes: _ranks(shapes) == [3, 2] and _last(shapes[0]) in (5, None),
+    ),
+}
+"""Every layout of boxes, tried in this order on a file without a spec.
+
+A new one is a row here, last, a decoder of its name in ``reference/boxes.py``, and for GPUs a
+member of ``enum BoxLayout`` in ``decode_boxes.cu``, which has this order.
+"""
+
+
+def _ranks(shapes: Shapes) -> list[int]:
+    return [len(shape) for shape in shapes]
+
+
+def _last(shape: Sequence[Any]) -> int | None:
+    """The last size, None if it is open."""
+    return shape[-1] if shape and _known(shape[-1]) else None
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """How to feed a model and how to read it; stored as JSON in the ONNX metadata.
 
     kind: ``heatmap`` (N, 17, h, w), ``simcc`` (two outputs, (N, 17, W split), (N, 17, H split)) or
-    ``boxes`` in one of the layouts of ``decode_boxes``. input_size: (w, h). mean, std: grey levels
+    ``boxes`` in one of the `LAYOUTS`. input_size: (w, h). mean, std: grey levels
     in the order of ``colour``. transform, padding: the crop (see ``pcr_rt.geometry``). decode,
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
     the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
@@ -64,16 +119,17 @@ class ModelSpec:
     sigma: float = 2.0
     person_score: PersonScore = "rms"
     split: float = 2.0
-    layout: Layout = "rtmdet"
+    layout: str = "rtmdet"
     fill: float = 114.0
     precision: Precision = "fp32"
     target: Target = "any"
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(ModelSpec)
+        choices = {key: get_args(hint) for key, hint in get_type_hints(ModelSpec).items()}
+        choices["layout"] = tuple(LAYOUTS)
         for key in (f.name for f in dataclasses.fields(self)):
-            allowed, value = get_args(hints[key]), getattr(self, key)
+            allowed, value = choices[key], getattr(self, key)
             if isinstance(value, str) and allowed and value not in allowed:
                 raise ModelError(
                     f"The model's spec says {key} = {value!r}; allowed are {', '.join(allowed)}."
@@ -86,16 +142,16 @@ class ModelSpec:
 
     @property
     def is_detector(self) -> bool:
-        """Whether the model finds people rather than keypoints."""
+        """Tell whether the model finds people rather than keypoints."""
         return self.kind == "boxes"
 
     def to_json(self) -> str:
-        """The spec as the JSON that goes into the model file."""
+        """Give the spec as the JSON that goes into the model file."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """The spec that `to_json` wrote. Raises ModelError for anything else."""
+        """Read the spec that `to_json` wrote. Raises ModelError for anything else."""
         try:
             table = dict(json.loads(text))
             version = table.pop("format", None)
@@ -111,9 +167,9 @@ class ModelSpec:
         except (TypeError, ValueError) as error:
             raise ModelError(f"The model's spec cannot be read: {error}.") from None
 
-    def check_outputs(self, shapes: Sequence[Sequence[Any]]) -> None:
-        """Raise ModelError when output shapes contradict the spec; unknown sizes are not ints."""
-        ranks = [len(shape) for shape in shapes]
+    def check_outputs(self, shapes: Shapes) -> None:
+        """Raise ModelError if output shapes contradict the spec; open sizes are not ints."""
+        ranks = _ranks(shapes)
         joints = [shape[1] if len(shape) > 1 else None for shape in shapes]
         last: list[Any] = [shape[-1] if shape else None for shape in shapes]
         if self.kind == "heatmap":
@@ -123,12 +179,8 @@ class ModelSpec:
             for axis in (0, 1):
                 length = round(self.input_size[axis] * self.split)
                 right = right and (last[axis] == length or not _known(last[axis]))
-        elif self.layout == "rtmdet":
-            right = ranks == [4, 4, 4] and all(n == 5 or not _known(n) for n in last)
         else:
-            right = ranks[:1] == [3] and (
-                last[0] == 5 or not _known(last[0]) or (self.layout == "yolox" and last[0] > 5)
-            )
+            right = LAYOUTS[self.layout].fits(shapes)
         if not right:
             raise ModelError(
                 f"The outputs {[tuple(s) for s in shapes]} of model {self.name!r} contradict its"
@@ -140,8 +192,8 @@ def _known(size: Any) -> bool:
     return isinstance(size, int)
 
 
-def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> ModelSpec:
-    """The spec of a file without metadata, by its shapes; raises ModelError where nothing fits.
+def recognise(name: str, input_shape: Sequence[Any], outputs: Shapes) -> ModelSpec:
+    """Tell the spec of a file without metadata by its shapes; ModelError if nothing fits.
 
     Known are RTMPose-like SimCC models, plain heatmap models of 17 keypoints (read as PP-TinyPose:
     ``msra``, DARK), YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. Sizes that the file
@@ -150,8 +202,7 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
     fixed = len(input_shape) == 4 and all(_known(side) for side in input_shape[2:])
     height, width = input_shape[2:] if fixed else (640, 640)
     size: Size = (width, height)
-    ranks = [len(shape) for shape in outputs]
-    bgr_mean, bgr_std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
+    ranks = _ranks(outputs)
     if fixed and ranks == [3, 3] and [s[1] for s in outputs] == [17, 17]:
         split = outputs[0][2] / width if _known(outputs[0][2]) else 2.0
         return ModelSpec(
@@ -163,12 +214,9 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
         return ModelSpec(
             name, "heatmap", size, transform="msra", sigma=sigma, person_score="mean>0.2"
         )
-    if ranks == [3] and _known(outputs[0][2]) and outputs[0][2] >= 6:
-        return ModelSpec(name, "boxes", size, (0, 0, 0), (1, 1, 1), colour="bgr", layout="yolox")
-    if ranks == [3, 2] and (outputs[0][2] == 5 or not _known(outputs[0][2])):
-        return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="dets")
-    if ranks == [4, 4, 4] and all(shape[3] == 5 for shape in outputs):
-        return ModelSpec(name, "boxes", size, bgr_mean, bgr_std, colour="bgr", layout="rtmdet")
+    for key, layout in LAYOUTS.items():
+        if layout.recognised(outputs):
+            return ModelSpec(name, "boxes", size, layout.mean, layout.std, colour="bgr", layout=key)
     raise ModelError(
         f"{name} has no PCR-RT metadata and its outputs {[tuple(s) for s in outputs]} are of no"
         " known kind: pass a ModelSpec that says how to read it."
@@ -176,17 +224,17 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Sequence[Sequence[
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that are in the package."""
+    """List the names of the models that are in the package."""
     return sorted(path.stem for path in WEIGHTS.glob("*.onnx") if "." not in path.stem)
 
 
 def model_path(model: str | Path, precision: AnyPrecision = "auto", *, gpu: bool = False) -> Path:
-    """The file of a model, given by its shipped name, by ``auto`` or by a path.
+    """Find the file of a model, given by its shipped name, by ``auto`` or by a path.
 
     ``auto`` is pcr-tiny, and with gpu pcr-lite: the same function in layers that suit each.
     precision: which of a shipped model's files: ``name.onnx`` (FP32, the default),
     ``name.fp16.onnx``, or for INT8 ``name.int8.onnx`` and, gpu, ``name.int8-gpu.onnx``.
-    Raises ModelError when there is no such file.
+    Raises ModelError if there is no such file.
     """
     if model == "auto":
         model = GPU_MODEL if gpu else DEFAULT_MODEL

@@ -1,12 +1,11 @@
-"""The COCO-17 skeleton: keypoint names, mirror pairs, limbs and OKS constants."""
+"""The COCO-17 skeleton: keypoint names, mirror pairs, limbs and the terms of OKS."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "FLIP",
@@ -85,17 +84,21 @@ LIMBS: tuple[tuple[int, int], ...] = tuple(
 
 
 def keypoint_similarity(
-    a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]], area: float
+    a: ArrayLike, b: ArrayLike, area: ArrayLike, sigmas: NDArray[np.float64] = SIGMAS
 ) -> NDArray[np.float64]:
-    """The term (17,) of each keypoint in COCO's OKS: exp(-d^2 / (2 area (2 sigma)^2)).
+    """Give the term (..., K) of each keypoint in COCO's OKS: exp(-d^2 / (2 area (2 sigma)^2)).
 
-    a, b: (17, 2) keypoints of two people in pixels; area: of the object, in square pixels.
+    a, b: (..., K, 2) keypoints in pixels, and area (...) of the objects in square pixels, all
+    broadcast against each other; sigmas: (K,) as fractions of the object's scale. The mean over
+    the keypoints is the OKS. As COCO's code does, the smallest float is added to the area, so an
+    object without area is like nothing but itself.
     """
-    squared = np.square(np.asarray(a, dtype=np.float64) - b).sum(axis=-1)
-    terms: NDArray[np.float64] = np.exp(-squared / (2 * area * np.square(2 * SIGMAS)))
+    squared = np.square(np.subtract(a, b, dtype=np.float64)).sum(axis=-1)
+    size = np.asarray(area, dtype=np.float64)[..., None] + np.spacing(1)
+    terms: NDArray[np.float64] = np.exp(-squared / (2 * (2 * sigmas) ** 2) / size)
     return terms
 
 
 def slots_by_name(names: Sequence[str]) -> NDArray[np.intp]:
-    """Index of each of ``names`` among the COCO-17 keypoints; -1 for what COCO does not have."""
+    """Give the index of each of ``names`` among the COCO-17 keypoints; -1 for those of others."""
     return np.array([KEYPOINTS.index(n) if n in KEYPOINTS else -1 for n in names], dtype=np.intp)

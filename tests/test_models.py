@@ -49,7 +49,12 @@ def test_garbage_metadata_is_refused(text: str) -> None:
         (ModelSpec("a", "boxes", (320, 320)), [["b", 40, 40, 5]] * 3, True),
         (ModelSpec("a", "boxes", (320, 320)), [["b", 40, 40, 6]] * 3, False),
         (ModelSpec("a", "boxes", (416, 416), layout="yolox"), [[1, 3549, 85]], True),
+        (ModelSpec("a", "boxes", (416, 416), layout="yolox"), [["b", "n", 4]], False),
+        (ModelSpec("a", "boxes", (320, 320)), [["b", "h", "w", "n"]] * 3, True),
+        (ModelSpec("a", "boxes", (320, 320)), [["b", 40, 40, 5]] * 2, False),
+        (ModelSpec("a", "boxes", (320, 320), layout="dets"), [["b", "n", "n"]], True),
         (ModelSpec("a", "boxes", (320, 320), layout="dets"), [["b", "n", 4], ["b", "n"]], False),
+        (ModelSpec("a", "boxes", (320, 320), layout="dets"), [["b", "n", 85]], False),
     ],
 )
 def test_outputs_are_held_against_the_spec(
@@ -89,11 +94,19 @@ def test_detectors_are_recognised(
 ) -> None:
     spec = recognise("other", entry, outputs)
     assert (spec.kind, spec.layout, spec.input_size) == ("boxes", layout, size)
+    assert spec.colour == "bgr"
+    assert spec.mean == ((0, 0, 0) if layout == "yolox" else (103.53, 116.28, 123.675))
+    assert spec.std == ((1, 1, 1) if layout == "yolox" else (57.375, 57.12, 58.395))
 
 
 def test_unknown_model_is_refused_with_the_repair() -> None:
     with pytest.raises(ModelError, match="pass a ModelSpec"):
         recognise("classifier", ["N", 3, 224, 224], [["N", 1000]])
+    # Shapes that would fit a spec which says so, but not for sure.
+    with pytest.raises(ModelError, match="pass a ModelSpec"):
+        recognise("boxes", ["N", 3, 224, 224], [["b", "h", "w", "n"]] * 3)
+    with pytest.raises(ModelError, match="pass a ModelSpec"):
+        recognise("boxes", ["N", 3, 224, 224], [["b", "n", "n"]])
 
 
 def test_model_path(tmp_path: Path) -> None:

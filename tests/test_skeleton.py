@@ -34,6 +34,17 @@ def test_similarity_falls_to_1_over_e_at_two_sigma_times_the_root_of_twice_the_a
     np.testing.assert_array_equal(np.delete(found, 1), 1)
 
 
+def test_similarity_of_every_pair_of_people() -> None:
+    a = np.zeros((2, 17, 2))
+    a[1, 0] = (5.2, 0)  # nose: 2 sigma = 0.052, one deviation at a scale of 100 pixels
+    found = keypoint_similarity(a[:, None], a[None], np.array([[1e4, 1e4], [1e4, 0]]))
+    assert found.shape == (2, 2, 17)
+    np.testing.assert_allclose(found[0, 1, 0], np.exp(-0.5))
+    np.testing.assert_allclose(found[1, 0, 0], np.exp(-0.5))
+    np.testing.assert_array_equal(found[1, 1], 1)  # without an area, but in the same place
+    np.testing.assert_array_equal(keypoint_similarity(a[0], a[1], 0.0)[:2], [0, 1])
+
+
 def test_limbs_join_a_tree_of_all_keypoints() -> None:
     assert {joint for limb in LIMBS for joint in limb} == set(range(17))
 

@@ -19,13 +19,15 @@ from pcr_rt.cuda_kernels.kernels.launch import (
     same_type,
     typed,
 )
-from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES, BoxLayout
+from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size
+from pcr_rt.models import LAYOUTS
 
 __all__ = ["Candidates", "box_nms", "box_nms_padded", "decode_boxes", "decode_boxes_padded"]
 
-_LAYOUTS: tuple[BoxLayout, ...] = ("rtmdet", "yolox", "dets")
+_LAYOUTS = tuple(LAYOUTS)
+"""The order of `enum BoxLayout` in decode_boxes.cu."""
 
 
 class Candidates(NamedTuple):
@@ -44,7 +46,7 @@ class Candidates(NamedTuple):
 
 def decode_boxes(
     outputs: Sequence[DeviceArray],
-    layout: BoxLayout,
+    layout: str,
     scales: DeviceArray,
     frame_sizes: DeviceArray,
     *,
@@ -68,7 +70,7 @@ def decode_boxes(
 
 def decode_boxes_padded(
     outputs: Sequence[DeviceArray],
-    layout: BoxLayout,
+    layout: str,
     scales: DeviceArray,
     frame_sizes: DeviceArray | None,
     *,
@@ -168,7 +170,7 @@ def box_nms_padded(
     return keep, kept
 
 
-def _levels(maps: list[DeviceArray], layout: BoxLayout, size: Size) -> Any:
+def _levels(maps: list[DeviceArray], layout: str, size: Size) -> Any:
     """(L, 3) int32: rows, columns and number of points before each level."""
     if layout == "rtmdet":
         grids = [m.shape[1:3] for m in maps]

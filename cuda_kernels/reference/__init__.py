@@ -7,14 +7,13 @@ threads at once.
 
 from __future__ import annotations
 
-from pcr_rt.cuda_kernels.reference.boxes import BoxLayout, box_nms, decode_boxes
+from pcr_rt.cuda_kernels.reference.boxes import box_nms, decode_boxes
 from pcr_rt.cuda_kernels.reference.crops import crop_persons, letterbox
 from pcr_rt.cuda_kernels.reference.heatmaps import DecodeMethod, decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels.reference.oks import SuppressMethod, oks_nms, pairwise_oks
 from pcr_rt.frames import Nv12Frame
 
 __all__ = [
-    "BoxLayout",
     "DecodeMethod",
     "Nv12Frame",
     "SuppressMethod",

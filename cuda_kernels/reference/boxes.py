@@ -1,9 +1,9 @@
-"""A detector's outputs to boxes in frame pixels."""
+"""Decode a detector's outputs to boxes in frame pixels, and suppress them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, box_iou, clip_boxes
 
-__all__ = ["BoxLayout", "box_nms", "decode_boxes"]
-
-BoxLayout = Literal["rtmdet", "yolox", "dets"]
+__all__ = ["box_nms", "decode_boxes"]
 
 Float32 = NDArray[np.float32]
 
@@ -22,7 +20,7 @@ YOLOX_STRIDES = (8, 16, 32)
 
 def decode_boxes(
     outputs: Sequence[NDArray[Any]],
-    layout: BoxLayout,
+    layout: str,
     scales: NDArray[np.float64],
     frame_sizes: NDArray[np.intp],
     *,
@@ -30,9 +28,10 @@ def decode_boxes(
     score_threshold: float,
     max_candidates: int = 1000,
 ) -> list[tuple[Float32, Float32]]:
-    """Candidate people of each frame: boxes (n, 4) xyxy in frame pixels and scores (n,), float32.
+    """Decode each frame's candidates: boxes (n, 4) xyxy in frame pixels and scores (n,), float32.
 
-    outputs: the network's, float16 or float32, for a batch of B letterboxed frames:
+    outputs: the network's, float16 or float32, for a batch of B letterboxed frames; layout: a key
+    of ``pcr_rt.models.LAYOUTS``:
 
     - ``rtmdet``: maps (B, h, w, 5), one a stride: person logit and the distances left, top, right
       and bottom in input pixels from the point (column * stride, row * stride);
@@ -106,7 +105,7 @@ def _decode_dets(outputs: list[NDArray[Any]], _: Size) -> tuple[Float32, Float32
 
 
 _Decoder = Callable[[list[NDArray[Any]], Size], tuple[Float32, Float32]]
-_DECODERS: dict[BoxLayout, _Decoder] = {
+_DECODERS: dict[str, _Decoder] = {
     "rtmdet": _decode_rtmdet,
     "yolox": _decode_yolox,
     "dets": _decode_dets,
@@ -119,7 +118,7 @@ def box_nms(
     iou_threshold: float,
     max_boxes: int,
 ) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: indices (m,) of the boxes to keep, best first.
+    """Suppress boxes greedily (NMS): give the indices (m,) of those to keep, best first.
 
     boxes: (n, 4) xyxy; scores: (n,), of which equal ones keep their order. A box whose
     intersection over union with a kept one is above ``iou_threshold`` is dropped; the search

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import SIGMAS
+from pcr_rt.skeleton import SIGMAS, keypoint_similarity
 
 __all__ = ["SuppressMethod", "oks_nms", "pairwise_oks"]
 
@@ -16,23 +16,20 @@ SuppressMethod = Literal["hard", "soft"]
 Float = NDArray[np.floating[Any]]
 
 SOFT_MAX_PEOPLE = 20
-"""Soft suppression keeps at most as many people as COCO counts in a picture."""
+"""Soft suppression keeps at most as many people as COCO counts in an image."""
 
 
 def pairwise_oks(
     keypoints: Float, areas: Float, sigmas: NDArray[np.float64] = SIGMAS
 ) -> NDArray[np.float64]:
-    """OKS (n, n) of each pair of people: 1 where all keypoints coincide, 0 where none is near.
+    """Give the OKS (n, n) of each pair of people: 1 if all keypoints coincide, 0 if none is near.
 
     keypoints: (n, K, 2) in frame pixels; areas: (n,) in square pixels, of which a pair takes the
     mean; sigmas: (K,) as fractions of the object's scale.
     """
-    points = keypoints.astype(np.float64)
-    squared = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
-    area = (areas[:, None].astype(np.float64) + areas[None]) / 2 + np.spacing(1)
-    oks: NDArray[np.float64] = np.exp(-squared / (2 * (2 * sigmas) ** 2) / area[..., None]).mean(
-        axis=-1
-    )
+    area = (areas[:, None].astype(np.float64) + areas[None]) / 2
+    terms = keypoint_similarity(keypoints[:, None], keypoints[None], area, sigmas)
+    oks: NDArray[np.float64] = terms.mean(axis=-1)
     return oks
 
 
@@ -44,12 +41,12 @@ def oks_nms(
     method: SuppressMethod,
     threshold: float = 0.9,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Greedy suppression by OKS: indices (m,) of the people to keep and their scores (m,) float32.
+    """Suppress people by OKS: give the indices (m,) of those to keep, and their scores, float32.
 
     keypoints: (n, 17, 2); scores: (n,), of which equal ones keep their order; areas: (n,). In
     order of score:
 
-    - ``hard``: who has an OKS above ``threshold`` with somebody kept is dropped;
+    - ``hard``: whoever has an OKS above ``threshold`` with somebody kept is dropped;
     - ``soft`` (after Bodla et al. 2017, Gaussian): with each person kept, the scores of the rest
       are multiplied by exp(-OKS^2 / threshold) and ordered anew; ends with 20 kept. The scores
       returned are the lowered ones.

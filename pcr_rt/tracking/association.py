@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import SIGMAS
+from pcr_rt.skeleton import keypoint_similarity
 
 __all__ = ["assign", "cross_oks"]
 
@@ -22,15 +22,14 @@ def cross_oks(
     areas: Float,
     tolerance: Float,
 ) -> NDArray[np.float64]:
-    """OKS (n, m) of n known people with m found ones; each keypoint counts by its scores.
+    """Give the OKS (n, m) of n known people with m found ones; keypoints count by their scores.
 
     known: (n, 17, 2) and found: (m, 17, 2) in frame pixels; their scores (n, 17), (m, 17); areas:
     (n, m) in square pixels; tolerance: (n,) factor on COCO's sigmas. A keypoint's weight is the
     product of its two scores; pairs without any weight have OKS 0.
     """
-    squared = ((known[:, None] - found[None]) ** 2).sum(-1)
-    spread = 2 * areas * tolerance[:, None] ** 2
-    similarity = np.exp(-squared / ((2 * SIGMAS) ** 2 * spread[..., None]))
+    spread = areas * tolerance[:, None] ** 2  # as if the sigmas were larger
+    similarity = keypoint_similarity(known[:, None], found[None], spread)
     weights = known_scores[:, None] * found_scores[None]
     oks: NDArray[np.float64] = (similarity * weights).sum(-1) / weights.sum(-1).clip(min=1e-9)
     return oks

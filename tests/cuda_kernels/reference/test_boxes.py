@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from pcr_rt.cuda_kernels.reference import box_nms, decode_boxes
+from pcr_rt.cuda_kernels.reference import box_nms, boxes, decode_boxes
 from pcr_rt.errors import ModelError
+from pcr_rt.models import LAYOUTS
 
 SIZES = np.array([(100, 80)])
 ONE = np.array([1.0])
@@ -184,3 +188,10 @@ def test_nms_of_no_boxes():
     keep = box_nms(np.empty((0, 4)), np.empty(0), 0.5, 10)
     assert keep.shape == (0,)
     assert keep.dtype == np.intp
+
+
+def test_every_layout_has_a_decoder_and_a_number_in_the_kernel() -> None:
+    source = (Path(boxes.__file__).parent.parent / "decode_boxes.cu").read_text()
+    members = re.search(r"enum BoxLayout \{ ([A-Z, ]+) \}", source)
+    assert members is not None
+    assert list(LAYOUTS) == list(boxes._DECODERS) == members[1].lower().split(", ")
