@@ -97,10 +97,3 @@ def test_text_names_model_people_and_stages(
     assert "frames a second" in found
     assert all(f"{stage} " in stages for stage in ("read", "detect", "infer", "draw", "write"))
     assert {Path(path).name for path in paths} == {"demo.jsonl", "demo.mp4", "demo.png"}
-
-
-def test_the_sample_clip_is_what_the_demo_runs_on(sample_clip: Path) -> None:
-    assert sample_clip == annotate.SAMPLE_CLIP
-    with VideoReader(sample_clip) as clip:
-        assert clip.frames is not None
-        assert clip.frames >= EVERY * FRAMES

@@ -99,21 +99,6 @@ def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None
             assert len(line["people"]) == 1
 
 
-def test_pictures_of_one_name_are_both_kept(cli: Any, toy: Path, tmp_path: Path) -> None:
-    paths = [tmp_path / folder / "1.png" for folder in ("a", "b")]
-    for path, frame in zip(paths, FRAMES, strict=False):
-        path.parent.mkdir()
-        save(path, frame)
-    options = ("-m", toy, "--detector", "none", "--json", "-o", tmp_path / "out")
-    outputs = cli("run", *paths, *options).json["outputs"]
-    names = ["poses.jsonl", "1-poses.png", "1-poses-1.png"]
-    assert outputs == [str(tmp_path / "out" / name) for name in names]
-    first, second = (cv2.imread(path) for path in outputs[1:])
-    assert not np.array_equal(first, second)
-    found = lines(tmp_path / "out" / "poses.jsonl")
-    assert [line["file"] for line in found] == [str(path) for path in paths]
-
-
 @pytest.mark.parametrize(
     "option", [("--serve", "0"), ("--show",), ("--width", "640"), ("--decoder", "nvdec")]
 )
@@ -146,15 +131,6 @@ def test_a_broken_picture_in_a_folder_is_left_out(
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "other")
     assert answer.code == 2
     assert "None of the 3 images can be read" in answer.err
-
-
-def test_a_picture_that_is_read_is_never_written(cli: Any, toy: Path, tmp_path: Path) -> None:
-    own = [save(tmp_path / name, FRAMES[0]) for name in ("a.png", "a-poses.png")]
-    before = [path.read_bytes() for path in own]
-    assert cli("run", tmp_path, "-m", toy, "--detector", "none", "-o", tmp_path).code == 0
-    assert [path.read_bytes() for path in own] == before
-    assert (tmp_path / "a-poses-1.png").is_file()
-    assert (tmp_path / "a-poses-poses.png").is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="this system has no such names")

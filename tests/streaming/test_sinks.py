@@ -60,6 +60,7 @@ def fill(sink: Sink, results: list[Result]) -> None:
 def test_json_lines_read_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.jsonl"
     sink = JsonLinesSink(path)
+    assert sink.paths == []
     for index in range(3):
         sink.write(result(index, people=index, tracked=True))
         # Flushed: complete after every frame, before the end.
@@ -78,6 +79,7 @@ def test_coco_results_are_valid_after_every_frame_and_read_by_pycocotools(tmp_pa
     path = tmp_path / "a.json"
     sink = CocoSink(path)
     assert json.loads(path.read_text()) == []
+    assert sink.paths == []
     for index, people in enumerate([2, 0, 1]):
         sink.write(result(index, people=people, tracked=True))
         entries = json.loads(path.read_text())
@@ -212,39 +214,6 @@ def test_a_full_disk_keeps_what_was_written(kind: type[Sink], tmp_path: Path) ->
     )
     assert indexes == list(range(int(written)))
     assert len(indexes) > 5
-
-
-@pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink])
-def test_an_earlier_runs_file_stays_until_there_is_a_frame(
-    kind: type[Sink], tmp_path: Path
-) -> None:
-    path, new = tmp_path / "a.json", tmp_path / "new.json"
-    path.write_text("yesterday's results " * 1000)
-    for place in (path, new):
-        without = kind(place)  # type: ignore[call-arg]
-        without.close()
-        assert without.paths == []
-    assert path.read_text() == "yesterday's results " * 1000
-    assert not new.exists()
-    for place in (path, new):
-        sink = kind(place)  # type: ignore[call-arg]
-        for index in range(2):
-            sink.write(result(index))
-        sink.close()
-        assert sink.paths == [place]
-    assert path.read_text() == new.read_text()
-    lines = path.read_text().splitlines()
-    count = len(lines) if kind is JsonLinesSink else len(json.loads(path.read_text()))
-    assert count == 2
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs a null device that is a file")
-def test_a_device_takes_results() -> None:
-    sink = JsonLinesSink(os.devnull)
-    sink.write(result(0))
-    sink.close()
-    JsonLinesSink(os.devnull).close()
-    assert Path(os.devnull).exists()
 
 
 def test_a_fault_in_a_sink_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
