@@ -1,4 +1,4 @@
-"""The command line: one file a verb. Verbs import what they need when they run."""
+"""Run the command line: one file per verb. Verbs import what they need when they run."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ def main() -> None:
         else:
             sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
-    except KeyboardInterrupt:  # before typer looks after it
+    except KeyboardInterrupt:  # before typer handles it
         sys.exit(130)

@@ -41,10 +41,10 @@ def demo(
 def _report(name: str, summary: Summary) -> None:
     typer.echo(
         f"{name}: {summary.frames} frames, {summary.people} people found"
-        f" ({summary.people / max(summary.frames, 1):.1f} a frame),"
+        f" ({summary.people / max(summary.frames, 1):.1f} per frame),"
         f" {summary.fps:.1f} frames a second with reading, drawing and writing"
     )
     stages = summary.stage_means_ms()
-    typer.echo("ms a frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in stages.items()))
+    typer.echo("ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in stages.items()))
     for path in summary.outputs:
         typer.echo(path)

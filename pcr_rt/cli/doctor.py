@@ -1,4 +1,4 @@
-"""``pcr-rt doctor``: what is installed, whether it works, and what to do where it does not."""
+"""``pcr-rt doctor``: what is installed, whether it works, and what to do if it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "error": "bold r
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the installation. Exit code 1 where something that is needed does not work."""
+    """Check the installation. Exit code 1 if something that is needed does not work."""
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table

@@ -26,12 +26,12 @@ EVAL_THRESHOLD = 0.02
 
 def evaluate(
     annotations: Annotated[Path, typer.Argument(help="COCO person-keypoints JSON.")],
-    images: Annotated[Path, typer.Argument(help="Folder of its pictures.")],
+    images: Annotated[Path, typer.Argument(help="Folder of its images.")],
     model: Model = ["auto"],  # noqa: B006
     boxes: Annotated[
         str,
         typer.Option(
-            help="'ground-truth', 'detector' (that of --detector), or a COCO results JSON."
+            help="'ground-truth', 'detector' (given by --detector), or a COCO results JSON."
         ),
     ] = "ground-truth",
     detector: Detect = "rtmdet-nano",
@@ -40,14 +40,14 @@ def evaluate(
     flip_test: FlipTest = False,
     decode: Annotated[
         Literal["none", "quarter", "dark"] | None,
-        typer.Option(help="Heatmap decoding; the model's own unless given."),
+        typer.Option(help="Heatmap decoding. Default: the model's own."),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Write the COCO results JSON to this file.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure COCO keypoint AP, with boxes of the annotations, a detector or a file."""
+    """Measure COCO keypoint AP, with boxes from the annotations, a detector or a file."""
     from pcr_rt.coco import evaluation
     from pcr_rt.files import check_json_output, refuse_inputs, write_whole
     from pcr_rt.inference.estimator import PoseEstimator
@@ -66,7 +66,7 @@ def evaluate(
             flip_test=flip_test,
             decode=decode,
             score_threshold=0.0 if truth else EVAL_THRESHOLD,
-            # Ground truth names every person once, so nobody is a duplicate of somebody else.
+            # Ground truth has every person once, so there are no duplicates to suppress.
             nms=None if truth else "hard",
         ) as estimator,
         progress_bar("Evaluating") as progress,

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the progress bar."""
+"""Define the options that several verbs share, and the progress bar."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FlipTest = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
-    typer.Option(help="Of the models; auto: FP16 on TensorRT, else FP32."),
+    typer.Option(help="Precision of the models; auto: FP16 on TensorRT, else FP32."),
 ]
 Threshold = Annotated[
     float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")
@@ -48,7 +48,7 @@ Threshold = Annotated[
 
 
 def detector_or_none(name: str) -> str | None:
-    """What ``--detector`` means to PoseEstimator."""
+    """Turn ``--detector`` into PoseEstimator's argument."""
     return None if name == "none" else name
 
 
@@ -60,7 +60,7 @@ def make_estimator(
     threshold: float,
     flip_test: bool,
 ) -> PoseEstimator:
-    """The estimator that the shared options describe."""
+    """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator
 
     return PoseEstimator(
@@ -75,7 +75,7 @@ def make_estimator(
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; the yielded function takes (done, total or None)."""
+    """Show a bar on stderr; the yielded function takes (done, total or None)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -87,7 +87,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    # Into a file or a pipe even a bar that is gone at the end writes an empty line.
+    # In a file or a pipe even a transient bar leaves an empty line.
     silent = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=silent) as bar:
         task = bar.add_task(what, total=None)

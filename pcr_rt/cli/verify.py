@@ -19,23 +19,23 @@ def verify(
         str, typer.Argument(help="The same; NAME:fp16 and NAME:int8 are shipped files too.")
     ],
     images: Annotated[
-        Path | None, typer.Argument(help="Folder of pictures; the sample picture unless given.")
+        Path | None, typer.Argument(help="Folder of images. Default: the sample image.")
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(help="COCO JSON of the pictures: compares the AP of pose models too."),
+        typer.Option(help="COCO JSON of the images: compares the AP of pose models too."),
     ] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Median shift of sure keypoints in input pixels.")
     ] = 2.0,
     least_overlap: Annotated[
-        float, typer.Option(min=0, max=1, help="Of detectors: median overlap (IoU) of boxes.")
+        float, typer.Option(min=0, max=1, help="For detectors: median overlap (IoU) of boxes.")
     ] = 0.9,
     ap_tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="How much AP the candidate may lose.")
     ] = 0.01,
     worst: Annotated[
-        Path, typer.Option(help="Folder for the worst pictures, written on failure.")
+        Path, typer.Option(help="Folder for the worst images, written on failure.")
     ] = Path("verify-worst"),
     device: Device = "auto",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -51,14 +51,14 @@ def verify(
     if images is not None:
         refuse_inputs(worst, images)
     if annotations is not None and images is None:
-        raise InputError("--annotations needs the folder of its pictures: give IMAGES.")
+        raise InputError("--annotations needs the folder of its images: give IMAGES.")
     engines = [_engine(name, device) for name in (reference, candidate)]
     is_detector = engines[0].spec.is_detector
     if annotations is not None and is_detector:
-        raise InputError("--annotations measures keypoint AP, which a detector has none of.")
-    pictures = [SAMPLE] if images is None else list_images(images)
+        raise InputError("--annotations measures keypoint AP, which is not for detectors.")
+    paths = [SAMPLE] if images is None else list_images(images)
     with progress_bar("Comparing") as progress:
-        found = compare(engines[0], engines[1], pictures, progress=progress)
+        found = compare(engines[0], engines[1], paths, progress=progress)
     values = differences(found)
     tail = 5 if is_detector else 95
     report: dict[str, Any] = {
@@ -107,7 +107,7 @@ def _ap(engine: Any, annotations: Path, images: Path) -> float:
 
 
 def _draw(comparison: Any, folder: Path) -> Path:
-    """A picture with what the reference found on the left and the candidate on the right."""
+    """Write an image with the reference's people on the left, the candidate's on the right."""
     import numpy as np
 
     from pcr_rt.drawing import draw_poses
@@ -127,7 +127,7 @@ def _words(report: dict[str, Any]) -> str:
     things = "keypoints" if report["unit"] == "px" else "boxes"
     plural = "s" if report["pictures"] > 1 else ""
     lines = [
-        f"{report['compared']} {things} in {report['pictures']} picture{plural}: median"
+        f"{report['compared']} {things} in {report['pictures']} image{plural}: median"
         f" {report['median']:.2f} {report['unit']}, {tail.removeprefix('percentile_')} %"
         f" {report[tail]:.2f} {report['unit']}"
     ]
