@@ -151,7 +151,7 @@ def main() -> None:
 
 
 def find_false_boxes(data: Path) -> list[Person]:
-    """RTMDet-nano's boxes on the training images that touch nobody."""
+    """Find RTMDet-nano's boxes on the training images that touch nobody."""
     files = data / COCO[0], data / COCO[1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detections.json"
@@ -160,7 +160,7 @@ def find_false_boxes(data: Path) -> list[Person]:
 
 
 def remember(encoder: nn.Module, people: list[Person], view: View, views: int) -> Cache:
-    """The frozen encoder's features of ``views`` augmented views of each person."""
+    """Run the frozen encoder once on ``views`` augmented views of each person."""
     batch = min(BATCH, len(people))
     count = views * len(people) // batch
     mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
@@ -176,7 +176,7 @@ def remember(encoder: nn.Module, people: list[Person], view: View, views: int) -
 def train(
     row: dict[str, Any], cache: Cache, empty: Cache, view: View, steps: int, seed: int
 ) -> PCR:
-    """The averaged decoders of a row after ``steps`` steps on the cached views."""
+    """Train the decoders of a row for ``steps`` steps on the cached views; their average."""
     options = {"levels": 1, "se": False, "hdc": False, "auxiliary": False, **row}
     negatives = options.pop("negatives", False) * NEGATIVES
     torch.manual_seed(seed)
@@ -219,7 +219,7 @@ def train(
 def measure(
     network: nn.Module, view: View, data: Path, ids: list[int], held_out: list[Person]
 ) -> dict[str, float]:
-    """AP with ground-truth boxes, and the mean peak score in false boxes, on held-out images."""
+    """Measure AP with ground-truth boxes and the mean peak in false boxes, on held-out images."""
     spec = ModelSpec(
         "ablation",
         "heatmap",
@@ -241,7 +241,7 @@ def measure(
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The rows with the mean and the lowest and highest of the seeds."""
+    """Write the rows as a table, with the mean and the lowest and highest of the seeds."""
     lines = ["| row | decoder parameters | AP | peak in false boxes |", "|---|---|---|---|"]
     for name, row in table.items():
         cells = [

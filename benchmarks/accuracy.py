@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def labelled_people(annotations: dict[str, Any]) -> list[dict[str, Any]]:
-    """The people in the order in which `evaluate` looks at them: image by image."""
+    """List the people in the order in which `evaluate` looks at them: image by image."""
     images = select_images(annotations)
     order = {image_id: i for i, image_id in enumerate(images)}
     people = filter(is_labelled, select_people(annotations, images))
@@ -136,13 +136,13 @@ def labelled_people(annotations: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rescored(judged: Sequence[Judged], rule: Any) -> list[dict[str, Any]]:
-    """COCO results with the person scores of a rule."""
+    """Score COCO results anew by the person scores of a rule."""
     scores = person_scores(np.stack([person.scores for person in judged]), rule)
     return [{**p.result, "score": float(s)} for p, s in zip(judged, scores, strict=True)]
 
 
 def report(judged: list[Judged], annotations: dict[str, Any]) -> dict[str, Any]:
-    """AP by rule, people by height and by visible joints, joints by name and by visibility."""
+    """Report AP by rule, people by height and by visible joints, joints by name and visibility."""
     oks = np.array([person.oks for person in judged])
     heights = np.array([person.label["bbox"][3] for person in judged])
     visibility = np.stack([person.visibility for person in judged])
@@ -170,7 +170,7 @@ def report(judged: list[Judged], annotations: dict[str, Any]) -> dict[str, Any]:
 def binned(
     values: np.ndarray, bins: dict[str, tuple[float, float]], oks: np.ndarray
 ) -> dict[str, Any]:
-    """Count, mean OKS and parts above 0.5 and 0.75 of the people in each bin [low, high)."""
+    """Give count, mean OKS and parts above 0.5 and 0.75 of the people in each bin [low, high)."""
     rows = {}
     for name, (low, high) in bins.items():
         inside = oks[(values >= low) & (values < high)]
@@ -185,7 +185,7 @@ def binned(
 
 
 def joints(terms: np.ndarray, scores: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
-    """Count, mean similarity and mean score of the chosen joints."""
+    """Give count, mean similarity and mean score of the chosen joints."""
     return {
         "joints": int(chosen.sum()),
         "similarity": round(float(terms[chosen].mean()), 3),
@@ -194,7 +194,7 @@ def joints(terms: np.ndarray, scores: np.ndarray, chosen: np.ndarray) -> dict[st
 
 
 def summary_of_peaks(highest: np.ndarray) -> dict[str, Any]:
-    """How many, their mean, and the part above 0.5."""
+    """Give the number of peaks, their mean, and the part above 0.5."""
     return {
         "boxes": len(highest),
         "mean_peak": round(float(highest.mean()), 3),
@@ -205,7 +205,7 @@ def summary_of_peaks(highest: np.ndarray) -> dict[str, Any]:
 def draw_sheets(
     judged: list[Judged], annotations: dict[str, Any], folder: Path, target: Path
 ) -> None:
-    """Three contact sheets of a model: best, middle and worst people by OKS."""
+    """Draw three contact sheets of a model: best, middle and worst people by OKS."""
     images = select_images(annotations)
     order = sorted(judged, key=lambda person: -person.oks)
     middle = max((len(order) - SHEET) // 2, 0)
@@ -228,7 +228,7 @@ def draw_sheets(
 
 
 def drawn(image: np.ndarray, person: Judged) -> np.ndarray:
-    """The person's surroundings, enlarged, with keypoints of at least 0.2 and the labels."""
+    """Draw a person's surroundings, enlarged, with keypoints of at least 0.2 and the labels."""
     box = np.array(person.label["bbox"])
     box[2:] += box[:2]
     margin = 0.15 * (box[2:] - box[:2]).max()

@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def fitting(labels: dict[str, NDArray[Any]], rows: NDArray[np.intp]) -> list[Size]:
-    """The shapes (w, h) on whose whole pixels all keypoints of an image lie."""
+    """List the shapes (w, h) on whose whole pixels all keypoints of an image lie."""
     parts = labels["kp_xy_u16"][rows][labels["kp_v"][rows] > 0] / WHOLE
     if not len(parts):
         return []
@@ -89,13 +89,13 @@ def fitting(labels: dict[str, NDArray[Any]], rows: NDArray[np.intp]) -> list[Siz
 
 
 def whole(parts: NDArray[np.float64]) -> list[int]:
-    """The sides of which all ``parts`` are whole pixels."""
+    """List the sides of which all ``parts`` are whole pixels."""
     pixels = parts[None] * SIDES[:, None]
     return SIDES[(np.abs(pixels - pixels.round()) < OFF_PIXEL).all(1)].tolist()
 
 
 def likeliest(fits: dict[int, list[Size]]) -> dict[int, Size]:
-    """One shape an image: of several the one that most images with a single fit have."""
+    """Choose one shape per image: of several the one that most images with a single fit have."""
     common = Counter(shapes[0] for shapes in fits.values() if len(shapes) == 1)
 
     def best(shapes: Iterable[Size]) -> Size:
@@ -107,7 +107,7 @@ def likeliest(fits: dict[int, list[Size]]) -> dict[int, Size]:
 def person(
     labels: dict[str, NDArray[Any]], row: np.intp, shape: Size, size: Size
 ) -> dict[str, Any]:
-    """One annotation, in pixels of the image as it is written."""
+    """Make one annotation, in pixels of the image as it is written."""
     scale = np.array(size) / shape
     seen = labels["kp_v"][row] > 0
     original = (labels["kp_xy_u16"][row] / WHOLE * shape).round()

@@ -16,7 +16,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch")
 
 
 def describe(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest, largest and 95th percentile."""
+    """Give median, smallest, largest and 95th percentile."""
     array = np.asarray(values, dtype=float)
     found = {
         "median": np.median(array),
@@ -28,7 +28,7 @@ def describe(values: Sequence[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, usable cores, load before the run, versions of what counts."""
+    """Describe processor, usable cores, load before the run, and the versions that count."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -61,7 +61,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 
 def only(annotations: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """COCO annotations of some of their images."""
+    """Reduce COCO annotations to those of some of their images."""
     kept = {image["id"] for image in images}
     people = [a for a in annotations["annotations"] if a["image_id"] in kept]
     return {**annotations, "images": list(images), "annotations": people}

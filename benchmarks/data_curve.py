@@ -76,7 +76,7 @@ def main() -> None:
 def train_and_measure(
     part: float, steps: int, options: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """One run; its row of the table, and its results on each held-out set."""
+    """Train once; return the row of the table, and the results on each held-out set."""
     labels = options.runs.resolve() / f"unlabelled-{part:g}.json"
     labels.write_text(
         json.dumps(part_of(load_annotations(options.data / "labels/unlabelled.json"), part))
@@ -124,12 +124,12 @@ def train_and_measure(
 
 
 def held_out(annotations: dict[str, Any]) -> list[int]:
-    """Ids of the images that nothing trains on."""
+    """List the ids of the images that nothing trains on."""
     return [image["id"] for image in annotations["images"] if image["id"] % 5 == 0]
 
 
 def part_of(labels: dict[str, Any], part: float) -> dict[str, Any]:
-    """The first ``part`` of the images, in a random order that is always the same."""
+    """Take the first ``part`` of the images, in a random order that is always the same."""
     order = np.random.default_rng(0).permutation(len(labels["images"]))
     return only(labels, [labels["images"][i] for i in order[: round(part * len(order))]])
 

@@ -44,14 +44,14 @@ LEAST_SCORE = 0.02
 
 
 def detector_of(size: int) -> Detector:
-    """The shipped detector at a square input of ``size`` pixels."""
+    """Load the shipped detector at a square input of ``size`` pixels."""
     detector = Detector("rtmdet-nano", device="cpu")
     spec = dataclasses.replace(detector.spec, input_size=(size, size))
     return Detector("rtmdet-nano", spec=spec, device="cpu")
 
 
 def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str, Any]]:
-    """Rows of size and threshold; milliseconds are medians over the images."""
+    """Measure each size and threshold; milliseconds are medians over the images."""
     detectors = {size: detector_of(size) for size in SIZES}
     rows = []
     results: dict[int, list[Any]] = defaultdict(list)
@@ -97,7 +97,7 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
 
 
 def best_of_each(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The results that COCO counts: the best of each image."""
+    """Keep the results that COCO counts: the best of each image."""
     count: dict[Any, int] = defaultdict(int)
     kept = []
     for result in sorted(results, key=lambda r: -r["score"]):
@@ -108,7 +108,7 @@ def best_of_each(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def steps(annotations_path: Path, folder: Path, model: str) -> dict[str, Any]:
-    """AP of each step from labelled boxes to the detector's, and how many people were found."""
+    """Measure the AP of each step from labelled boxes to the detector's, and who is found."""
     annotations = load_annotations(annotations_path)
     detector = Detector("rtmdet-nano", device="cpu")
     rows: dict[str, list[dict[str, Any]]] = {
@@ -159,7 +159,7 @@ def steps(annotations_path: Path, folder: Path, model: str) -> dict[str, Any]:
 
 
 def pairs(labelled: np.ndarray, boxes: np.ndarray) -> dict[int, int]:
-    """Which box is whose, the best overlap first, each box and person once."""
+    """Pair boxes with people, the best overlap first, each box and person once."""
     if not len(labelled) or not len(boxes):
         return {}
     overlap = box_iou(labelled, boxes)

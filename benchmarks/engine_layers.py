@@ -26,7 +26,7 @@ NO_WORK = {"signal", "wait", "shape_call"}
 
 
 def layers(api: Api, name: str) -> dict[str, int]:
-    """Number of layers by the builder's name for their kind."""
+    """Count layers by the builder's name for their kind."""
     said: list[str] = []
     # The journal drops what is VERBOSE, and the list of layers is.
     logger(api).journal.write = lambda severity, message: said.append(message)

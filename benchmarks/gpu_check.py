@@ -51,13 +51,13 @@ TARGETS = {"around_network_ms": 0.1, "launches": 6, "bandwidth_share": 0.8, "tor
 
 
 def percentiles(times_ms: list[float]) -> dict[str, float]:
-    """P50, P95 and P99 of times, and how many there are."""
+    """Give P50, P95 and P99 of times, and how many there are."""
     p50, p95, p99 = np.percentile(times_ms, (50, 95, 99))
     return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99), "n": len(times_ms)}
 
 
 def judge(record: dict[str, Any]) -> dict[str, bool]:
-    """Which of the targets a device's record meets; those that were not measured are left out."""
+    """Tell which targets a device's record meets; those not measured are left out."""
     verdict = {}
     pipeline = record.get("pipeline", {}).get("1080p", {}).get("8")
     if pipeline:
@@ -83,7 +83,7 @@ class Timer:
         self.scratch = cp.empty(max(8 * cache, COPIED), np.uint8)
 
     def __call__(self, work: Callable[[], Any], repeats: int | None = None) -> dict[str, float]:
-        """Milliseconds of ``work`` with a cold cache."""
+        """Time ``work`` in milliseconds, with a cold cache."""
         cp = self.cp
         for _ in range(WARMUP):
             work()
@@ -101,7 +101,7 @@ class Timer:
 
 
 def limits(cp: Any, timer: Timer) -> dict[str, Any]:
-    """The device's copy bandwidth and launch floor."""
+    """Measure the device's copy bandwidth and launch floor."""
     source = cp.zeros(COPIED, np.uint8)
     target = cp.empty_like(source)
     copy = timer(lambda: cp.copyto(target, source))
@@ -113,7 +113,7 @@ def limits(cp: Any, timer: Timer) -> dict[str, Any]:
 
 
 def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[str, Any]:
-    """Every kernel at each count, with its rivals up to 64."""
+    """Time every kernel at each count, with its rivals up to 64."""
     torch = cuda_torch()
     rows: dict[str, dict[str, Any]] = {}
     for n in COUNTS[:3] if quick else COUNTS:
@@ -133,7 +133,7 @@ def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[st
 
 @contextmanager
 def kernels_counted() -> Iterator[list[str]]:
-    """The names of the kernels that this process launches in the meantime."""
+    """Collect the names of the kernels that this process launches in the meantime."""
     names: list[str] = []
     find = launch._kernel
 
@@ -149,7 +149,7 @@ def kernels_counted() -> Iterator[list[str]]:
 
 
 def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) -> dict[str, Any]:
-    """Everything around the two networks for one frame on the device, stage by stage."""
+    """Time everything around the two networks for one frame on the device, stage by stage."""
     rng = np.random.default_rng(0)
     frame = kernels.frame_table([rng.integers(0, 256, (*frame_size[::-1], 3), np.uint8)])
     boxes = people_boxes(people, frame_size)
@@ -199,7 +199,7 @@ def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) ->
 
 
 def captured(cp: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
-    """``work`` as a CUDA graph, and the arrays that it writes to."""
+    """Record ``work`` as a CUDA graph; return it and the arrays that it writes to."""
     pool = cp.cuda.MemoryPool()
     stream = cp.cuda.Stream(non_blocking=True)
     with cp.cuda.using_allocator(pool.malloc), stream:

@@ -42,7 +42,7 @@ class Eager:
 
 
 def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A frame (w, h) with the sample image's surest person ``people`` times, and the boxes."""
+    """Make a frame (w, h) with the sample image's surest person ``people`` times, and the boxes."""
     image = read_image(SAMPLE)
     boxes, _ = Detector(device="cpu")([image], 0.4)[0]
     left, top, right, bottom = boxes[0].round().astype(int)
@@ -62,7 +62,7 @@ def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArra
 
 
 def engines(name: str, torch: Any) -> tuple[str, Engine, Engine | None]:
-    """What runs the networks, in words; a pose engine and a detector's, if there is one.
+    """Choose what runs the networks: its name, a pose engine and, if there is one, a detector's.
 
     name: of a shipped pose model. Without TensorRT and a CUDA build of ONNX Runtime torch runs
     pcr-tiny's network with fresh weights, which take as long as trained ones. Raises PoseError
@@ -92,7 +92,7 @@ def estimator_rows(
     repeats: int,
     summary: Summary,
 ) -> dict[str, Any]:
-    """Milliseconds of whole calls and of their stages: eager, and as graphs if they record.
+    """Time whole calls and their stages in milliseconds: eager, and as graphs if they record.
 
     ``given``: with the caller's boxes; ``detected``: with the detector, if it finds ``people``.
     """

@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def boxes_of_nobody(annotations: Path, images: Path, detections: Path) -> list[Person]:
-    """RTMDet-nano's boxes that touch nobody; all of its boxes are written to ``detections``."""
+    """Find RTMDet-nano's boxes that touch nobody; all its boxes are written to ``detections``."""
     detector = Detector("rtmdet-nano")
     detections.write_text(json.dumps(detect(detector, annotations, images, min_score=MIN_SCORE)))
     return read_hard_negatives(annotations, images, detections=detections, min_score=MIN_SCORE)
@@ -98,7 +98,7 @@ def train(
     negatives: bool,
     options: argparse.Namespace,
 ) -> Path:
-    """Fine-tune the decoders for a number of steps; the path of the last averaged weights."""
+    """Fine-tune the decoders for some steps; return the path of the last averaged weights."""
     content = load_checkpoint(best)
     sets = [DataSet(*COCO, fold="train")]
     if negatives:
@@ -146,7 +146,7 @@ def train(
 def measure(
     best: Path, data: Path, false_boxes: list[Person], people: list[Person]
 ) -> dict[str, Any]:
-    """Scores in false and true boxes, and AP, of a checkpoint on the held-out images."""
+    """Measure scores in false and true boxes, and AP, of a checkpoint on the held-out images."""
     network, spec = network_and_spec(best)
     estimator = PoseEstimator(
         TorchEngine(network, spec), detector=None, score_threshold=0, nms=None
@@ -167,7 +167,7 @@ def measure(
 
 
 def highest_scores(estimator: PoseEstimator, boxes: list[Person]) -> np.ndarray:
-    """(N,) the highest of the 17 keypoint scores in each box."""
+    """Give (N,) the highest of the 17 keypoint scores in each box."""
     return np.array(
         [
             estimator(read_image(b.image), boxes=b.box[None]).keypoint_scores.max(initial=0)
@@ -177,7 +177,7 @@ def highest_scores(estimator: PoseEstimator, boxes: list[Person]) -> np.ndarray:
 
 
 def interval(differences: np.ndarray, boxes: list[Person]) -> dict[str, float]:
-    """Mean difference with the middle 95 % of 2,000 bootstrap rounds that draw images."""
+    """Give the mean difference and the middle 95 % of 2,000 bootstrap rounds that draw images."""
     by_image: dict[Any, list[float]] = {}
     for box, difference in zip(boxes, differences, strict=True):
         by_image.setdefault(box.image_id, []).append(float(difference))

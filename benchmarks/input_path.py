@@ -72,7 +72,7 @@ def measure(
     people: list[Person],
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """The three rates at a stage's input size."""
+    """Measure the three rates at a stage's input size."""
     heatmap = heatmap_size(network.eval(), stage.size)
     view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
     row: dict[str, Any] = {"size": list(stage.size)}
@@ -107,7 +107,7 @@ def measure(
 
 
 def rate(work: Callable[[], object], options: argparse.Namespace) -> list[float]:
-    """Crops a second of ``work`` on a batch: median, lowest, highest; one call warms up."""
+    """Time ``work`` on a batch in crops per second: median, lowest, highest; one call warms up."""
     work()
     took = []
     end = time.perf_counter() + options.seconds

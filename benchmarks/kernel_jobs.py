@@ -38,7 +38,7 @@ class Job:
 
 
 def people_boxes(count: int, frame: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Boxes (N, 4) of standing people of many sizes, all over a frame (w, h)."""
+    """Draw boxes (N, 4) of standing people of many sizes, all over a frame (w, h)."""
     rng = np.random.default_rng(seed)
     height = rng.uniform(0.2, 0.9, count) * frame[1]
     width = height * rng.uniform(0.3, 0.6, count)
@@ -47,12 +47,12 @@ def people_boxes(count: int, frame: tuple[int, int], seed: int = 0) -> np.ndarra
 
 
 def crops_of(boxes: np.ndarray) -> np.ndarray:
-    """Crop transforms (N, 2, 3) of boxes."""
+    """Make the crop transforms (N, 2, 3) of boxes."""
     return crop_transform(*box_to_region(boxes, CROP[0] / CROP[1]), CROP, "udp")
 
 
 def bytes_seen(transforms: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> int:
-    """Bytes of the part of one BGR frame (w, h) that upright crops see, each byte once."""
+    """Count the bytes of one BGR frame (w, h) that upright crops see, each byte once."""
     seen = np.zeros((frame[1], frame[0]), dtype=bool)
     for matrix in transforms:
         x = np.sort(matrix[0, 0] * np.array([0, size[0] - 1]) + matrix[0, 2])
@@ -64,7 +64,7 @@ def bytes_seen(transforms: np.ndarray, size: tuple[int, int], frame: tuple[int, 
 
 
 def detector_outputs(cp: Any, frames: int, people: int) -> list[Any]:
-    """RTMDet's maps (B, h, w, 5) with ``people`` sure points a frame, all else unsure."""
+    """Make RTMDet's maps (B, h, w, 5) with ``people`` sure points a frame, all else unsure."""
     outputs = [
         cp.full((frames, LETTERBOX[1] // s, LETTERBOX[0] // s, 5), -6, np.float32)
         for s in (8, 16, 32)
@@ -75,7 +75,7 @@ def detector_outputs(cp: Any, frames: int, people: int) -> list[Any]:
 
 
 def jobs(cp: Any, count: int) -> Iterator[Job]:
-    """The jobs of all kernels at a count, one in memory at a time."""
+    """Yield the jobs of all kernels at a count, one in memory at a time."""
     for dtype in (np.float32, np.float16):
         yield _crops(cp, count, dtype)
         if count <= MOST_FRAMES:
@@ -174,7 +174,7 @@ def _boxes(cp: Any, count: int) -> Job:
 
 
 def _each(count: int) -> tuple[int, int]:
-    """Frames, and candidates in each."""
+    """Give the number of frames, and of candidates in each."""
     return -(-count // MOST_CANDIDATES), min(count, MOST_CANDIDATES)
 
 

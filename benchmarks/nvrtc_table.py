@@ -30,7 +30,7 @@ class Usage(NamedTuple):
 
 
 def load() -> ctypes.CDLL | None:
-    """The newest NVRTC library among the installed wheels, or the system's; None: there is none."""
+    """Load the newest NVRTC of the installed wheels, or the system's; None if there is none."""
     names = []
     spec = find_spec("nvidia")
     for root in (spec.submodule_search_locations or []) if spec else []:
@@ -52,7 +52,7 @@ def version(library: ctypes.CDLL) -> str:
 
 
 def supported(library: ctypes.CDLL) -> tuple[int, ...]:
-    """Those of ARCHITECTURES that this version compiles for."""
+    """List those of ARCHITECTURES that this version compiles for."""
     count = ctypes.c_int()
     library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
     known = (ctypes.c_int * count.value)()
@@ -61,7 +61,7 @@ def supported(library: ctypes.CDLL) -> tuple[int, ...]:
 
 
 def compile_for(library: ctypes.CDLL, architecture: int, text: str) -> tuple[bytes, str]:
-    """The cubin of ``text`` for one architecture, and the log.
+    """Compile ``text`` for one architecture; return the cubin and the log.
 
     Raises RuntimeError if it does not compile.
     """
@@ -87,7 +87,7 @@ def compile_for(library: ctypes.CDLL, architecture: int, text: str) -> tuple[byt
 
 
 def usage(log: str) -> dict[str, Usage]:
-    """What the assembler says of each kernel."""
+    """Read what the assembler says of each kernel."""
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
         numbers = [
@@ -99,7 +99,7 @@ def usage(log: str) -> dict[str, Usage]:
 
 
 def table(library: ctypes.CDLL) -> str:
-    """A Markdown table: a row a kernel, a column an architecture."""
+    """Write a Markdown table: one row per kernel, one column per architecture."""
     columns = {a: usage(compile_for(library, a, source())[1]) for a in supported(library)}
     lines = [
         f"NVRTC {version(library)}: registers a thread / spilled bytes / shared bytes a block.",

@@ -23,7 +23,7 @@ DECAY = 1 / (2 * (2 * SIGMAS) ** 2)
 
 
 def cuda_torch() -> Any:
-    """torch if it has a GPU, otherwise None."""
+    """Import torch if it has a GPU, otherwise return None."""
     try:
         import torch
     except ImportError:
@@ -32,14 +32,14 @@ def cuda_torch() -> Any:
 
 
 def fitted(frame: Any) -> tuple[int, int, float]:
-    """Width, height and scale of a batch of frames (B, H, W, 3) in the letterbox."""
+    """Give width, height and scale of a batch of frames (B, H, W, 3) in the letterbox."""
     height, width = frame.shape[1:3]
     scale = min(LETTERBOX[0] / width, LETTERBOX[1] / height)
     return round(width * scale), round(height * scale), scale
 
 
 def _gather(cp: Any, frames: Any, x: Any, y: Any) -> Any:
-    """Bilinear samples (N, h, w, 3) at columns x (N, w) and rows y (N, h), black outside.
+    """Sample (N, h, w, 3) bilinearly at columns x (N, w) and rows y (N, h), black outside.
 
     frames: one (H, W, 3) for all, or one each (N, H, W, 3).
     """
@@ -60,13 +60,13 @@ def _gather(cp: Any, frames: Any, x: Any, y: Any) -> Any:
 
 
 def _normalised(cp: Any, pixels: Any) -> Any:
-    """Planes (N, 3, h, w) of pixels (N, h, w, 3)."""
+    """Turn pixels (N, h, w, 3) into normalised planes (N, 3, h, w)."""
     mean, std = cp.asarray(MEAN, np.float32), cp.asarray(STD, np.float32)
     return cp.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))
 
 
 def cupy_crop(cp: Any, frame: Any, transforms: Any) -> Any:
-    """crop_persons: a gather of four neighbours."""
+    """Do the work of crop_persons: a gather of four neighbours."""
     u = cp.arange(CROP[0], dtype=np.float32)
     v = cp.arange(CROP[1], dtype=np.float32)
     m = transforms.astype(np.float32)[..., None]
@@ -75,7 +75,7 @@ def cupy_crop(cp: Any, frame: Any, transforms: Any) -> Any:
 
 
 def torch_crop(torch: Any, frame: Any, transforms: Any) -> Any:
-    """crop_persons: grid_sample of the frame, once a person."""
+    """Do the work of crop_persons: grid_sample of the frame, once a person."""
     height, width = frame.shape[:2]
     image = frame.permute(2, 0, 1)[None].float().expand(len(transforms), -1, -1, -1)
     v, u = torch.meshgrid(
@@ -92,7 +92,7 @@ def torch_crop(torch: Any, frame: Any, transforms: Any) -> Any:
 
 
 def cupy_letterbox(cp: Any, frames: Any) -> Any:
-    """letterbox: a gather of four neighbours into an image of the fill's grey."""
+    """Do the work of letterbox: a gather of four neighbours into an image of the fill's grey."""
     width, height, _ = fitted(frames)
     x = (cp.arange(width, dtype=np.float32) + 0.5) * (frames.shape[2] / width) - 0.5
     y = (cp.arange(height, dtype=np.float32) + 0.5) * (frames.shape[1] / height) - 0.5
@@ -104,7 +104,7 @@ def cupy_letterbox(cp: Any, frames: Any) -> Any:
 
 
 def torch_letterbox(torch: Any, frames: Any) -> Any:
-    """letterbox: interpolate, pad, normalise."""
+    """Do the work of letterbox: interpolate, pad, normalise."""
     width, height, _ = fitted(frames)
     planes = frames.permute(0, 3, 1, 2).float()
     resized = torch.nn.functional.interpolate(planes, size=(height, width), mode="bilinear")
@@ -115,7 +115,7 @@ def torch_letterbox(torch: Any, frames: Any) -> Any:
 
 
 def cupy_decode(cp: Any, maps: Any, transforms: Any) -> tuple[Any, Any]:
-    """decode_heatmaps with ``none``."""
+    """Do the work of decode_heatmaps with ``none``."""
     flat = maps.reshape(*maps.shape[:2], -1)
     index = flat.argmax(axis=-1)
     y, x = cp.divmod(index, maps.shape[3])
@@ -124,7 +124,7 @@ def cupy_decode(cp: Any, maps: Any, transforms: Any) -> tuple[Any, Any]:
 
 
 def torch_decode(torch: Any, maps: Any, transforms: Any) -> tuple[Any, Any]:
-    """decode_heatmaps with ``none``."""
+    """Do the work of decode_heatmaps with ``none``."""
     scores, index = maps.flatten(2).topk(1, dim=-1)
     x, y = index % maps.shape[3], index // maps.shape[3]
     points = torch.cat([x, y, torch.ones_like(x)], dim=-1).double()
@@ -132,7 +132,7 @@ def torch_decode(torch: Any, maps: Any, transforms: Any) -> tuple[Any, Any]:
 
 
 def cupy_simcc(cp: Any, simcc_x: Any, simcc_y: Any, transforms: Any) -> tuple[Any, Any]:
-    """decode_simcc."""
+    """Do the work of decode_simcc."""
     x, y = simcc_x.argmax(axis=-1) / SPLIT, simcc_y.argmax(axis=-1) / SPLIT
     points = cp.stack([x, y, cp.ones_like(x)], axis=-1)
     scores = cp.minimum(simcc_x.max(axis=-1), simcc_y.max(axis=-1)).clip(0, None)
@@ -140,14 +140,14 @@ def cupy_simcc(cp: Any, simcc_x: Any, simcc_y: Any, transforms: Any) -> tuple[An
 
 
 def torch_simcc(torch: Any, simcc_x: Any, simcc_y: Any, transforms: Any) -> tuple[Any, Any]:
-    """decode_simcc."""
+    """Do the work of decode_simcc."""
     (best_x, x), (best_y, y) = simcc_x.max(dim=-1), simcc_y.max(dim=-1)
     points = torch.stack([x / SPLIT, y / SPLIT, torch.ones_like(x)], dim=-1).double()
     return points @ transforms.transpose(1, 2), torch.minimum(best_x, best_y).clamp(min=0)
 
 
 def cupy_boxes(cp: Any, frames: Any, *maps: Any) -> tuple[Any, Any]:
-    """decode_boxes of RTMDet's maps: boxes and scores, best first, those below the threshold -1.
+    """Decode RTMDet's maps to boxes and scores, best first; scores below the threshold are -1.
 
     frames: (B, 3), scale, width and height of each.
     """
@@ -171,7 +171,7 @@ def cupy_boxes(cp: Any, frames: Any, *maps: Any) -> tuple[Any, Any]:
 
 
 def torch_boxes(torch: Any, frames: Any, *maps: Any) -> tuple[Any, Any]:
-    """decode_boxes of RTMDet's maps, as `cupy_boxes`: topk and gather."""
+    """Decode RTMDet's maps, as `cupy_boxes`: topk and gather."""
     corners, logits = [], []
     for one in maps:
         rows, columns = one.shape[1:3]
@@ -191,7 +191,7 @@ def torch_boxes(torch: Any, frames: Any, *maps: Any) -> tuple[Any, Any]:
 
 
 def _kept(xp: Any, close: Any) -> Any:
-    """Who stays (B, n), best first: nobody that is close (B, n, n) to one who stays before."""
+    """Mark who stays (B, n), best first: nobody close (B, n, n) to one who stays before."""
     keep = xp.ones_like(close[:, 0])
     for i in range(keep.shape[1] - 1):
         keep[:, i + 1 :] &= ~(keep[:, i : i + 1] & close[:, i, i + 1 :])
@@ -199,7 +199,7 @@ def _kept(xp: Any, close: Any) -> Any:
 
 
 def box_nms(xp: Any, boxes: Any) -> Any:
-    """box_nms of boxes (B, n, 4), best first, in either library: all pairs, then one by one."""
+    """Suppress boxes (B, n, 4), best first, in either library: all pairs, then one by one."""
     low = xp.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = xp.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
     sides = (high - low).clip(0, None)
@@ -209,7 +209,7 @@ def box_nms(xp: Any, boxes: Any) -> Any:
 
 
 def oks_nms(xp: Any, keypoints: Any, areas: Any, decay: Any) -> Any:
-    """oks_nms of people (B, n, 17, 2), best first, as `box_nms`; decay: `DECAY`."""
+    """Suppress people (B, n, 17, 2), best first, as `box_nms`; decay: `DECAY`."""
     offset = keypoints[:, :, None] - keypoints[:, None]
     squared = (offset * offset).sum(-1)
     area = (areas[:, :, None] + areas[:, None]) / 2

@@ -35,7 +35,7 @@ FAST = 0.5  # heights a second
 
 
 def tracks_of(times: list[float], found: list[Poses]) -> dict[int, list[tuple[Poses, Poses]]]:
-    """Id -> (tracked, smoothed), frame by frame."""
+    """Collect (tracked, smoothed) by id, frame by frame."""
     tracker, smoother, tracks = Tracker(), Smoother(), defaultdict(list)
     for now, poses in zip(times, found, strict=True):
         tracked = tracker.update(poses, timestamp=now, detected=True)
@@ -46,7 +46,7 @@ def tracks_of(times: list[float], found: list[Poses]) -> dict[int, list[tuple[Po
 
 
 def measure(fps: float, times: list[float], found: list[Poses]) -> dict[str, Any]:
-    """Both for a clip: the estimator's people of each frame and its time."""
+    """Measure both for a clip, from the estimator's people of each frame and its time."""
     jitter: dict[str, list[Any]] = {"still": [], "all": []}
     lags: list[float] = []
     for track in tracks_of(times, found).values():
@@ -71,7 +71,7 @@ def measure(fps: float, times: list[float], found: list[Poses]) -> dict[str, Any
 
 
 def standing(raw: Float, smooth: Float, scores: Float, second: int) -> list[tuple[Any, Any]]:
-    """For each second of standing, of still keypoints and of all: squares, raw and smoothed."""
+    """Sum squares, raw and smoothed, for each second of standing, of still keypoints and of all."""
     found, quarter = [], max(2, second // 4)
     for start in range(0, len(raw) - second + 1, second):
         part = slice(start, start + second)
@@ -91,14 +91,14 @@ def squares(raw: Float, smooth: Float, joints: NDArray[np.bool_]) -> tuple[float
 
 
 def fast_ones(raw: Float, smooth: Float, scores: Float, fps: float) -> list[float]:
-    """The lag in frames of each sure keypoint that is fast for a quarter of the time."""
+    """Give the lag in frames of each sure keypoint that is fast for a quarter of the time."""
     pace = np.linalg.norm(raw[5:] - raw[:-5], axis=-1) * fps / 5
     fast = (scores.mean(0) > SURE) & (np.percentile(pace, 75, axis=0) > FAST)
     return [lag(raw[:, joint], smooth[:, joint]) for joint in np.flatnonzero(fast)]
 
 
 def lag(raw: Float, smooth: Float) -> float:
-    """Frames by which the raw path must be held back to correlate best with the smoothed one."""
+    """Find how many frames the raw path must be held back to correlate best with the smoothed."""
     times, best = np.arange(5, len(raw)), []
     shifts = np.linspace(0, 4, 81)
     for shift in shifts:

@@ -90,7 +90,7 @@ class StandIn:
 
 
 def resident_mb() -> float:
-    """Memory of this process now; Linux only."""
+    """Read the memory of this process now; Linux only."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -113,7 +113,7 @@ def make_norfair(fps: float, threshold: float, delay: int) -> Ids:
 
 
 def grid(**choices: list[Any]) -> list[dict[str, Any]]:
-    """All combinations; the first one is the default."""
+    """List all combinations; the first one is the default."""
     values = itertools.product(*choices.values())
     return [dict(zip(choices, chosen, strict=True)) for chosen in values]
 
@@ -138,7 +138,7 @@ BEST: dict[str, dict[str, Any]] = {
 
 
 def with_best(who: str, make: Callable[..., Ids]) -> Callable[[float], Ids]:
-    """A candidate's maker with its settings of BEST."""
+    """Give a candidate's maker with its settings of BEST."""
     return partial(make, **BEST[who.split(" ")[0]])
 
 
@@ -147,7 +147,7 @@ HIGH = [0.35, 0.25, 0.45]
 
 
 def candidates() -> dict[str, tuple[Callable[..., Ids], list[dict[str, Any]]]]:
-    """Name -> (maker, settings to choose from), the libraries if they are installed."""
+    """List name -> (maker, settings to choose from), the libraries if they are installed."""
     found: dict[str, tuple[Callable[..., Ids], list[dict[str, Any]]]] = {
         "ours": (make_ours, grid(sure_score=HIGH, min_oks=[0.1, 0.2], min_hits=[2, 3])),
         "iou": (make_iou, grid(min_iou=[0.3, 0.1, 0.5])),

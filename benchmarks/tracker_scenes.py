@@ -19,7 +19,7 @@ SCENES += ["misses and false boxes"]
 
 
 def scene(name: str, seed: int) -> list[list[tuple[int, Poses]]]:
-    """Frames of a scene: (true person or -1) of each row, with its Poses of one person."""
+    """Make the frames of a scene: (true person or -1) of each row, with its Poses of one person."""
     rng = np.random.default_rng(seed)
     hidden = range(45, 57)
     frames = []
@@ -77,7 +77,7 @@ def join(people: list[Poses]) -> Poses:
 def run_scene(
     name: str, make: Callable[[float], Ids], seeds: Sequence[int] = range(10)
 ) -> dict[str, float]:
-    """Switches of id, false people shown, the share of true people shown, and MOTA.
+    """Count switches of id and false people, the share of true people shown, and MOTA.
 
     MOTA (Bernardin and Stiefelhagen 2008) is 1 - (missed + false + switches) / true people. Every
     person found in the image and not shown is missed; who was not found is not counted.

@@ -60,7 +60,7 @@ def run_clip(
 def detect_every(
     n: int, frames: list[tuple[np.ndarray, float]], truth: list[Poses]
 ) -> dict[str, float]:
-    """Agreement with detection on every frame: people found again, and their mean OKS."""
+    """Compare with detection on every frame: people found again, and their mean OKS."""
     from pcr_rt import PoseEstimator
 
     estimator, tracker = PoseEstimator(), Tracker(n)
@@ -87,13 +87,13 @@ def detect_every(
 
 
 def plain_oks(a: Poses, b: Poses) -> float:
-    """COCO's OKS of row 0 of each, every keypoint weighing the same."""
+    """Compute COCO's OKS of row 0 of each, every keypoint weighing the same."""
     area = (a.boxes[0, 2:] - a.boxes[0, :2]).prod()
     return float(keypoint_similarity(a.keypoints[0], b.keypoints[0], area).mean())
 
 
 def speed(people: int = 10, frames: int = 300) -> dict[str, float]:
-    """Milliseconds a frame of tracker and smoother, without the regions' thumbnail."""
+    """Time tracker and smoother in milliseconds a frame, without the regions' thumbnail."""
     rng = np.random.default_rng(0)
     tracker, smoother, spent = Tracker(), Smoother(), []
     for t in range(frames):

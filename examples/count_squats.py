@@ -18,7 +18,7 @@ LEGS = [
 
 
 def knee_angle(keypoints, scores):
-    """The mean angle in degrees of the knees that are seen, or None; keypoints: (17, 2)."""
+    """Average the angles in degrees of the knees seen; None without any. keypoints: (17, 2)."""
     angles = []
     for hip, knee, ankle in LEGS:
         if scores[[hip, knee, ankle]].min() > 0.3:

@@ -14,7 +14,7 @@ from pcr_rt.training.torch_engine import TorchDeviceEngine
 
 
 def main() -> None:
-    """The whole frame is one person's box."""
+    """Give the whole frame as one person's box."""
     import cupy  # noqa: TID251
     import torch  # noqa: TID251
 

@@ -12,7 +12,7 @@ from pcr_rt.annotate import SAMPLE_CLIP
 
 
 def middle_third(frame):
-    """Boxes (N, 4) xyxy in pixels of the frame: here one, where somebody is expected."""
+    """Give boxes (N, 4) xyxy in pixels of the frame: here one, where somebody is expected."""
     height, width = frame.shape[:2]
     return [[width / 3, 0, 2 * width / 3, height]]
 

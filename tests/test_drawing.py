@@ -176,7 +176,7 @@ def test_labels_stay_inside_of_the_frame(corner: tuple[int, int]) -> None:
 
 
 def thickness(height: float, frame: NDArray[np.uint8]) -> int:
-    """Pixels across the thigh of a person of a height, the dark outline included."""
+    """Count pixels across the thigh of a person of a height, the dark outline included."""
     scale = height / 220
     drawn = skeleton_only(people(keypoints=[STANDING * scale], boxes=[BOX * scale]), frame)
     row = drawn[round(170 * scale), round(170 * scale) : round(200 * scale)]

@@ -29,7 +29,7 @@ def grey(size: tuple[int, int]) -> Image:
 
 
 def people(boxes: list[Any], *, scores: Any = 0.8, **joints: tuple[float, float]) -> Poses:
-    """People with these boxes and joints, of which all others have the score 0."""
+    """Make people with these boxes and joints, of which all others have the score 0."""
     keypoints, seen = np.zeros((len(boxes), 17, 2)), np.zeros((len(boxes), 17))
     for name, place in joints.items():
         keypoints[:, KEYPOINTS.index(name)] = place
@@ -42,7 +42,7 @@ def skeleton(poses: Poses, size: tuple[int, int] = HD, threshold: float = 0.3) -
 
 
 def line(image: Image, *ends: tuple[float, float], colour: Any, width: int, smooth: bool) -> None:
-    """A line, or a dot of one end; places in sixteenths of a pixel."""
+    """Draw a line, or a dot of one end; places in sixteenths of a pixel."""
     points = np.rint(np.array([ends[0], ends[-1]]) * 16).astype(np.int32)
     kind = cv2.LINE_AA if smooth else cv2.LINE_8
     cv2.polylines(image, [points], False, colour, width, kind, 4)

@@ -74,7 +74,7 @@ def test_squats_are_counted_from_the_knees() -> None:
     spec.loader.exec_module(squats)
 
     def legs(angle: float) -> np.ndarray:
-        """Thighs up, shins turned by the knee's angle."""
+        """Make legs: thighs up, shins turned by the knee's angle."""
         keypoints = np.zeros((17, 2))
         for hip, knee, ankle in squats.LEGS:
             keypoints[hip], keypoints[knee] = (100, 50), (100, 100)

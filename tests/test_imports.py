@@ -19,7 +19,7 @@ Graph = dict[str, set[str]]
 
 
 def read_floors(page: str) -> dict[str, int]:
-    """Each room's floor, counted from the bottom, of the fenced block ``floors``."""
+    """Read each room's floor, counted from the bottom, from the fenced block ``floors``."""
     block = re.search(r"^```floors\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert block, "there is no fenced list of floors"
     return {
@@ -28,7 +28,7 @@ def read_floors(page: str) -> dict[str, int]:
 
 
 def installed_sources() -> dict[str, str]:
-    """The source of each module of the installed package, by its full name."""
+    """Read the source of each module of the installed package, by its full name."""
     # An editable installation keeps these two in folders outside of the package.
     found = {}
     for package in ("pcr_rt", "pcr_rt.cuda_kernels", "pcr_rt.export"):
@@ -43,7 +43,7 @@ def installed_sources() -> dict[str, str]:
 
 
 def import_graph(sources: Mapping[str, str]) -> Graph:
-    """What each module imports of the others: in functions and under TYPE_CHECKING too."""
+    """Find what each module imports of the others: in functions and under TYPE_CHECKING too."""
     return {
         name: {home for home in _imported(ast.parse(source), sources) if home != name}
         for name, source in sources.items()
@@ -65,7 +65,7 @@ def _imported(tree: ast.AST, sources: Mapping[str, str]) -> Iterator[str]:
 
 
 def room_of(module: str, floors: Mapping[str, int]) -> str:
-    """The smallest room that holds a module, of the names that the page lists."""
+    """Find the smallest room that holds a module, of the names that the page lists."""
     parts = module.split(".")[1:] or ["__init__"]
     for end in range(len(parts), 0, -1):
         if (room := "/".join(parts[:end])) in floors:
@@ -91,7 +91,7 @@ def upward(rooms: Graph, floors: Mapping[str, int]) -> list[str]:
 
 
 def circle(graph: Graph) -> list[str]:
-    """The nodes of one circle, or none."""
+    """List the nodes of one circle, or none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:

@@ -38,7 +38,7 @@ class Prepared:
 
 
 def to_device(value: Any, cupy: Any) -> Any:
-    """``value`` with every `OnDevice` in it as an array of ``cupy``."""
+    """Copy ``value`` with every `OnDevice` in it as an array of ``cupy``."""
     if isinstance(value, OnDevice):
         array = cupy.asarray(value.base)[value.index]
         if value.device:
@@ -58,7 +58,7 @@ def to_device(value: Any, cupy: Any) -> Any:
 
 
 def to_host(value: Any, cupy: Any) -> Any:
-    """Results as NumPy arrays; raises TypeError for an array that is not on the device."""
+    """Copy results to NumPy arrays; raises TypeError for an array that is not on the device."""
     if isinstance(value, cupy.ndarray):
         return cupy.asnumpy(value)
     if isinstance(value, (list, tuple)):

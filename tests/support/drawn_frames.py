@@ -15,7 +15,7 @@ QUADRANTS = [[(200, 40, 40), (40, 200, 40)], [(40, 40, 200), (200, 200, 200)]]
 
 
 def quadrants(width: int = 64, height: int = 48) -> Frame:
-    """Blue, green; red, light grey."""
+    """Draw blue, green; red, light grey."""
     frame = np.empty((height, width, 3), np.uint8)
     for row, line in enumerate(QUADRANTS):
         for column, colour in enumerate(line):
@@ -33,7 +33,7 @@ def middles(frame: Frame) -> list[list[Any]]:
 
 
 def write_clip(path: Path, frames: int = 12, size: tuple[int, int] = (64, 48)) -> Path:
-    """Frame k is grey of level 20 + 15 k."""
+    """Write a clip whose frame k is grey of level 20 + 15 k."""
     with VideoWriter(path, size, 25) as writer:
         for k in range(frames):
             writer.write(np.full((size[1], size[0], 3), 20 + 15 * k, np.uint8))

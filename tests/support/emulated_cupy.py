@@ -100,7 +100,7 @@ def from_dlpack(array: Any) -> ndarray:
 
 
 def seen(memory: np.ndarray, device: int = 0) -> ndarray:
-    """Memory as an array on the device, in place."""
+    """Show memory as an array on the device, in place."""
     array = memory.view(ndarray)
     array.device_id = device
     return array
@@ -286,7 +286,7 @@ class RawKernel:
             raise RuntimeError(message.value.decode())
 
     def _value(self, i: int, letter: str, argument: Any) -> np.ndarray:
-        """The bytes of one argument, which has to be of the parameter's very type."""
+        """Give the bytes of one argument, which has to be of the parameter's very type."""
         where = f"argument {i} of {self.name}"
         if letter != "p":
             assert type(argument) is LETTERS[letter], f"{where} is {type(argument)}, not {letter}"

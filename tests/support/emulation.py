@@ -27,7 +27,7 @@ def compile_kernels(
     optimise: int = 1,
     sanitizers: tuple[str, ...] = SANITIZERS,
 ) -> Path:
-    """A shared library of the emulated kernels, with both sanitizers; skips without g++."""
+    """Compile the emulated kernels to a library, with both sanitizers; skip without g++."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("the CUDA kernels run on the CPU through g++, which is not installed")
@@ -42,7 +42,7 @@ def compile_kernels(
 
 @functools.cache
 def _preload() -> str:
-    """The sanitizer's run-time library, and that of C++, whose exceptions it wants to see."""
+    """Find the sanitizer's run-time library, and that of C++, whose exceptions it wants to see."""
     found = []
     for name in ("libasan.so", "libstdc++.so.6"):
         command = ["g++", f"-print-file-name={name}"]

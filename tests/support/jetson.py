@@ -16,5 +16,5 @@ def has_element(name: str) -> bool:
 
 
 def can_decode() -> bool:
-    """Whether it decodes H.264 in MP4 and RTP."""
+    """Tell whether it decodes H.264 in MP4 and RTP."""
     return has_element("avdec_h264") or has_element("openh264dec")

@@ -19,7 +19,7 @@ BOXES = [[12.0, 8.0, 40.0, 50.0], [30.5, 4.0, 60.0, 60.0], [-9.0, 20.0, 20.0, 75
 
 
 def draw_patches() -> np.ndarray:
-    """A frame (72, 64, 3) of smooth patches, so that every crop has one clear peak."""
+    """Draw a frame (72, 64, 3) of smooth patches, so that every crop has one clear peak."""
     y, x = np.mgrid[0:72, 0:64]
     image = np.zeros((72, 64, 3))
     for cx, cy, size in ((25, 30, 40), (47, 30, 90), (8, 50, 60), (52, 60, 20)):
@@ -28,7 +28,7 @@ def draw_patches() -> np.ndarray:
 
 
 def both(make: Callable[[Any], Any], **options: Any) -> tuple[PoseEstimator, PoseEstimator]:
-    """An estimator on the host and one on the device, alike otherwise."""
+    """Make an estimator on the host and one on the device, alike otherwise."""
     options = {"detector": None, "score_threshold": 0.05, **options}
     host, device = (
         PoseEstimator(make(str), **options),

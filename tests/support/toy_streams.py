@@ -19,7 +19,7 @@ from pcr_rt.streaming.sources import Item, Source
 
 
 def numbered(number: int, camera: int = 0, size: tuple[int, int] = (32, 24)) -> NDArray[np.uint8]:
-    """A black frame of (width, height) whose first pixel holds two numbers."""
+    """Make a black frame of (width, height) whose first pixel holds two numbers."""
     frame = np.zeros((size[1], size[0], 3), np.uint8)
     frame[0, 0] = number % 256, number // 256, camera
     return frame
@@ -74,7 +74,7 @@ class ToyCamera(Source):
 def ticking(
     numbers: Sequence[int], camera: int = 0, every: float = 0.005, size: tuple[int, int] = (32, 24)
 ) -> Callable[[], Iterator[Item]]:
-    """A connection that gives these frames at this pace."""
+    """Make a connection that gives these frames at this pace."""
 
     def connection() -> Iterator[Item]:
         for number in numbers:

@@ -23,7 +23,7 @@ def brightness_model(
     batch: int | str = "batch",
     size: tuple[int, int] = (48, 64),
 ) -> Path:
-    """Heatmaps that are the red channel: joint k's map is ``red x (k + 1) / joints``."""
+    """Write a model whose map of joint k is the red channel times (k + 1) / joints."""
     weight = np.zeros((joints, 3, 1, 1), np.float32)
     weight[:, 0, 0, 0] = np.arange(1, joints + 1) / joints
     width, height = size
@@ -44,7 +44,7 @@ def brightness_model(
 def constant_model(
     path: Path, spec: ModelSpec | None, size: tuple[int, int], outputs: list[np.ndarray]
 ) -> Path:
-    """A model that answers the same for every image; the batch is 1."""
+    """Write a model that answers the same for every image; the batch is 1."""
     nodes, infos, values = [], [], []
     for i, array in enumerate(outputs):
         values.append(numpy_helper.from_array(array.astype(np.float32), f"value{i}"))
@@ -65,7 +65,7 @@ def write(graph: onnx.GraphProto, spec: ModelSpec | None, path: Path) -> Path:
 def blob_frame(
     size: tuple[int, int], centre: tuple[float, float], sigma: float = 6.0, peak: float = 250.0
 ) -> np.ndarray:
-    """A black frame with one red Gaussian blob at a sub-pixel place."""
+    """Draw a black frame with one red Gaussian blob at a sub-pixel place."""
     x, y = np.arange(size[0])[None, :], np.arange(size[1])[:, None]
     blob = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))
     frame = np.zeros((size[1], size[0], 3), np.uint8)

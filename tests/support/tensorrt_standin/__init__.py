@@ -38,7 +38,7 @@ ENUMERATIONS = (
 
 
 def names_of(version: str) -> set[str]:
-    """Names that a version of the API has, as ``Class.member``."""
+    """List the names that a version of the API has, as ``Class.member``."""
     found = set()
     for line in NAMES_FILE.read_text().splitlines():
         name, *versions = line.split()
@@ -72,7 +72,7 @@ def install(monkeypatch: Any, version: str) -> Any:
 
 
 def make(version: str) -> Any:
-    """The module of a version."""
+    """Make the module of a version."""
     names = names_of(version)
     module: Any = Module("tensorrt_rtx" if version.startswith("rtx") else "tensorrt")
     module.__version__ = version.removeprefix("rtx-")

@@ -21,7 +21,7 @@ KINDS = {
 
 
 def building(version: Version) -> tuple[type, type]:
-    """The classes ``OnnxParser`` and ``Builder`` of a version, through which the others come."""
+    """Make the classes ``OnnxParser`` and ``Builder`` of a version; the others come from them."""
     module, behaviour, is_weak = version.module, version.behaviour, version.is_weak
     Versioned: Any = version.base
 
@@ -219,7 +219,7 @@ def building(version: Version) -> tuple[type, type]:
             )
 
     def _computes(layer: Any, config: Any) -> str:
-        """In which type a layer runs: what flags allow in 8.6, what the file says later."""
+        """Tell in which type a layer runs: what flags allow in 8.6, what the file says later."""
         own = layer._inputs[0].dtype.name if layer._inputs else "FLOAT"
         if not is_weak:
             return own

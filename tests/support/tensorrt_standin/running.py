@@ -18,7 +18,7 @@ DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
 
 def running(version: Version) -> type:
-    """The class ``Runtime`` of a version, through which the others come."""
+    """Make the class ``Runtime`` of a version, through which the others come."""
     module, behaviour = version.module, version.behaviour
     Versioned: Any = version.base
 
