@@ -143,7 +143,8 @@ class Labels:
 
 
 @pytest.mark.parametrize(
-    ("size", "scale", "thickness"), [(SMALL, 0.4, 1), (HD, 0.5, 1), (LARGE, 1.5, 2)]
+    ("size", "scale", "thickness"),
+    [(SMALL, 0.4, 1), (HD, 0.5, 1), ((1440, 2560), 1.0, 1), (LARGE, 1.5, 2)],
 )
 def test_a_label_lies_on_its_box(size: tuple[int, int], scale: float, thickness: int) -> None:
     labels = Labels(size, scale, thickness)
