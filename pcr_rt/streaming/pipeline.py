@@ -215,9 +215,14 @@ class PoseStream:
 
     def _show(self, captured: Captured, poses: Poses) -> Result:
         reader, now = self._readers[captured.source], time.monotonic()
-        poses = poses.replace(age_ms=(now - captured.arrived) * 1e3)
+        poses = poses.replace(
+            source=captured.source,
+            frame_index=captured.index,
+            timestamp=captured.timestamp,
+            age_ms=(now - captured.arrived) * 1e3,
+        )
         result = Result(captured.frame, poses, reader.source.fps, self._clock)
-        reader.count_shown(now, result.poses.age_ms)
+        reader.count_shown(now, poses.age_ms)
         for thread in self._sinks:
             thread.offer(result, wait=not reader.source.live)
         return result
@@ -232,7 +237,7 @@ class PoseStream:
         round_: list[Captured] = []
         try:
             while round_ := self._round():
-                done = self._estimate(round_)
+                done = list(zip(round_, self._estimate(round_), strict=True))
                 round_ = []
                 for captured, poses in done:
                     self._deliver(captured, poses)
@@ -259,25 +264,19 @@ class PoseStream:
                 self._changed.wait()
         return []
 
-    def _estimate(self, round_: list[Captured]) -> list[tuple[Captured, Poses]]:
-        start, done = time.perf_counter(), []
+    def _estimate(self, round_: list[Captured]) -> list[Poses]:
+        start = time.perf_counter()
         regions = [self._people[c.source].regions(c.frame) for c in round_]
         tracking = time.perf_counter() - start
         found = self._estimator.batch(CheckedFrames(c.frame for c in round_), regions)
         start = time.perf_counter()
-        for captured, boxes, poses in zip(round_, regions, found, strict=True):
-            poses = self._people[captured.source].update(
-                poses, timestamp=captured.timestamp, detected=boxes is None
-            )
-            poses = poses.replace(
-                source=captured.source,
-                frame_index=captured.index,
-                timestamp=captured.timestamp,
-            )
-            done.append((captured, poses))
+        people = [
+            self._people[c.source].update(poses, timestamp=c.timestamp, detected=boxes is None)
+            for c, boxes, poses in zip(round_, regions, found, strict=True)
+        ]
         tracking += time.perf_counter() - start
         self._clock.add({**self._estimator.timings, "track": tracking * 1e3})
-        return done
+        return people
 
     def _deliver(self, captured: Captured | None, poses: Poses | None) -> None:
         item = None if captured is None or poses is None else (captured, poses)
