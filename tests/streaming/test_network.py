@@ -35,7 +35,7 @@ def test_a_wrong_address_is_one_sentence(url: str) -> None:
 
 
 class MotionJpeg(http.server.BaseHTTPRequestHandler):
-    """An IP camera: eight JPEG pictures, then silence or the end."""
+    """An IP camera: eight JPEG images, then silence or the end."""
 
     hangs = False
 
@@ -44,8 +44,8 @@ class MotionJpeg(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
         self.end_headers()
         for k in range(8):
-            picture = np.full((48, 64, 3), 30 * k, np.uint8)
-            data = cv2.imencode(".jpg", picture)[1].tobytes()
+            image = np.full((48, 64, 3), 30 * k, np.uint8)
+            data = cv2.imencode(".jpg", image)[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             self.wfile.write(head.encode() + data + b"\r\n")
         if self.hangs:
@@ -65,7 +65,7 @@ def motion_jpeg(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
-def test_an_ip_camera_gives_its_pictures(motion_jpeg: str) -> None:
+def test_an_ip_camera_gives_its_images(motion_jpeg: str) -> None:
     before = time.monotonic()
     items = []
     with contextlib.suppress(InputError):  # the connection ends without a word

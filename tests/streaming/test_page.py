@@ -49,7 +49,7 @@ def page() -> Iterator[LivePage]:
 
 
 async def ask(viewer: aiohttp.ClientWebSocketResponse) -> tuple[dict[str, Any], Any]:
-    """Ask for the next picture: (what is said of it, the picture)."""
+    """Ask for the next image: (what is said of it, the image)."""
     await viewer.send_str("next")
     data = await viewer.receive_bytes(timeout=10)
     (length,) = struct.unpack_from("<I", data)
@@ -57,21 +57,21 @@ async def ask(viewer: aiohttp.ClientWebSocketResponse) -> tuple[dict[str, Any], 
     return head, cv2.imdecode(np.frombuffer(data[4 + length :], np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_a_viewer_gets_the_newest_picture_and_what_is_in_it(page: LivePage) -> None:
+def test_a_viewer_gets_the_newest_image_and_what_is_in_it(page: LivePage) -> None:
     async def view() -> None:
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{page.url}live") as v:
             for index in range(50):
                 page.write(result(index))
-            head, picture = await ask(v)
+            head, image = await ask(v)
             assert head["frame_index"] == 49
             assert head["people"] == [{"id": 4, "score": 0.9}, {"id": 17, "score": 0.75}]
             assert head["age_ms"] >= 40
             assert head["viewers"] == 1
-            assert picture.shape == (48, 64, 3)
+            assert image.shape == (48, 64, 3)
             page.write(result(50, size=(2 * WIDEST, 200)))
-            head, picture = await ask(v)
+            head, image = await ask(v)
             assert head["frame_index"] == 50
-            assert picture.shape == (100, WIDEST, 3)
+            assert image.shape == (100, WIDEST, 3)
 
     asyncio.run(view())
 
@@ -106,7 +106,7 @@ def test_viewers_that_never_read_slow_nothing(page: LivePage) -> None:
                 assert (await ask(quick))[0]["frame_index"] == 7
             return seconds
 
-    assert asyncio.run(view()) < 5  # 200 pictures encoded for three viewers would take longer
+    assert asyncio.run(view()) < 5  # 200 images encoded for three viewers would take longer
 
 
 def test_connections_that_ask_for_nothing_shut_nobody_out(page: LivePage) -> None:

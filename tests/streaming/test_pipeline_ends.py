@@ -44,7 +44,7 @@ def test_a_failing_sink_stops_and_the_stream_goes_on(caplog: pytest.LogCaptureFi
     assert "has stopped: the disk is full" in caplog.text
 
 
-def test_a_failing_sink_ends_the_stream_where_asked() -> None:
+def test_a_failing_sink_ends_the_stream_if_asked() -> None:
     other = Collector()
     poses_stream = stream(endless(), sinks=[Collector(fail_at=3), other], stop_on_sink_error=True)
     with pytest.raises(InputError, match="the disk is full"):

@@ -50,6 +50,11 @@ def test_files_and_folders_are_told_apart(tmp_path: Path, sample_clip: Path) -> 
     assert type(open_source(str(sample_clip))) is VideoSource
 
 
+def test_an_option_that_no_source_has_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="no option 'wdith'"):
+        open_source(0, wdith=640)  # type: ignore[call-arg]
+
+
 class Unplugged:
     """A cv2.VideoCapture of a camera that is unplugged after each three frames and comes back."""
 
@@ -107,10 +112,10 @@ def test_no_camera_is_one_sentence() -> None:
         list(open_source(97).frames())
 
 
-def test_a_folder_gives_its_pictures_and_counts_broken_ones(tmp_path: Path) -> None:
+def test_a_folder_gives_its_images_and_counts_broken_ones(tmp_path: Path) -> None:
     for n in (2, 0):
         cv2.imwrite(str(tmp_path / f"{n}.png"), numbered(n, size=(32 + n, 24)))
-    (tmp_path / "1.png").write_bytes(b"no picture")
+    (tmp_path / "1.png").write_bytes(b"no image")
     items = list(open_source(tmp_path, fps=4).frames())
     assert [None if f is None else f.shape for f, _ in items] == [(24, 32, 3), None, (24, 34, 3)]
     assert [t for _, t in items] == [0, 0.25, 0.5]
