@@ -4,8 +4,8 @@
 
 The frame is one of the sample clip in a PoseStream with tracking and smoothing, warm; the step is
 one of the tests' toy recipe. A change is a call that leads from one of the project's files into
-another in the same thread (each has its return, which is not counted); what lies between them,
-NumPy or the standard library, does not count. The next frame is read only after the last one has
+another (each has its return, which is not counted); what lies between them, NumPy or the standard
+library, does not count. The next frame is read only after the last one has
 come out and every thread waits, so that each call belongs to one frame. Both numbers are given as
 the least and the most of several frames or steps; ``--name`` says under which key of the file they
 go, others are kept.
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -45,29 +46,27 @@ class Trips:
 
     def __init__(self) -> None:
         self._files: set[str] = set()
-        self._changes = 0
-        self._last = threading.local()
+        self._changes: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         """A profile function for `sys.setprofile`."""
-        if event not in ("call", "return"):
+        name = frame.f_code.co_filename
+        if event != "call" or not name.startswith(PACKAGES):
             return
-        at = frame if event == "call" else frame.f_back
-        name = "" if at is None else at.f_code.co_filename
-        if not name.startswith(PACKAGES):
-            return
-        if event == "call":
-            with self._lock:
-                self._files.add(name)
-                self._changes += getattr(self._last, "name", name) != name
-        self._last.name = name
+        caller = frame.f_back
+        while caller is not None and not caller.f_code.co_filename.startswith(PACKAGES):
+            caller = caller.f_back
+        with self._lock:
+            self._files.add(name)
+            if caller is not None and caller.f_code.co_filename != name:
+                self._changes[caller.f_code.co_filename, name] += 1
 
     def take(self) -> tuple[set[str], int]:
         """Files and changes since the last call."""
         with self._lock:
-            seen = self._files, self._changes
-            self._files, self._changes = set(), 0
+            seen = self._files, self._changes.total()
+            self._files, self._changes = set(), Counter()
         return seen
 
 

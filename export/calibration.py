@@ -1,4 +1,4 @@
-"""What a model will see, from a folder of pictures: the inputs that INT8 ranges are taken from."""
+"""Make the inputs that INT8 ranges are taken from, of a folder of images."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MOST = 64
 def calibration_images(
     folder: Path, spec: ModelSpec, most: int = MOST, detector: Detector | None = None
 ) -> NDArray[np.float32]:
-    """Inputs (N, 3, H, W), N at most ``most``, of a model with ``spec``.
+    """Make inputs (N, 3, H, W), N at most ``most``, of a model with ``spec``.
 
-    For a detector whole pictures, for a pose model the surest person of each picture, from pictures
+    For a detector whole images, for a pose model the surest person of each image, from images
     drawn from the whole folder, the same ones each time. Raises InputError for a folder without
-    pictures or people.
+    images or people.
     """
     files = list_images(folder)
     parts: list[NDArray[np.float32]] = []
@@ -45,5 +45,5 @@ def calibration_images(
             first = np.zeros(1, dtype=np.intp)
             parts.append(crop_people([frame], first, crop_transforms(boxes[:1], spec), spec))
     if not parts:
-        raise InputError(f"No person is found in the pictures of {folder}: calibrate on others.")
+        raise InputError(f"No person is found in the images of {folder}: calibrate on others.")
     return np.concatenate(parts)

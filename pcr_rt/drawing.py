@@ -1,4 +1,4 @@
-"""Skeletons, boxes and labels on frames, and sheets of small pictures."""
+"""Draw skeletons, boxes and labels on frames, and sheets of small images."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def draw_poses(
     labels: bool = True,
     inplace: bool = False,
 ) -> Frame:
-    """The frame with its people drawn in: left limbs orange, right ones blue, the middle yellow.
+    """Draw a frame's people: left limbs orange, right ones blue, the middle yellow.
 
     frame: (H, W, 3) uint8 BGR; a copy is drawn on unless ``inplace``. Keypoints with a score below
     ``keypoint_threshold`` and their limbs are left out. Labels are "#id score", or the score alone
-    where nobody is tracked. Raises InputError for another kind of array.
+    if nobody is tracked. Raises InputError for another kind of array.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise InputError(
@@ -79,7 +79,7 @@ def draw_poses(
         _draw_skeleton(canvas, poses.keypoints[person], seen, width)
     if labels:
         taken: list[list[int]] = []
-        for person in order[::-1]:  # the best have their label where it belongs
+        for person in order[::-1]:  # the best have their label in its place
             label = f"{poses.scores[person]:.2f}"
             if poses.ids is not None:
                 label = f"#{poses.ids[person]} {label}"
@@ -156,10 +156,10 @@ def _draw_label(canvas: Frame, box: list[int], label: str, taken: list[list[int]
 def contact_sheet(
     images: Sequence[Frame], columns: int, cell: Size, captions: Sequence[str] | None = None
 ) -> Frame:
-    """Small pictures side by side, row by row, each whole and centred in its cell.
+    """Put small images side by side, row by row, each whole and centred in its cell.
 
     images: (H, W, 3) uint8 BGR, of any sizes; cell: (width, height) in pixels; captions: one for
-    each image, in a strip below it. Raises InputError where there are no images.
+    each image, in a strip below it. Raises InputError if there are no images.
     """
     if not images:
         raise InputError("A contact sheet needs at least one image.")

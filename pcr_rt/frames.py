@@ -1,4 +1,4 @@
-"""What may be given as a frame: NumPy arrays, NV12 frames, and arrays on a CUDA device."""
+"""Frames: NumPy arrays, NV12 frames, and arrays on a CUDA device."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class DeviceBuffer:
     """uint8 memory on a CUDA device that is only known by its address, as an array.
 
     pointer: as PyCUDA's DeviceAllocation gives it by ``int()``; shape: (H, W, 3) of a frame or
-    (rows, columns) of an NV12 plane; pitch: bytes from a row to the next, None where rows lie
-    close; stream: the handle of the stream that fills it, None if it is ready; owner: kept alive.
+    (rows, columns) of an NV12 plane; pitch: bytes from a row to the next, None if there are no
+    gaps; stream: the handle of the stream that fills it, None if it is ready; owner: kept alive.
     """
 
     pointer: int
@@ -57,7 +57,7 @@ class DeviceBuffer:
 
 
 def lies_on_device(frame: Any) -> bool:
-    """Whether a frame is in a CUDA device's memory; of an NV12 frame, its luma."""
+    """Tell whether a frame, or an NV12 frame's luma, is in a CUDA device's memory."""
     if isinstance(frame, Nv12Frame):
         return lies_on_device(frame.y)
     if hasattr(frame, "__cuda_array_interface__"):
@@ -66,7 +66,7 @@ def lies_on_device(frame: Any) -> bool:
 
 
 def frame_size(frame: Any) -> tuple[int, int]:
-    """(width, height)."""
+    """Give (width, height)."""
     shape = _shape(frame)
     return int(shape[1]), int(shape[0])
 
@@ -156,7 +156,7 @@ class Nv12Coefficients(NamedTuple):
 
 @dataclass(frozen=True)
 class Nv12Frame:
-    """An NV12 picture of HxW pixels, on the host or a device.
+    """An NV12 image of HxW pixels, on the host or a device.
 
     y: (H, W) uint8; uv: (ceil(H / 2), 2 ceil(W / 2)) uint8, U and V in turn. Rows may lie further
     apart than they are long (a decoder's pitch): a view such as ``surface[:H, :W]`` says so. Pixels
@@ -192,13 +192,13 @@ class Nv12Frame:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3), as of the BGR frame that it stands for."""
+        """Give (H, W, 3), as of the BGR frame that it stands for."""
         height, width = self.y.shape
         return int(height), int(width), 3
 
     @property
     def coefficients(self) -> Nv12Coefficients:
-        """How its Y, U and V become grey levels."""
+        """Give the factors that turn its Y, U and V into grey levels."""
         red, blue = _RED_AND_BLUE[self.matrix]
         green = 1 - red - blue
         luma, black, chroma = (1.0, 0, 1.0) if self.full_range else (255 / 219, 16, 255 / 224)
@@ -208,7 +208,7 @@ class Nv12Frame:
         )
 
     def to_bgr(self) -> NDArray[np.float32]:
-        """The frame (H, W, 3) in BGR order, float32; the planes have to be NumPy arrays."""
+        """Convert to (H, W, 3) in BGR order, float32; the planes have to be NumPy arrays."""
         c = self.coefficients
         height, width = self.y.shape
         luma = np.float32(c.luma) * (self.y.astype(np.float32) - np.float32(c.black))

@@ -42,7 +42,7 @@ Float = NDArray[np.float64]
 
 
 def box_to_region(boxes: ArrayLike, aspect: float, padding: float = 1.25) -> tuple[Float, Float]:
-    """Centre and size of the crop region of each box.
+    """Give the centre and size of the crop region of each box.
 
     boxes: (N, 4) xyxy. The short side grows to ``aspect`` = width / height, then both sides are
     multiplied by ``padding``. Returns centres (N, 2) and sizes (N, 2) as (width, height), float64.
@@ -53,13 +53,13 @@ def box_to_region(boxes: ArrayLike, aspect: float, padding: float = 1.25) -> tup
 
 
 def pad_to_aspect(size: ArrayLike, aspect: float) -> Float:
-    """Sizes (N, 2) as (width, height), the short side grown to ``aspect`` = width / height."""
+    """Grow the short side of sizes (N, 2), (width, height), to ``aspect`` = width / height."""
     width, height = np.asarray(size, dtype=np.float64).reshape(-1, 2).T
     return np.stack([np.maximum(width, height * aspect), np.maximum(height, width / aspect)], 1)
 
 
 def pixel_steps(size: Size, transform: Transform) -> Float:
-    """How many pixel steps a region spans: W - 1 under ``udp``, W under ``msra``."""
+    """Count the pixel steps that a region spans: W - 1 under ``udp``, W under ``msra``."""
     return np.array(size, dtype=np.float64) - (transform == "udp")
 
 
@@ -70,7 +70,7 @@ def crop_transform(
     transform: Transform,
     rotation: ArrayLike = 0.0,
 ) -> Float:
-    """Crop transforms (N, 2, 3): model-input pixels to frame pixels.
+    """Give the crop transforms (N, 2, 3): model-input pixels to frame pixels.
 
     centre, region: (N, 2) in frame pixels; size: the model input; rotation: (N,) or scalar, in
     radians, by which the crop window is turned clockwise on the screen.
@@ -89,12 +89,12 @@ def crop_transform(
 
 
 def heatmap_to_input(heatmap: Size, size: Size, transform: Transform) -> Float:
-    """Input pixels per heatmap sample, (2,) as (x, y); sample 0 lies on input pixel 0."""
+    """Give the input pixels per heatmap sample, (2,) as (x, y); sample 0 lies on pixel 0."""
     return pixel_steps(size, transform) / pixel_steps(heatmap, transform)
 
 
 def mirrored_crop(matrices: Float, size: Size, heatmap: Size, transform: Transform) -> Float:
-    """The crop transforms whose heatmaps are the exact mirror image of those of ``matrices``.
+    """Give the crop transforms whose heatmaps are the exact mirror image of ``matrices``'.
 
     Input pixel u of the mirrored view shows what pixel ``last - u`` of the plain view shows, where
     ``last`` is the input pixel of the last heatmap column: W - 1 under ``udp``, W - W/w under
@@ -108,7 +108,7 @@ def mirrored_crop(matrices: Float, size: Size, heatmap: Size, transform: Transfo
 
 
 def apply_transform(matrices: ArrayLike, points: ArrayLike) -> Float:
-    """Points (..., P, 2) through transforms (..., 2, 3)."""
+    """Send points (..., P, 2) through transforms (..., 2, 3)."""
     matrix = np.asarray(matrices, dtype=np.float64)
     xy = np.asarray(points, dtype=np.float64)
     result: Float = xy @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
@@ -116,14 +116,14 @@ def apply_transform(matrices: ArrayLike, points: ArrayLike) -> Float:
 
 
 def invert_transform(matrices: ArrayLike) -> Float:
-    """The inverse (..., 2, 3) transforms."""
+    """Invert transforms (..., 2, 3)."""
     matrix = np.asarray(matrices, dtype=np.float64)
     linear = np.linalg.inv(matrix[..., :2])
     return np.concatenate([linear, -linear @ matrix[..., 2:]], axis=-1)
 
 
 def clip_boxes(boxes: ArrayLike, width: float, height: float) -> Float:
-    """Boxes (N, 4) xyxy cut at the frame's borders [0, width] x [0, height]."""
+    """Cut boxes (N, 4) xyxy at the frame's borders, [0, width] x [0, height]."""
     xyxy = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, width)
     xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, height)
@@ -131,7 +131,7 @@ def clip_boxes(boxes: ArrayLike, width: float, height: float) -> Float:
 
 
 def box_iou(a: ArrayLike, b: ArrayLike) -> Float:
-    """Intersection over union (A, B) of boxes (A, 4) and (B, 4), xyxy; 0 where both are empty."""
+    """Give the intersection over union (A, B) of boxes (A, 4) and (B, 4), xyxy; 0 if empty."""
     first = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4)
     second = np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
     overlap = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(

@@ -1,7 +1,7 @@
-"""The array operations around the networks, in NumPy and OpenCV.
+"""Run the array operations around the networks in NumPy and OpenCV.
 
 This is the specification that the CUDA kernels are held to (same names, arguments and results),
-and what runs on a machine without a GPU. All functions are pure and safe to call from several
+and it is what runs on a machine without a GPU. All functions are pure and safe to call from several
 threads at once.
 """
 

@@ -38,7 +38,7 @@ def decode_boxes(
     - ``yolox``: (B, n, 85), the official export: centre and log size in grid units, objectness,
       80 class scores of which the first is the person's;
     - ``dets``: (B, n, 5), xyxy and score in input pixels, suppressed already; optionally labels
-      (B, n), where 0 is a person.
+      (B, n), of which 0 is a person.
 
     scales: (B,) as :func:`letterbox` gives them; frame_sizes: (B, 2) as (width, height).
 

@@ -1,4 +1,4 @@
-"""Frames to network inputs: one crop a person, one letterboxed image a frame."""
+"""Make network inputs of frames: one crop a person, one letterboxed image a frame."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def crop_persons(
     rgb: bool = True,
     dtype: DTypeLike = np.float32,
 ) -> Images:
-    """Bilinear crops (N, 3, h, w) of people, normalised as (grey - mean) / std.
+    """Crop people by bilinear interpolation: (N, 3, h, w), normalised as (grey - mean) / std.
 
     frames: (H, W, 3) uint8 in BGR order, any strides, or :class:`Nv12Frame`; sizes may differ;
     frame_index: (N,) the frame of each crop; transforms: (N, 2, 3) from crop pixels to frame
@@ -68,11 +68,11 @@ def crop_persons(
     scale = 1 / np.asarray(std, dtype=np.float32)[:, None, None]
     shift = -np.asarray(mean, dtype=np.float32)[:, None, None] * scale
     crops = np.empty((len(transforms), 3, height, width), dtype=np.float32)
-    pictures = [_bgr(frame) for frame in frames]
+    images = [_bgr(frame) for frame in frames]
     for crop, index, matrix in zip(crops, frame_index, transforms, strict=True):
         upright = matrix[0, 1] == 0 and matrix[1, 0] == 0
         sample = _sample_upright if upright else _sample_turned
-        sample(pictures[index], matrix, crop[::-1] if rgb else crop)
+        sample(images[index], matrix, crop[::-1] if rgb else crop)
         crop *= scale
         crop += shift
     return crops.astype(dtype, copy=False)
@@ -83,11 +83,11 @@ def _bgr(frame: Frame | Nv12Frame) -> NDArray[Any]:
 
 
 def _sample_upright(frame: NDArray[Any], matrix: NDArray[np.float64], out: Float32) -> None:
-    """Fill ``out`` (3, h, w) in BGR order where x depends on u alone and y on v alone.
+    """Fill ``out`` (3, h, w) in BGR order, if x depends on u alone and y on v alone.
 
     Rows are blended first, columns then, which is several times faster than gathering the four
     neighbours of each pixel. OpenCV's own functions round their result to integers, and before
-    version 5 the coordinates to 1/32 pixel, which costs whole grey levels where there are edges.
+    version 5 the coordinates to 1/32 pixel, which costs whole grey levels at edges.
     """
     height, width = out.shape[1:]
     columns = _taps(matrix[0, 0] * np.arange(width) + matrix[0, 2], frame.shape[1])
@@ -139,7 +139,7 @@ def letterbox(
     rgb: bool = False,
     dtype: DTypeLike = np.float32,
 ) -> tuple[Images, NDArray[np.float64]]:
-    """Whole frames, resized to fit ``size`` = (w, h) with their aspect kept, and their scales.
+    """Resize whole frames to fit ``size`` = (w, h) with their aspect kept; give their scales too.
 
     Returns images (B, 3, h, w), normalised as (grey - mean) / std, and scales (B,): an input
     pixel divided by its scale is a frame pixel. The frame lies at the top left, the rest is grey

@@ -1,4 +1,4 @@
-"""A pose network's outputs to keypoints in frame pixels."""
+"""Decode a pose network's outputs to keypoints in frame pixels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decode_heatmaps(
     sigma: float = 2.0,
     mirrored: Maps | Sequence[Maps] | None = None,
 ) -> tuple[Float32, Float32]:
-    """Keypoints (N, K, 2) in frame pixels, x then y, and their scores (N, K), float32.
+    """Decode keypoints (N, K, 2) in frame pixels, x then y, and their scores (N, K), float32.
 
     heatmaps: (N, K, h, w) float16 or float32, or several such of an ensemble, which are averaged;
     transforms: (N, 2, 3) from heatmap samples to frame pixels; mirrored: the maps of the mirrored
@@ -55,8 +55,8 @@ def decode_heatmaps(
     - ``quarter``: 0.25 samples towards the higher neighbour on each axis, unless the maximum lies
       on the map's border;
     - ``dark`` (Zhang et al. 2020, "Distribution-aware coordinate representation"): one Newton
-      step, at most 1 sample on each axis, on the logarithm of the smoothed map; where the maximum
-      lies within 2 samples of the border or the smoothed map has no peak there, as ``quarter``.
+      step, at most 1 sample on each axis, on the logarithm of the smoothed map; as ``quarter`` if
+      the maximum lies within 2 samples of the border or the smoothed map has no peak there.
 
     NaN counts as minus infinity; a map without any number has its keypoint at sample (0, 0) with
     score 0.
@@ -128,7 +128,7 @@ def _dark_offsets(
 ) -> tuple[Float64, NDArray[np.bool_]]:
     """Newton steps (P, 2) at samples (x, y), two or more off the border, of ``maps[m]``.
 
-    Also returns where (P,) the smoothed log map is curved like a peak, so that the step has sense.
+    Also returns whether (P,) the smoothed log map is curved like a peak, so that the step has sense.
     """
     h, w = maps.shape[1:]
     radius = smoothing_radius(sigma)
@@ -156,13 +156,13 @@ def _dark_offsets(
 
 
 def smoothing_radius(sigma: float) -> int:
-    """Samples that DARK's kernel reaches to either side, for Gaussians of that sigma."""
+    """Give the samples that DARK's kernel reaches to either side, for Gaussians of that sigma."""
     return math.ceil(2.5 * sigma)
 
 
 @lru_cache(maxsize=8)
 def smoothing_kernels(radius: int) -> Float64:
-    """Weights (radius + 1, 5, 5 + 2 radius): table r smooths five samples with a kernel cut to r.
+    """Give weights (radius + 1, 5, 5 + 2 radius): table r smooths 5 samples with a kernel cut to r.
 
     The kernel is that of cv2.GaussianBlur with 2 radius + 1 samples and no sigma given. Near a
     border it is cut on both sides alike, to what fits in the map at the outermost of the five:
@@ -181,11 +181,11 @@ def smoothing_kernels(radius: int) -> Float64:
 def decode_simcc(
     simcc_x: Maps, simcc_y: Maps, transforms: Float64, *, split: float = 2.0
 ) -> tuple[Float32, Float32]:
-    """Keypoints (N, K, 2) in frame pixels and scores (N, K), float32, of a SimCC network (RTMPose).
+    """Decode keypoints (N, K, 2) in frame pixels and scores (N, K), float32, of SimCC (RTMPose).
 
     simcc_x: (N, K, input width * split), simcc_y: (N, K, input height * split), float16 or
     float32; transforms: (N, 2, 3) from model-input pixels to frame pixels. The score is the
-    smaller of the two maxima, and 0 where that is negative. Ties and NaN as in
+    smaller of the two maxima, and 0 if that is negative. Ties and NaN as in
     :func:`decode_heatmaps`.
     """
     n, k, width = simcc_x.shape

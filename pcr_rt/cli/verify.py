@@ -114,9 +114,9 @@ def _draw(comparison: Any, folder: Path) -> Path:
     from pcr_rt.files import make_folder
     from pcr_rt.media import read_image, write_image
 
-    frame = read_image(comparison.picture)
+    frame = read_image(comparison.image)
     sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]
-    path = folder / f"{comparison.picture.name}.jpg"
+    path = folder / f"{comparison.image.name}.jpg"
     make_folder(folder)
     write_image(path, np.hstack(sides))
     return path

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError
+from pcr_rt.frames import check_on_host
 from pcr_rt.models import ModelSpec
 
 __all__ = [
@@ -36,10 +37,12 @@ def detect(
     """Find the people of each frame with an engine whose spec has kind ``boxes``.
 
     frames: (H, W, 3) uint8 BGR each, of any sizes. Returns boxes and scores of each frame, best
-    first, at most 100 a frame.
+    first, at most 100 a frame. Raises InputError for a frame on a CUDA device.
     """
     if not frames:
         return []
+    for frame in frames:
+        check_on_host(frame)
     spec = engine.spec
     images, scales = letterboxed(frames, spec)
     sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
-from pcr_rt.frames import check_on_host, frame_size
+from pcr_rt.frames import frame_size
 from pcr_rt.inference.boxes import Boxes, as_boxes, detect
 from pcr_rt.inference.loading import make_engine
 from pcr_rt.models import AnyPrecision, ModelSpec
@@ -52,8 +53,6 @@ class Detector:
 
         Raises InputError for a frame on a CUDA device.
         """
-        for frame in frames:
-            check_on_host(frame)
         return detect(self.engine, frames, score_threshold)
 
     def close(self) -> None:
@@ -69,7 +68,7 @@ Finder = Callable[[Sequence[Any], float], list[Boxes]]
 def finder(detector: DetectorLike | None) -> Finder:
     """Turn a detector, a callable ``frame -> boxes``, or None (the whole frame) into a finder."""
     if isinstance(detector, Detector):
-        return detector
+        return partial(detect, detector.engine)
     locate: Callable[[Any], Any] = detector or _whole_frame
     return lambda frames, _: [as_boxes(locate(frame), frame_size(frame)) for frame in frames]
 

@@ -33,7 +33,7 @@ NOWHERE = np.array([[0.0, 0, -10], [0, 0, -10]])
 
 
 def bucket(count: int, most: int) -> int:
-    """The next power of two, at most ``most``."""
+    """Give the next power of two, at most ``most``."""
     return min(1 << (count - 1).bit_length(), most)
 
 
@@ -123,7 +123,7 @@ class DetectPlan(Plan):
         )
 
     def __call__(self, rows: NDArray[Any], sizes: Sequence[Size]) -> list[Boxes]:
-        """Boxes of the frames in ``rows`` of a frame table; sizes: (width, height) of each."""
+        """Find the boxes of the frames in ``rows`` of a frame table; sizes: (width, height)."""
         width, height = self._spec.input_size
         # A bucket's unused places show the first frame again.
         padded = np.concatenate([rows, rows[:1].repeat(self._batch - len(rows))])
@@ -225,7 +225,7 @@ class PosePlan(Plan):
         boxes: NDArray[np.float64],
         box_scores: NDArray[np.float64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
-        """Keypoints, their scores, and who OKS-NMS keeps in each frame.
+        """Find keypoints, their scores, and the people whom OKS-NMS keeps in each frame.
 
         rows: the frames' table; counts: people of each frame; views: crop transforms (N, 2, 3) of
         each view; to_frame: (N, 2, 3); boxes: (N, 4); box_scores: (N,).

@@ -157,7 +157,8 @@ class PoseEstimator:
             with self._stage("detect"):
                 given = list(boxes) if boxes is not None else [None] * len(frames)
                 asked = [i for i, b in enumerate(given) if b is None]
-                detected = iter(scene.detect(asked, max(self.score_threshold, LEAST_BOX_SCORE)))
+                threshold = max(self.score_threshold, LEAST_BOX_SCORE)
+                detected = iter(scene.detect(asked, threshold) if asked else [])
                 found = [
                     next(detected) if b is None else as_boxes(b, size)
                     for b, size in zip(given, sizes, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.frames import check_frames
 from pcr_rt.inference.boxes import Boxes
 from pcr_rt.inference.detector import Finder
-from pcr_rt.inference.pose_network import PoseNetwork, average_on_common_grid, crop_people
+from pcr_rt.inference.pose_network import PoseNetwork, average_on_common_grid
 from pcr_rt.inference.selection import Selection, Suppressed
 from pcr_rt.models import Decode
 
@@ -27,10 +27,9 @@ class HostStages:
     def __init__(self, networks: Sequence[PoseNetwork], find: Finder, *, flip_test: bool) -> None:
         self.networks, self.find, self.flip_test = list(networks), find, flip_test
 
-    @contextmanager
-    def scene(self, frames: Sequence[Any]) -> Iterator[HostScene]:
+    def scene(self, frames: Sequence[Any]) -> AbstractContextManager[HostScene]:
         """Check one call's frames and take them on. Raises InputError for a bad frame."""
-        yield HostScene(self, check_frames(frames))
+        return nullcontext(HostScene(self, check_frames(frames)))
 
     def close(self) -> None:
         """Do nothing: there are no buffers to give back."""
@@ -65,15 +64,9 @@ class HostScene:
         outputs = []
         for network in self._stages.networks:
             with self._stage("crop"):
-                views = network.views(boxes, flip_test=flip_test)
-                images = crop_people(
-                    self._frames,
-                    np.tile(frame_index, len(views)),
-                    np.concatenate(views),
-                    network.spec,
-                )
+                images, crops = network.crop(self._frames, frame_index, boxes, flip_test=flip_test)
             with self._stage("infer"):
-                outputs.append((network, views[0], network.engine.run(images)))
+                outputs.append((network, crops, network.engine.run(images)))
         with self._stage("decode"):
             keypoints, scores = _decode(outputs, decode, flip_test)
         return keypoints, scores, [None] * len(counts)

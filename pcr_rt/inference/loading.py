@@ -1,4 +1,4 @@
-"""Which engine runs a model: TensorRT where it can be used, else ONNX Runtime."""
+"""Choose the engine of a model: TensorRT if it can be used, else ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def make_engine(
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
 ) -> Engine:
-    """An engine for a shipped name, ``auto`` (see `model_path`), an .onnx or an .engine file.
+    """Make an engine of a shipped name, ``auto`` (see `model_path`), an .onnx or an .engine file.
 
-    On the devices ``cuda`` and ``auto`` TensorRT is used where it, CuPy and a GPU are there; it
-    builds an engine on first use. Where that fails, ``auto`` goes on with ONNX Runtime and says so,
+    On the devices ``cuda`` and ``auto`` TensorRT is used if it, CuPy and a GPU are there; it
+    builds an engine on first use. If that fails, ``auto`` goes on with ONNX Runtime and says so,
     ``cuda`` raises. Raises what `OnnxRuntimeEngine` and `tensorrt_engine` do.
     """
     by_name = device.partition(":")[0]
@@ -60,9 +60,9 @@ def tensorrt_engine(
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
 ) -> Engine:
-    """The TensorRT engine of a model, from the cache or built now, compared with ONNX Runtime.
+    """Get a model's TensorRT engine, cached or built now, and compare it with ONNX Runtime.
 
-    precision ``auto`` takes the FP16 file of a shipped model. Raises ModelError where the engine
+    precision ``auto`` takes the FP16 file of a shipped model. Raises ModelError if the engine
     cannot be built or differs too much from ONNX Runtime; then it is set aside, and the reason is
     remembered.
     """
@@ -105,7 +105,7 @@ def tensorrt_engine(
 
 
 class _Announcement:
-    """Says that a build of minutes has begun, and its phases to who listens to the log."""
+    """Logs that a build of minutes has begun (as a warning) and its phases (as information)."""
 
     def __init__(self, product: str, path: Path) -> None:
         self._words, self._phase = f"{product} builds the engine of {path.name}", ""
@@ -130,7 +130,7 @@ def _remembered(error: ModelError, plan: Path) -> str:
 
 
 def onnx_for_tensorrt(model: str | Path, precision: AnyPrecision = "auto") -> Path:
-    """The file that TensorRT's engine is built from; ``auto`` is FP16 where a model is shipped so.
+    """Find the file for TensorRT's engine; ``auto`` is FP16 if a model is shipped in it.
 
     Raises ModelError as `model_path` does.
     """
@@ -164,7 +164,7 @@ def _given_engine(plan: Path, spec: ModelSpec | None, device: str) -> Engine:
 
 
 def tensorrt_problem(device: str) -> str:
-    """Why TensorRT cannot be used; empty where it can."""
+    """Say why TensorRT cannot be used; empty if it can."""
     try:
         from pcr_rt.engines.gpu import device_number, gpu_facts
         from pcr_rt.engines.tensorrt.api import load

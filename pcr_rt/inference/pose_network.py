@@ -1,4 +1,4 @@
-"""Where a network's crops and heatmaps lie in the frame, and several networks on one grid."""
+"""Where a network's crops and heatmaps lie in the frame, and how several networks share a grid."""
 
 from __future__ import annotations
 
@@ -57,6 +57,22 @@ class PoseNetwork:
         size, transform = self.spec.input_size, self.spec.transform
         return [crops, mirrored_crop(crops, size, self.heatmap_size(), transform)]
 
+    def crop(
+        self,
+        frames: Sequence[Any],
+        frame_index: NDArray[np.intp],
+        boxes: NDArray[Any],
+        *,
+        flip_test: bool,
+    ) -> tuple[NDArray[np.float32], Float]:
+        """Crop the inputs of boxes (N, 4) in the frames that ``frame_index`` (N,) names.
+
+        Returns N images, or 2N with the mirrored ones last, and the N plain crops' transforms.
+        """
+        views = self.views(boxes, flip_test=flip_test)
+        index = np.tile(frame_index, len(views))
+        return crop_people(frames, index, np.concatenate(views), self.spec), views[0]
+
     def to_frame(self, crops: Float) -> Float:
         """Give the transforms (N, 2, 3) from what is decoded to the frame: input pixels of SimCC,
         else heatmap samples.
@@ -114,10 +130,10 @@ def average_on_common_grid(
     size = _grid(maps[0])
     to_frame = samples_to_frame(crops, network.spec, size)
     plain, flipped = [], []
-    for other, other_crops, other_maps in outputs:
+    for index, (other, other_crops, other_maps) in enumerate(outputs):
         straight, mirrored = np.split(other_maps[0], [len(crops)])
-        own = samples_to_frame(other_crops, other.spec, _grid(straight))
-        if not np.allclose(own, to_frame):
+        own = samples_to_frame(other_crops, other.spec, _grid(straight)) if index else to_frame
+        if own is not to_frame and not np.allclose(own, to_frame):
             straight = _resample(straight, own, to_frame, size)
             # A network's maps mirror about its own last sample, so they are turned back first.
             if flip_test:

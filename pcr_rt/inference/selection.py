@@ -1,4 +1,4 @@
-"""Who of a frame's people stays: scores, suppression and limits."""
+"""Score, suppress and limit the people of a frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class People:
     """The people of one frame before any is dropped.
 
     keypoints: (N, 17, 2); keypoint_scores: (N, 17); boxes: (N, 4); box_scores: (N,); suppressed:
-    what OKS-NMS of all of them says, where a device has done that already.
+    the result of OKS-NMS of all of them, if a device has done that already.
     """
 
     keypoints: NDArray[np.float32]
@@ -35,7 +35,7 @@ class People:
 
 @dataclass(frozen=True)
 class Selection:
-    """The rule; its fields are options of `PoseEstimator`."""
+    """Which people stay; its fields are options of `PoseEstimator`."""
 
     score_threshold: float
     max_people: int | None
@@ -44,7 +44,7 @@ class Selection:
     person_score: PersonScore
 
     def __call__(self, people: People, size: tuple[int, int]) -> Poses:
-        """The people who stay, in the order of their boxes; size: (width, height) of the frame."""
+        """Choose who stays, in the order of the boxes; size: (width, height) of the frame."""
         scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
         keep = np.flatnonzero(scores >= self.score_threshold)
         if self.nms is not None and len(keep) > 1:
@@ -85,9 +85,9 @@ class Selection:
 
 
 def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:
-    """The factor (N,) on the box score, from keypoint scores (N, 17).
+    """Give the factor (N,) on the box score, from keypoint scores (N, 17).
 
-    ``mean>0.2``: mean of the scores above 0.2, 0 where none is; ``mean``; ``rms``: root of the mean
+    ``mean>0.2``: mean of the scores above 0.2, 0 if none is; ``mean``; ``rms``: root of the mean
     square.
     """
     scores = np.asarray(keypoint_scores, dtype=np.float64).clip(0, 1)

@@ -1,4 +1,4 @@
-"""Two artefacts of one model side by side: how far keypoints or boxes of the second lie off."""
+"""Compare two artefacts of one model: how far keypoints or boxes of the second lie off."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["SAMPLE", "Comparison", "compare", "differences"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture under both artefacts.
+    """One image under both artefacts.
 
     values: for pose models the distances in input pixels of the keypoints that the first gives a
     score above 0.3; for detectors the overlap (IoU) of each of the first's boxes above 0.4 with the
     best of the second's. first, second: what was found; of a detector boxes alone.
     """
 
-    picture: Path
+    image: Path
     unit: Literal["px", "IoU"]
     values: NDArray[np.float64]
     first: Poses
@@ -40,23 +40,23 @@ class Comparison:
 
     @property
     def worst(self) -> float:
-        """The value that lies furthest off: the largest in pixels, the smallest IoU."""
+        """Give the value that lies furthest off: the largest in pixels, the smallest IoU."""
         return float(self.values.max() if self.unit == "px" else self.values.min())
 
 
 def compare(
     first: Engine,
     second: Engine,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     *,
     detector: Detector | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Comparison]:
-    """Both artefacts on the people of the pictures; pictures without any are left out.
+    """Run both artefacts on the people of the images; images without any are left out.
 
-    detector: who finds the people for pose models; RTMDet-nano unless given. Raises ModelError
-    where one artefact is a detector and the other is not, or their inputs differ in size, and
-    InputError where no picture has anything to compare.
+    detector: finds the people for pose models; RTMDet-nano unless given. Raises ModelError if one
+    artefact is a detector and the other is not, or their inputs differ in size, and InputError if
+    no image has anything to compare.
     """
     one, other = first.spec, second.spec
     if one.is_detector != other.is_detector or (
@@ -68,28 +68,28 @@ def compare(
         )
     found = []
     finder = detector or Detector(first if one.is_detector else "rtmdet-nano")
-    for done, picture in enumerate(pictures, 1):
-        frame = read_image(picture)
+    for done, image in enumerate(images, 1):
+        frame = read_image(image)
         boxes, scores = finder([frame], SURE_BOX)[0]
         if len(boxes):
             comparison = (
-                _boxes(boxes, scores, second, frame, picture)
+                _boxes(boxes, scores, second, frame, image)
                 if one.is_detector
-                else _keypoints(boxes, first, second, frame, picture)
+                else _keypoints(boxes, first, second, frame, image)
             )
             if len(comparison.values):
                 found.append(comparison)
-        progress(done, len(pictures))
+        progress(done, len(images))
     if not found:
         raise InputError(
-            f"{one.name!r} is sure of nothing in these pictures, so nothing can be compared: give"
-            " pictures of people."
+            f"{one.name!r} is sure of nothing in these images, so nothing can be compared: give"
+            " images of people."
         )
     return found
 
 
 def differences(comparisons: Sequence[Comparison]) -> NDArray[np.float64]:
-    """All values of the pictures in a row."""
+    """Give all values of the images in a row."""
     return np.concatenate([comparison.values for comparison in comparisons])
 
 
