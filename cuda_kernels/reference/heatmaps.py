@@ -128,7 +128,7 @@ def _dark_offsets(
 ) -> tuple[Float64, NDArray[np.bool_]]:
     """Newton steps (P, 2) at samples (x, y), two or more off the border, of ``maps[m]``.
 
-    Also returns whether (P,) the smoothed log map is curved like a peak, so that the step has sense.
+    Also returns whether (P,) the smoothed log map is curved like a peak, so that a step has sense.
     """
     h, w = maps.shape[1:]
     radius = smoothing_radius(sigma)
