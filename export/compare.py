@@ -17,15 +17,15 @@ from pcr_rt.models import ModelSpec
 __all__ = ["SAMPLE", "agreement", "fp32_spec", "write_if_alike"]
 
 
-def agreement(first: Path, second: Path, picture: Path = SAMPLE) -> tuple[str, float]:
-    """Compare two files of one model on the people of a picture.
+def agreement(first: Path, second: Path, image: Path = SAMPLE) -> tuple[str, float]:
+    """Compare two files of one model on the people of an image.
 
     Pose models: ("px", median shift in input pixels of the keypoints that ``first`` gives a score
     above 0.3). Detectors: ("IoU", the smallest overlap of a box of ``first`` with a score above 0.4
     and the box of ``second`` that fits it best). Raises InputError where nothing can be compared.
     """
     engines = [OnnxRuntimeEngine(path, device="cpu") for path in (first, second)]
-    (found,) = compare(engines[0], engines[1], [picture])
+    (found,) = compare(engines[0], engines[1], [image])
     value = found.worst if found.unit == "IoU" else float(np.median(differences([found])))
     return found.unit, value
 
@@ -49,7 +49,7 @@ def write_if_alike(
 ) -> str:
     """Write ``model``, another form of the file ``source``; returns in words how well they agree.
 
-    Raises ModelError, and writes nothing, where `agreement` on the sample picture is a shift above
+    Raises ModelError, and writes nothing, where `agreement` on the sample image is a shift above
     the one bound or an overlap below the other.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def write_if_alike(
         unit, value = agreement(source, candidate)
         if value < least_iou if unit == "IoU" else value > most_shift_px:
             raise ModelError(
-                f"{source} loses too much in this form ({value:.3f} {unit} on the sample picture):"
+                f"{source} loses too much in this form ({value:.3f} {unit} on the sample image):"
                 " keep it as it is."
             )
         place(candidate.read_bytes(), output)

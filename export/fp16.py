@@ -19,7 +19,7 @@ MOST_SHIFT_PX, LEAST_IOU = 0.3, 0.98
 def export_fp16(source: Path, output: Path) -> tuple[ModelSpec, str]:
     """Write an FP32 model file with FP16 weights and arithmetic; inputs and outputs stay FP32.
 
-    Returns its spec and in words how well it agrees with ``source`` on the sample picture. Raises
+    Returns its spec and in words how well it agrees with ``source`` on the sample image. Raises
     ModelError for a file that is not FP32, and where keypoints shift by a median of more than 0.3
     input pixels or a box overlaps its own by less than 0.98; then nothing is written.
     """

@@ -62,7 +62,7 @@ class TorchDifference(NamedTuple):
 def export_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> TorchDifference:
     """Write ``network`` as an ONNX file for ``spec``; returns how far it is from torch.
 
-    They are compared on the people of the sample picture, keypoints in input pixels. Raises
+    They are compared on the people of the sample image, keypoints in input pixels. Raises
     ModelError when heatmaps differ by more than 1e-3 or keypoints by a median of more than 0.1, and
     DataError when the file cannot be written.
     """

@@ -18,8 +18,8 @@ def label(
         list[Path],
         typer.Argument(
             metavar="SOURCE OUTPUT | ANNOTATIONS IMAGES OUTPUT",
-            help="A folder of pictures or a video, and the JSON to write; or a COCO JSON with"
-            " people's boxes, the folder of its pictures, and the JSON to write.",
+            help="A folder of images or a video, and the JSON to write; or a COCO JSON with"
+            " people's boxes, the folder of its images, and the JSON to write.",
         ),
     ],
     model: Model = ["auto"],  # noqa: B006
@@ -91,7 +91,7 @@ def label(
                     count, broken = label_frames(
                         estimator, source, output, every=every, progress=progress, **frames
                     )
-    left_out = f", {broken} broken pictures left out" if broken else ""
+    left_out = f", {broken} broken images left out" if broken else ""
     typer.echo(f"{output}: {count} people{left_out}")
 
 

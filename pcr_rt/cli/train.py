@@ -19,10 +19,10 @@ def train(
         typer.Option("--output", "-o", help="Run folder; an unfinished run in it goes on."),
     ],
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
-    pictures_on_device: Annotated[
+    threads: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
+    images_on_device: Annotated[
         bool,
-        typer.Option("--pictures-on-device", help="Keep all pictures in the device's memory."),
+        typer.Option("--images-on-device", help="Keep all images in the device's memory."),
     ] = False,
 ) -> None:
     """Train a network from a recipe; resume the run that lies in the output folder."""
@@ -54,7 +54,7 @@ def train(
             output,
             device=device,
             threads=threads,
-            pictures_on_device=pictures_on_device,
+            images_on_device=images_on_device,
             validate=validation(plan, data),
             preview=preview(plan, data),
             part=part,

@@ -20,7 +20,7 @@ from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_i
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 
-__all__ = ["entry_of", "label_frame", "label_frames", "label_pictures"]
+__all__ = ["entry_of", "label_frame", "label_frames", "label_images"]
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +38,17 @@ def label_frames(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
-    """Label a folder of pictures or a video; the number of people, and of broken pictures.
+    """Label a folder of images or a video; the number of people, and of broken images.
 
     estimator: finds the people too. output: the COCO JSON to write. Beside it lies its journal
     (``.jsonl``), from which a killed run goes on: no frame is lost or labelled twice, and the
     result is that of an uninterrupted run. Keypoints with a score below ``min_score`` count as
     unlabelled, people without any keypoint left are left out. every: of a video, label every n-th
-    frame; its frames with people are kept as pictures in the folder ``<output>_frames``.
-    provenance: what is said of the teacher in ``info``. Broken pictures are logged and left out.
+    frame; its frames with people are kept as images in the folder ``<output>_frames``.
+    provenance: what is said of the teacher in ``info``. Broken images are logged and left out.
     """
     if not is_video(source):
-        return label_pictures(
+        return label_images(
             lambda files: (entry_of(estimator, file, min_score) for file in files),
             source,
             output,
@@ -76,7 +76,7 @@ def label_frames(
     return _write_all(source, entries, info, output, total, progress)
 
 
-def label_pictures(
+def label_images(
     label: Callable[[list[Path]], Iterator[dict[str, Any]]],
     source: Path,
     output: Path,
@@ -85,7 +85,7 @@ def label_pictures(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
-    """As `label_frames`, for a folder whose pictures ``label`` turns into entries in any order."""
+    """As `label_frames`, for a folder whose images ``label`` turns into entries in any order."""
     check_json_output(output)
     files = list_images(source)
 
@@ -97,7 +97,7 @@ def label_pictures(
 
 
 def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
-    """The journal's line of a picture: its people, or what is wrong with it."""
+    """The journal's line of an image: its people, or what is wrong with it."""
     try:
         frame = read_image(file)
     except InputError as error:
@@ -134,8 +134,8 @@ def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
 def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> int:
     """Write journal entries as COCO JSON; the number of people.
 
-    Pictures are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
-    box, so nothing in these pictures is surely background.
+    Images are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
+    box, so nothing in these images is surely background.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -180,7 +180,7 @@ def _write_all(
     total: int | None,
     progress: Progress,
 ) -> tuple[int, int]:
-    """Journal what is not finished yet, then write the whole; people and broken pictures."""
+    """Journal what is not finished yet, then write the whole; people and broken images."""
     header = {**info, "path": str(source.resolve())}
     with Journal(output.with_suffix(".jsonl"), header) as journal:
         finished = {entry["file_name"] for entry in journal.entries}

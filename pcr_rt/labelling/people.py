@@ -57,7 +57,7 @@ def label_people(
     annotations: COCO JSON whose annotations have boxes; ``keypoints`` are used by the rules
     ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
     amplitude of each training target. With the rule ``teacher`` people with fewer than five
-    keypoints of score 0.5 are left out; pictures that lost somebody, or a crowd, are marked
+    keypoints of score 0.5 are left out; images that lost somebody, or a crowd, are marked
     ``boxes_complete: false``. The estimator must keep all people (threshold 0, no NMS).
     Raises DataError for annotations that cannot be used, InputError for an output that cannot be
     written.
@@ -75,7 +75,7 @@ def label_people(
         poses = estimator(frame, boxes=boxes)
         if len(poses) != len(people):
             raise DataError(
-                f"Image {image_id} of {annotations} has a box outside of its picture: remove it."
+                f"Image {image_id} of {annotations} has a box outside of its image: remove it."
             )
         labelled += _labelled(people, poses, rule)
         progress(done + 1, len(by_image))
@@ -83,11 +83,11 @@ def label_people(
     category = person_category(data)
     before = Counter(a["image_id"] for a in data["annotations"] if is_person(a, category))
     after = Counter(a["image_id"] for a in labelled)
-    pictures = [
+    marked = [
         record if before[i] == after[i] else {**record, "boxes_complete": False}
         for i, record in records.items()
     ]
-    content = json.dumps({**data, "images": pictures, "annotations": labelled})
+    content = json.dumps({**data, "images": marked, "annotations": labelled})
     write_whole(output, content.encode())
     log.info("%s: %d people", output, len(labelled))
     return len(labelled)

@@ -1,7 +1,7 @@
 """Pseudo-labels of large folders on a Ray cluster: the same journal and result as one process.
 
-Every worker is an actor with an estimator of its own. Ray gives the pictures of a worker that died
-to another one; only this process writes, so a picture counts once whatever happens to the workers.
+Every worker is an actor with an estimator of its own. Ray gives the images of a worker that died
+to another one; only this process writes, so an image counts once whatever happens to the workers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.inference.estimator import PoseEstimator
-from pcr_rt.labelling.images import Progress, entry_of, label_pictures
+from pcr_rt.labelling.images import Progress, entry_of, label_images
 from pcr_rt.media import is_video
 
 __all__ = ["label_on_ray"]
 
-# A picture takes some tens of milliseconds, a batch costs Ray a few.
+# An image takes some tens of milliseconds, a batch costs Ray a few.
 BATCH = 16
 
 
@@ -36,16 +36,16 @@ def label_on_ray(
     """As `label_frames`, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
 
     make_estimator: called once in each worker, so it must be picklable. source: a folder of
-    pictures that all nodes see under the same path. The cluster is the one that the environment
+    images that all nodes see under the same path. The cluster is the one that the environment
     variable ``RAY_ADDRESS`` names, else one is started on this machine. Raises
     MissingDependencyError without Ray, InputError for a video, which one process must read.
     """
     if is_video(source):
         raise InputError(
-            f"--engine ray shares out folders of pictures, and {source} is a video: leave"
+            f"--engine ray shares out folders of images, and {source} is a video: leave"
             " --engine ray out."
         )
-    return label_pictures(
+    return label_images(
         lambda files: _label(make_estimator, files, min_score, gpus),
         source,
         output,
@@ -75,10 +75,10 @@ def _label(
         raise InputError("The Ray cluster has no GPU: use --device cpu, or join nodes with GPUs.")
     ray.data.DataContext.get_current().enable_progress_bars = False
     batches = -(-len(files) // BATCH)
-    pictures = ray.data.from_items(
+    images = ray.data.from_items(
         [{"path": str(file.absolute())} for file in files], override_num_blocks=batches
     )
-    labelled = pictures.map_batches(
+    labelled = images.map_batches(
         _Labeller,
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=min(workers, batches)),

@@ -37,13 +37,13 @@ class Monitor:
             for name, value in values.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
 
-    def validation(self, step: int, ap: float, picture: NDArray[np.uint8] | None) -> None:
-        """AP, and a BGR picture of sample predictions."""
+    def validation(self, step: int, ap: float, image: NDArray[np.uint8] | None) -> None:
+        """AP, and a BGR image of sample predictions."""
         if self._writer is None:
             return
         self._writer.add_scalar("validation/AP", ap, step)
-        if picture is not None:
-            rgb = np.ascontiguousarray(picture[..., ::-1])
+        if image is not None:
+            rgb = np.ascontiguousarray(image[..., ::-1])
             self._writer.add_image("validation/poses", rgb, step, dataformats="HWC")
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ class Validation:
 class Recipe:
     """A whole training run.
 
-    broken: whether a broken picture or annotation ends the run or is left out with a warning.
+    broken: whether a broken image or annotation ends the run or is left out with a warning.
     start: what the network's weights start from, a shipped model's name, or an exported model file,
     checkpoint or run folder, absolute or relative to the data folder; the schedule starts anew.
     encoder_weights: what the encoder alone starts from. person_score: the rule by which the trained

@@ -21,7 +21,7 @@ __all__ = ["Teacher", "load_teacher"]
 class Teacher:
     """An engine that gives heatmaps of augmented views, whatever its own size and convention.
 
-    Student and teacher see the same region of the picture, each sampled by its own convention
+    Student and teacher see the same region of the image, each sampled by its own convention
     (``udp`` or ``msra``); maps are read by linear interpolation where the student's samples lie.
     flip_test: each view's maps are averaged with those of its mirror image.
     """

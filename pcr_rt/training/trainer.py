@@ -24,7 +24,7 @@ from pcr_rt.training.checkpoints.checkpoint import (
 )
 from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
 from pcr_rt.training.data.datasets import people_from
-from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.loader import Batch, Loader, View
 from pcr_rt.training.data.person import Person
 from pcr_rt.training.devices import anywhere, check_device, mean_over, part_of_batch, wrap
@@ -48,15 +48,15 @@ Validate = Callable[[nn.Module, Stage], float]
 """Gives the AP of a network on the validation fold."""
 
 Preview = Callable[[nn.Module, Stage], NDArray[np.uint8]]
-"""Gives a BGR picture of a network's sample predictions."""
+"""Gives a BGR image of a network's sample predictions."""
 
 
 class Trainer:
     """One run of a recipe in a folder: ``last.pt`` to resume from, ``best.pt`` to export.
 
-    data: the folder that the recipe's paths are relative to. pictures_on_device: keep all pictures
+    data: the folder that the recipe's paths are relative to. images_on_device: keep all images
     decoded in the device's memory and cut the crops there. validate: AP of the averaged network, by
-    which ``best.pt`` is chosen; without it the last weights are the best. preview: a picture for
+    which ``best.pt`` is chosen; without it the last weights are the best. preview: an image for
     TensorBoard. part: (rank, processes), where several processes train together; the first one
     validates and writes.
     """
@@ -69,7 +69,7 @@ class Trainer:
         *,
         device: str = "cpu",
         threads: int = 1,
-        pictures_on_device: bool = False,
+        images_on_device: bool = False,
         validate: Validate | None = None,
         preview: Preview | None = None,
         part: tuple[int, int] = (0, 1),
@@ -102,10 +102,10 @@ class Trainer:
                 flip_test=recipe.loss.teacher_flip_test,
             )
         self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
-        self._pictures: PicturesOnDevice | None = None
-        if pictures_on_device:
-            sizes = {p.image: p.picture_size for people in self._people.values() for p in people}
-            self._pictures = PicturesOnDevice(sizes, self.device, threads, recipe.broken)
+        self._device_images: ImagesOnDevice | None = None
+        if images_on_device:
+            sizes = {p.image: p.image_size for people in self._people.values() for p in people}
+            self._device_images = ImagesOnDevice(sizes, self.device, threads, recipe.broken)
         self._averaged = averaged(self.network, recipe.optimizer.ema)
         self.average = self._averaged.module
         self.step = 0
@@ -179,7 +179,7 @@ class Trainer:
             broken=recipe.broken,
             shares=shares,
             part=self.part,
-            pictures=self._pictures,
+            device_images=self._device_images,
         )
         freeze(self.network, stage, recipe.optimizer)
         optimizer = make_optimizer(self.network, stage, recipe.optimizer)
@@ -228,8 +228,8 @@ class Trainer:
         if self.validate:
             score = self.validate(self.average, stage)
             log.info("step %d: AP %.3f on the validation fold", self.step, score)
-            picture = self.preview(self.average, stage) if self.preview else None
-            monitor.validation(self.step, score, picture)
+            image = self.preview(self.average, stage) if self.preview else None
+            monitor.validation(self.step, score, image)
         if score > self.best:
             self.best = score
             content = {

@@ -49,9 +49,9 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float
 
 
 def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[np.uint8]]:
-    """A function that draws a network's poses on the first pictures of the fold with people.
+    """A function that draws a network's poses on the first images of the fold with people.
 
-    The result is one BGR picture. Raises DataError when the annotations cannot be used.
+    The result is one BGR image. Raises DataError when the annotations cannot be used.
     """
     annotations, images, ids = _fold(recipe, data)
     parsed = load_annotations(annotations)
@@ -75,7 +75,7 @@ def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[
 
 
 def _fold(recipe: Recipe, data: Path) -> tuple[Path, Path, list[Any]]:
-    """Annotations, pictures and the ids of the validation fold."""
+    """Annotations, images and the ids of the validation fold."""
     options = recipe.validation
     annotations, folder = data / options.annotations, data / options.images
     parsed = load_annotations(annotations)
@@ -86,7 +86,7 @@ def _fold(recipe: Recipe, data: Path) -> tuple[Path, Path, list[Any]]:
     for image_id in labelled:
         path = picture_path(folder, records[image_id])
         if not path.is_file():
-            raise DataError(f"The picture {path} of the validation fold does not exist.")
+            raise DataError(f"The image {path} of the validation fold does not exist.")
     return annotations, folder, list(records)
 
 

@@ -99,7 +99,7 @@ def test_other_options_do_not_continue_a_journal(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other options"):
         label(Teacher(), images, tmp_path / "out.json", min_score=0.5)
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match="of other pictures"):
+    with pytest.raises(DataError, match="of other images"):
         label(Teacher(), folder(tmp_path / "b" / "images"), tmp_path / "out.json")
     with pytest.raises(InputError, match=r"a \.json file"):
         label(Teacher(), images, tmp_path / "out.jsonl")

@@ -47,13 +47,13 @@ def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
                 " former."
             )
     width, height = spec.input_size
-    pictures = torch.randn((2, 3, height, width), generator=torch.Generator().manual_seed(0))
+    images = torch.randn((2, 3, height, width), generator=torch.Generator().manual_seed(0))
     filled = copy.deepcopy(network).cpu().eval()
     maps = np.zeros(0)
-    if _fill(filled, path, spec, pictures):
+    if _fill(filled, path, spec, images):
         with torch.no_grad():
-            maps = filled(pictures).levels[-1].numpy()
-    expected = OnnxRuntimeEngine(path, device="cpu").run(pictures.numpy())[0]
+            maps = filled(images).levels[-1].numpy()
+    expected = OnnxRuntimeEngine(path, device="cpu").run(images.numpy())[0]
     most = MOST_DIFFERENCE * min(np.abs(expected).max(), 1)
     if maps.shape != expected.shape or np.abs(maps - expected).max() > most:
         raise DataError(
@@ -63,12 +63,12 @@ def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
     network.load_state_dict(filled.state_dict())
 
 
-def _fill(network: nn.Module, path: Path, spec: ModelSpec, pictures: Tensor) -> bool:
+def _fill(network: nn.Module, path: Path, spec: ModelSpec, images: Tensor) -> bool:
     """Fill ``network`` from the file; whether the file's convolutions have its shapes.
 
     Which convolution went where, and by which factor, is seen in a file of the network as it is.
     """
-    computed = _computed(network, pictures)
+    computed = _computed(network, images)
     wanted = onnx_convolutions(path)
     shapes = Counter(convolution.weight.shape for convolution in computed)
     if Counter(weight.shape for weight, _ in wanted) - shapes:
@@ -91,7 +91,7 @@ def _fill(network: nn.Module, path: Path, spec: ModelSpec, pictures: Tensor) -> 
     return True
 
 
-def _computed(network: nn.Module, pictures: Tensor) -> dict[_Convolution, nn.BatchNorm2d | None]:
+def _computed(network: nn.Module, images: Tensor) -> dict[_Convolution, nn.BatchNorm2d | None]:
     """The convolutions that the network computes, each with the batch norm behind it."""
     norms: dict[_Convolution, nn.BatchNorm2d | None] = {}
     last: list[tuple[_Convolution, Tensor]] = []
@@ -107,7 +107,7 @@ def _computed(network: nn.Module, pictures: Tensor) -> dict[_Convolution, nn.Bat
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, kinds)]
     with torch.no_grad():
-        network(pictures)
+        network(images)
     for hook in hooks:
         hook.remove()
     return norms

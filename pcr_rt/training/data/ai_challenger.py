@@ -24,7 +24,7 @@ AI_CHALLENGER_KEYPOINTS = (
     *("head_top", "neck"),
 )
 
-# AI Challenger: 1 visible, 2 hidden, 3 not in the picture. COCO: 2 visible, 1 hidden, 0 unlabelled.
+# AI Challenger: 1 visible, 2 hidden, 3 not in the image. COCO: 2 visible, 1 hidden, 0 unlabelled.
 _VISIBILITY = {1: 2, 2: 1, 3: 0}
 
 
@@ -38,7 +38,7 @@ def read_ai_challenger(
 ) -> list[Person]:
     """All people of an official file who have ``min_keypoints`` keypoints that COCO knows too.
 
-    annotations: a list of records with ``image_id`` (the picture's name without .jpg),
+    annotations: a list of records with ``image_id`` (the image's name without .jpg),
     ``human_annotations`` (person -> box xyxy) and ``keypoint_annotations`` (person -> 14 x (x, y,
     v)). A broken record is reported with its id and refused (DataError) or skipped.
     """
@@ -47,12 +47,12 @@ def read_ai_challenger(
     except (OSError, ValueError) as error:
         raise DataError(f"{annotations} cannot be read as JSON: {error}.") from None
     if not isinstance(records, list):
-        raise DataError(f"{annotations} is not AI Challenger's: it must be a list of pictures.")
-    pictures, people = [], []
+        raise DataError(f"{annotations} is not AI Challenger's: it must be a list of images.")
+    listed, people = [], []
     for number, record in enumerate(records):
         try:
             name = str(record["image_id"])
-            of_picture = [
+            in_image = [
                 _annotation(name, human, record["human_annotations"][human], keypoints)
                 for human, keypoints in record["keypoint_annotations"].items()
             ]
@@ -61,10 +61,10 @@ def read_ai_challenger(
             where = f"Record {number} (from 0, image {which}) of {annotations}"
             report_broken(f"{where} is malformed ({error!r})", broken)
             continue
-        pictures.append({"id": name, "file_name": f"{name}.jpg"})
-        people += of_picture
+        listed.append({"id": name, "file_name": f"{name}.jpg"})
+        people += in_image
     return people_of(
-        {"images": pictures, "annotations": people},
+        {"images": listed, "annotations": people},
         annotations,
         images,
         weight=weight,
@@ -74,14 +74,14 @@ def read_ai_challenger(
     )
 
 
-def _annotation(picture: str, human: str, box: list[float], keypoints: list[Any]) -> Any:
+def _annotation(image: str, human: str, box: list[float], keypoints: list[Any]) -> Any:
     """A person as a COCO annotation; the reader reports a list too short."""
     x1, y1, x2, y2 = box
     coco = list(keypoints)
     coco[2::3] = [_VISIBILITY[v] for v in coco[2::3]]
     return {
-        "id": f"{picture}/{human}",
-        "image_id": picture,
+        "id": f"{image}/{human}",
+        "image_id": image,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "keypoints": coco,
     }

@@ -56,7 +56,7 @@ def draw_views(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Random crop transforms (N, 2, 3) from input pixels to pictures, and which (N,) mirror."""
+    """Random crop transforms (N, 2, 3) from input pixels to images, and which (N,) mirror."""
     n, aspect = len(people), size[0] / size[1]
     centre, region = box_to_region(np.stack([person.box for person in people]), aspect)
     # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
@@ -102,10 +102,10 @@ def photometric(
     generator: torch.Generator,
     part: tuple[int, int] = (0, 1),
 ) -> Tensor:
-    """Random colour and one erased rectangle for each picture of a batch, on its device.
+    """Random colour and one erased rectangle for each image of a batch, on its device.
 
     images: (N, 3, H, W) float in 0..255; the generator lives on the CPU. part: (rank, processes),
-    whose pictures these are of a batch that several processes share. Returns the same shape.
+    whose images these are of a batch that several processes share. Returns the same shape.
     """
     n, _, height, width = images.shape
     uniform = torch.rand(n * part[1], 10, 1, 1, generator=generator)[part[0] :: part[1]]

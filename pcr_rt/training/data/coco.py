@@ -73,8 +73,8 @@ def people_of(
     """The people of a parsed COCO keypoint file ``source``; keypoints unknown to COCO are left out.
 
     An annotation may carry ``keypoint_scores``, one a keypoint, which become the amplitudes of its
-    targets. images: the folder of the pictures. weight: multiplies the loss of these people. Crowds
-    and other categories are left out. A picture that is not there, or a box or keypoint list that
+    targets. images: the folder of the images. weight: multiplies the loss of these people. Crowds
+    and other categories are left out. An image that is not there, or a box or keypoint list that
     cannot be right, is reported with its id and refused (DataError), or skipped.
     """
     people_are = category_of_people(data) or {}
@@ -98,8 +98,8 @@ def people_of(
                 broken,
             )
             continue
-        picture = picture_path(images, records[image_id])
-        person = _person(annotation, picture, picture_size(records[image_id]), slots, weight)
+        image = picture_path(images, records[image_id])
+        person = _person(annotation, image, picture_size(records[image_id]), slots, weight)
         if (person.weights > 0).sum() >= min_keypoints and min(annotation["bbox"][2:]) > 0:
             people.append(person)
     log.info("%s: %d people", source, len(people))
@@ -108,7 +108,7 @@ def people_of(
 
 def _person(
     annotation: Mapping[str, Any],
-    picture: Path,
+    image: Path,
     size: Size | None,
     slots: NDArray[np.intp],
     weight: float,
@@ -122,8 +122,8 @@ def _person(
     weights[slots[common]] = (label[common, 2] > 0) * weight
     x, y, width, height = map(float, annotation["bbox"])
     box = np.array([x, y, x + width, y + height])
-    identity = picture, annotation["image_id"]
-    return Person(*identity, box, keypoints, amplitudes, weights, picture_size=size)
+    identity = image, annotation["image_id"]
+    return Person(*identity, box, keypoints, amplitudes, weights, image_size=size)
 
 
 def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
@@ -145,9 +145,9 @@ def _slots(source: Path, names: Sequence[str]) -> NDArray[np.intp]:
 def _report_missing(missing: set[Any], source: Path, images: Path, broken: Broken) -> None:
     if missing and broken == "refuse":
         raise DataError(
-            f"{len(missing)} pictures of {source} are not in {images}, the first has id"
+            f"{len(missing)} images of {source} are not in {images}, the first has id"
             f" {min(missing, key=str)}: point to the folder that holds them, or put"
             ' broken = "skip" into the recipe.'
         )
     for image_id in missing:
-        report_broken(f"The picture with id {image_id} of {source} is not in {images}", broken)
+        report_broken(f"The image with id {image_id} of {source} is not in {images}", broken)

@@ -1,4 +1,4 @@
-"""Crops of people to learn from: read from files, or cut from pictures on the device."""
+"""Crops of people to learn from: read from files, or cut from images on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pcr_rt.coco.annotations import read_labelled
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
-from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.person import Person
 from pcr_rt.training.data.truncation import TruncatedPerson
 
@@ -22,12 +22,12 @@ __all__ = ["crop_on_device", "read_crop"]
 
 
 def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
-    """Crop (H, W, 3) RGB of the person's picture; matrix (2, 3): crop to picture pixels.
+    """Crop (H, W, 3) RGB of the person's image; matrix (2, 3): crop to image pixels.
 
-    Raises InputError for a picture that cannot be read or has another size than the labels'; a
+    Raises InputError for an image that cannot be read or has another size than the labels'; a
     cover that cannot be read is black.
     """
-    frame = read_labelled(person.image, person.picture_size)
+    frame = read_labelled(person.image, person.image_size)
     crop = _cut(frame, matrix, size)
     if isinstance(person, TruncatedPerson):
         hidden = ~person.seen(matrix, size)
@@ -43,18 +43,18 @@ def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArra
 
 
 def crop_on_device(
-    pictures: PicturesOnDevice, people: Sequence[Person], matrices: NDArray[np.float64], size: Size
+    images: ImagesOnDevice, people: Sequence[Person], matrices: NDArray[np.float64], size: Size
 ) -> Tensor:
-    """What ``read_crop`` gives for each person, (N, H, W, 3), on the pictures' device."""
-    crops = pictures.crop([person.image for person in people], matrices, size)
+    """What ``read_crop`` gives for each person, (N, H, W, 3), on the images' device."""
+    crops = images.crop([person.image for person in people], matrices, size)
     for person, matrix, crop in zip(people, matrices, crops, strict=True):
         if isinstance(person, TruncatedPerson):
             hidden = torch.from_numpy(~person.seen(matrix, size)).to(crop.device)
             crop[hidden] = 0
-            if person.cover is not None and person.cover not in pictures.unreadable:
-                sizes = pictures.size(person.image), pictures.size(person.cover)
+            if person.cover is not None and person.cover not in images.unreadable:
+                sizes = images.size(person.image), images.size(person.cover)
                 view = _cover_view(matrix, *sizes)
-                crop[hidden] = pictures.crop([person.cover], view[None], size)[0][hidden]
+                crop[hidden] = images.crop([person.cover], view[None], size)[0][hidden]
     return crops
 
 
@@ -68,6 +68,6 @@ def _size(frame: NDArray[np.uint8]) -> Size:
 
 
 def _cover_view(matrix: NDArray[np.float64], own: Size, cover: Size) -> NDArray[np.float64]:
-    """From crop pixels to the place in the cover that the matrix has in the own picture."""
+    """From crop pixels to the place in the cover that the matrix has in the own image."""
     view: NDArray[np.float64] = matrix * (np.array(cover) / own)[:, None]
     return view

@@ -82,7 +82,7 @@ def in_fold(people: list[Person], fold: str) -> list[Person]:
 
 
 def is_in_fold(image_id: int | str, fold: str) -> bool:
-    """Whether a picture is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
+    """Whether an image is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
 
     Raises DataError for an id that is no whole number, unless the fold is "all".
     """
@@ -90,8 +90,7 @@ def is_in_fold(image_id: int | str, fold: str) -> bool:
         return True
     if not isinstance(image_id, int):
         raise DataError(
-            f"fold needs pictures with whole numbers as ids, {image_id!r} is none:"
-            ' use fold = "all".'
+            f'fold needs images with whole numbers as ids, {image_id!r} is none: use fold = "all".'
         )
     return (image_id % 5 == 0) == (fold == "dev")
 

@@ -1,4 +1,4 @@
-"""Whole pictures on the device, and crops cut from them there."""
+"""Whole images on the device, and crops cut from them there."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.training.data.person import Broken, report_broken
 
-__all__ = ["PicturesOnDevice"]
+__all__ = ["ImagesOnDevice"]
 
 
-class PicturesOnDevice:
-    """Every picture decoded once, as one run of uint8 in the device's memory.
+class ImagesOnDevice:
+    """Every image decoded once, as one run of uint8 in the device's memory.
 
     Reading and decoding JPEG files feeds some hundred crops a second and core; from memory a GPU
-    cuts them faster than any network here takes them. pictures: each with the (width, height)
-    that its labels are for, or None. broken: a picture that cannot be read or has another size is
+    cuts them faster than any network here takes them. images: each with the (width, height)
+    that its labels are for, or None. broken: an image that cannot be read or has another size is
     an error, or is left out with a warning and listed in ``unreadable``.
     """
 
     def __init__(
         self,
-        pictures: Mapping[Path, Size | None],
+        images: Mapping[Path, Size | None],
         device: str,
         threads: int = 1,
         broken: Broken = "refuse",
     ) -> None:
-        unique = sorted(pictures)
+        unique = sorted(images)
         with ThreadPoolExecutor(threads) as pool:
-            read = list(pool.map(_read, unique, map(pictures.get, unique)))
+            read = list(pool.map(_read, unique, map(images.get, unique)))
         self.unreadable: set[Path] = set()
         frames = []
         for path, frame in zip(unique, read, strict=True):
@@ -57,13 +57,13 @@ class PicturesOnDevice:
         self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]])).to(device)
 
     def size(self, path: Path) -> Size:
-        """Width and height of a picture that could be read."""
+        """Width and height of an image that could be read."""
         return self._shapes[self._place[path]]
 
     def crop(self, paths: Sequence[Path], matrices: NDArray[np.float64], size: Size) -> Tensor:
-        """Crops (N, H, W, 3) uint8 RGB by bilinear interpolation, zero outside the pictures.
+        """Crops (N, H, W, 3) uint8 RGB by bilinear interpolation, zero outside the images.
 
-        matrices: (N, 2, 3), crop pixels to picture pixels; size: (w, h) of the crops.
+        matrices: (N, 2, 3), crop pixels to image pixels; size: (w, h) of the crops.
         """
         device = self._pixels.device
         place = torch.tensor([self._place[path] for path in paths], device=device)

@@ -33,7 +33,7 @@ Detect = Callable[[Sequence[NDArray[np.uint8]], float], Sequence[tuple[ArrayLike
 def detect(
     detector: Detect, annotations: Path, images: Path, *, min_score: float
 ) -> list[dict[str, Any]]:
-    """What a detector finds in all pictures of a COCO file, as COCO results.
+    """What a detector finds in all images of a COCO file, as COCO results.
 
     detector: a `pcr_rt.inference.detector.Detector` or another callable like it.
     """
@@ -59,7 +59,7 @@ def read_hard_negatives(
     """The detections that show nobody, as people whose heatmaps are zero everywhere.
 
     annotations: COCO JSON with the boxes of all people, those without keypoints and crowds
-    included; pictures with ``boxes_complete`` false are left out. detections: a list in COCO's
+    included; images with ``boxes_complete`` false are left out. detections: a list in COCO's
     results format (``image_id``, ``bbox``, ``score``). A detection counts from ``min_score`` on and
     when it has no pixel in common with any person's box. All 17 keypoints have ``weight``.
     """
@@ -72,7 +72,7 @@ def read_hard_negatives(
             if not is_finite(annotation.get("bbox"), 4):
                 report = f"Annotation {annotation.get('id')} of {annotations} has no usable bbox"
                 report_broken(report, broken)
-                # Nobody knows where this person is, so nothing in the picture is surely empty.
+                # Nobody knows where this person is, so nothing in the image is surely empty.
                 records.pop(annotation["image_id"], None)
                 continue
             people.setdefault(annotation["image_id"], []).append(annotation["bbox"])
@@ -89,11 +89,11 @@ def read_hard_negatives(
             continue
         if any(_intersect(box, person) for person in people.get(record["id"], [])):
             continue
-        picture = picture_path(images, record)
-        if not picture.is_file():
-            report_broken(f"The picture with id {record['id']} is not in {images}", broken)
+        image = picture_path(images, record)
+        if not image.is_file():
+            report_broken(f"The image with id {record['id']} is not in {images}", broken)
             continue
-        negatives.append(_negative(picture, record, box, weight))
+        negatives.append(_negative(image, record, box, weight))
     log.info("%s: %d hard negatives", detections, len(negatives))
     return negatives
 
@@ -104,7 +104,7 @@ def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _negative(
-    picture: Path, record: Mapping[str, Any], box: Sequence[float], weight: float
+    image: Path, record: Mapping[str, Any], box: Sequence[float], weight: float
 ) -> Person:
     x, y, width, height = map(float, box)
     # Keypoints outside a crop have weight 0: the box's centre is always inside.
@@ -112,4 +112,4 @@ def _negative(
     corners = np.array([x, y, x + width, y + height])
     targets = np.zeros(17), np.full(17, weight)
     size = picture_size(record)
-    return Person(picture, record["id"], corners, centre, *targets, picture_size=size)
+    return Person(image, record["id"], corners, centre, *targets, image_size=size)

@@ -24,7 +24,7 @@ from pcr_rt.geometry import (
 from pcr_rt.skeleton import FLIP
 from pcr_rt.training.data.augment import Augmentation, draw_views
 from pcr_rt.training.data.crops import crop_on_device, read_crop
-from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.person import Broken, Person, report_broken
 from pcr_rt.training.data.truncation import truncate
 
@@ -70,8 +70,8 @@ class Loader:
     shares: people of whom every batch holds a fixed number, shuffled for themselves. Batches are
     always full: a pass ends within a batch, and the next one fills it up. part: (rank, processes)
     of several processes that share each batch; each gets every ``processes``-th sample.
-    broken: an unreadable picture ends the run with its id, or the next person takes its place.
-    pictures: cuts the crops on the device; without it ``threads`` read them from the files.
+    broken: an unreadable image ends the run with its id, or the next person takes its place.
+    device_images: cuts the crops on the device; without it ``threads`` read them from the files.
     Each pass is a new permutation, and each batch has a random generator of its own, so a run that
     resumes at step ``i`` sees what an uninterrupted one would have seen.
     """
@@ -87,7 +87,7 @@ class Loader:
         broken: Broken = "refuse",
         shares: Sequence[tuple[Sequence[Person], int]] = (),
         part: tuple[int, int] = (0, 1),
-        pictures: PicturesOnDevice | None = None,
+        device_images: ImagesOnDevice | None = None,
     ) -> None:
         rest = batch - sum(count for _, count in shares)
         self._pools = [(people, rest), *shares]
@@ -97,8 +97,15 @@ class Loader:
                 f" a batch of {batch} is less than one."
             )
         self.people, self.view, self.batch, self.seed = people, view, batch, seed
-        self.threads, self.broken, self.part, self.pictures = threads, broken, part, pictures
-        self._unreadable: set[Path] = set() if pictures is None else set(pictures.unreadable)
+        self.threads, self.broken, self.part, self.device_images = (
+            threads,
+            broken,
+            part,
+            device_images,
+        )
+        self._unreadable: set[Path] = (
+            set() if device_images is None else set(device_images.unreadable)
+        )
         self._orders: dict[int, tuple[int, NDArray[np.intp]]] = {}
 
     def __len__(self) -> int:
@@ -117,16 +124,18 @@ class Loader:
 
     def _start(self, step: int, pool: ThreadPoolExecutor) -> tuple[_Plan, Crops]:
         plan = self._plan(step)
-        if self.pictures is not None:
+        if self.device_images is not None:
             return plan, []
         size = self.view.size
         looks = zip(plan.people, plan.matrices, strict=True)
         return plan, [pool.submit(read_crop, person, matrix, size) for person, matrix in looks]
 
     def _finish(self, step: int, plan: _Plan, crops: Crops, pool: ThreadPoolExecutor) -> Batch:
-        """The batch; where a picture is broken, planned anew without it."""
-        if self.pictures is not None:
-            crops_there = crop_on_device(self.pictures, plan.people, plan.matrices, self.view.size)
+        """The batch; where an image is broken, planned anew without it."""
+        if self.device_images is not None:
+            crops_there = crop_on_device(
+                self.device_images, plan.people, plan.matrices, self.view.size
+            )
             return self._collate(plan, crops_there)
         while True:
             wait(crops)
@@ -143,8 +152,8 @@ class Loader:
                     report_broken(f"Image {person.image_id} is broken ({problem})", self.broken)
                     self._unreadable.add(person.image)
             if sound:
-                images = np.stack([crop.result() for crop in crops])
-                return self._collate(plan, torch.from_numpy(images))
+                read = np.stack([crop.result() for crop in crops])
+                return self._collate(plan, torch.from_numpy(read))
             plan, crops = self._start(step, pool)
 
     def _plan(self, step: int) -> _Plan:
@@ -170,7 +179,7 @@ class Loader:
         return truncate(person, self.people, rng) if rng.random() < probability else person
 
     def _person(self, step: int, slot: int) -> Person:
-        """Who stands in a slot of a batch; the next one where a picture is known to be broken."""
+        """Who stands in a slot of a batch; the next one where an image is known to be broken."""
         pool = 0
         while slot >= self._pools[pool][1]:
             slot -= self._pools[pool][1]
@@ -182,7 +191,7 @@ class Loader:
             person = people[int(self._order(pool, turn)[index])]
             if person.image not in self._unreadable:
                 return person
-        raise DataError("None of the pictures can be read: check the data folder.")
+        raise DataError("None of the images can be read: check the data folder.")
 
     def _order(self, pool: int, turn: int) -> NDArray[np.intp]:
         cached = self._orders.get(pool)

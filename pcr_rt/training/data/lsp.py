@@ -35,7 +35,7 @@ def read_lsp(
 ) -> list[Person]:
     """All people who have at least ``min_keypoints`` keypoints that COCO knows too.
 
-    annotations: ``joints.mat`` of the data set, whose pictures are im00001.jpg and so on, or JSON
+    annotations: ``joints.mat`` of the data set, whose images are im00001.jpg and so on, or JSON
     with COCO's ``images`` and ``annotations``, each with ``bbox`` (x, y, w, h) and ``lsp14``
     (14 x (x, y, v)). Errors are those of ``people_of``.
     """

@@ -18,16 +18,16 @@ __all__ = ["Broken", "Person", "report_broken"]
 log = logging.getLogger(__name__)
 
 Broken = Literal["refuse", "skip"]
-"""What happens to a broken picture or annotation: an error, or a warning that names it."""
+"""What happens to a broken image or annotation: an error, or a warning that names it."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person, in pixels of the picture.
+    """One person, in pixels of the image.
 
     image_id: as in the data set's file. box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak
     height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
-    a hard negative; weights: (17,) 0 where unlabelled. picture_size: (width, height) that the
+    a hard negative; weights: (17,) 0 where unlabelled. image_size: (width, height) that the
     labels are for; None where the data set does not say.
     """
 
@@ -37,7 +37,7 @@ class Person:
     keypoints: NDArray[np.float64]
     amplitudes: NDArray[np.float64]
     weights: NDArray[np.float64]
-    picture_size: Size | None = field(default=None, kw_only=True)
+    image_size: Size | None = field(default=None, kw_only=True)
 
 
 def report_broken(problem: str, broken: Broken) -> None:

@@ -1,7 +1,7 @@
-"""People of whom a part is hidden: beyond the picture's border, or behind something.
+"""People of whom a part is hidden: beyond the image's border, or behind something.
 
 A cut runs through the body between two of its keypoints. What lies beyond it is black, as beyond a
-border, or shows another picture, as of something that stands in front; the box shrinks to what is
+border, or shows another image, as of something that stands in front; the box shrinks to what is
 left, as labelled boxes do.
 """
 
@@ -37,7 +37,7 @@ MARGIN = 0.12
 class TruncatedPerson(Person):
     """A person of whom only what lies inside ``visible`` is seen.
 
-    visible: (4,) xyxy in pixels of the picture, infinite where nothing is cut. cover: the picture
+    visible: (4,) xyxy in pixels of the image, infinite where nothing is cut. cover: the image
     that shows in place of the rest, None for black. Keypoints outside have amplitude 0 and lie in
     the middle of the box: where they were may be outside the crop, of which nothing is learnt.
     """
@@ -46,7 +46,7 @@ class TruncatedPerson(Person):
     cover: Path | None
 
     def seen(self, matrix: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
-        """Which pixels (h, w) of the crop lie inside; matrix (2, 3): crop to picture pixels."""
+        """Which pixels (h, w) of the crop lie inside; matrix (2, 3): crop to image pixels."""
         grid = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)
         return _inside(apply_transform(matrix, grid), self.visible)
 
@@ -54,7 +54,7 @@ class TruncatedPerson(Person):
 def truncate(person: Person, covers: Sequence[Person], rng: np.random.Generator) -> Person:
     """The person behind a random cut, or as it is where too few keypoints are sure.
 
-    covers: people whose pictures may hide a part of this one.
+    covers: people whose images may hide a part of this one.
     """
     points = person.keypoints
     kept = (person.weights > 0) & (person.amplitudes > SURE)

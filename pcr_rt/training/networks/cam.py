@@ -62,7 +62,7 @@ class ContextAwareModule(nn.Module):
         same width takes its place.
 
     Shapes: (N, in_channels, h, w) -> (N, out_channels, h * stride, w * stride). With SE, training
-    needs two pictures or more in a batch, since its batch norms see one value a picture.
+    needs two images or more in a batch, since its batch norms see one value an image.
     """
 
     def __init__(

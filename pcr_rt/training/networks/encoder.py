@@ -11,10 +11,10 @@ __all__ = ["Encoder", "check_input_size"]
 
 
 class Encoder(nn.Module):
-    """Pictures (N, 3, H, W) -> features (N, channels, H / stride, W / stride).
+    """Images (N, 3, H, W) -> features (N, channels, H / stride, W / stride).
 
     H and W are multiples of ``divisor``, the stride of the coarsest features inside, which may be
-    larger than that of the result. Other sizes fail, or shift the features against the picture.
+    larger than that of the result. Other sizes fail, or shift the features against the image.
     ``map_channels``: of encoders that also give their features at several resolutions (`maps`).
     """
 
@@ -29,7 +29,7 @@ class Encoder(nn.Module):
 
 
 def check_input_size(network: nn.Module, size: Size) -> None:
-    """Raise DataError unless the encoder of ``network`` takes pictures of ``size`` = (w, h)."""
+    """Raise DataError unless the encoder of ``network`` takes images of ``size`` = (w, h)."""
     divisor: int = network.get_submodule("encoder").divisor  # type: ignore[assignment]
     if min(size) < divisor or any(side % divisor for side in size):
         width, height = (max(round(side / divisor), 1) * divisor for side in size)

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.coco import read_people
 from pcr_rt.training.data.crops import crop_on_device, read_crop
-from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.loader import Loader, View
 from pcr_rt.training.data.truncation import TruncatedPerson
 
@@ -31,7 +31,7 @@ def from_files(person: TruncatedPerson) -> NDArray[np.uint8]:
 
 def from_memory(person: TruncatedPerson) -> NDArray[np.uint8]:
     paths = [person.image, *([person.cover] if person.cover else [])]
-    pictures = PicturesOnDevice(dict.fromkeys(paths), "cpu", broken="skip")
+    pictures = ImagesOnDevice(dict.fromkeys(paths), "cpu", broken="skip")
     return crop_on_device(pictures, [person], MATRIX[None], SIZE)[0].numpy()
 
 
@@ -92,7 +92,7 @@ def test_batches_hold_truncated_people_as_often_as_asked(drawn: Path) -> None:
     assert not any(((b.amplitudes == 0) & (b.weights > 0)).any() for b in never)
     for one, other in zip(some, again, strict=True):
         torch.testing.assert_close(one, other)
-    pictures = PicturesOnDevice({p.image: p.picture_size for p in sure}, "cpu")
-    for one, other in zip(some, batches(0.3, pictures=pictures), strict=True):
+    pictures = ImagesOnDevice({p.image: p.image_size for p in sure}, "cpu")
+    for one, other in zip(some, batches(0.3, device_images=pictures), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
         assert (one.images.int() - other.images.int()).abs().float().mean() < 1

@@ -212,5 +212,5 @@ def test_unreadable_pictures_are_refused_or_replaced(
     # Every crop shows the other picture; its centre is of that picture's grey.
     assert (batch.images[:, 16, 12].float() - 200).abs().max() < 3
     assert caplog.text.count("Image 1 is broken") == 1
-    with pytest.raises(DataError, match="None of the pictures"):
+    with pytest.raises(DataError, match="None of the images"):
         next(Loader(people[:1], view, batch=2, seed=0, broken="skip").batches(0, 1))

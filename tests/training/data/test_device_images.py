@@ -13,7 +13,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.geometry import crop_transform, mirrored_crop
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.coco import read_people
-from pcr_rt.training.data.device_images import PicturesOnDevice
+from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.loader import Loader, View
 
 SIZE = (48, 64)
@@ -44,7 +44,7 @@ def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
     matrices[3] = mirrored_crop(matrices[3:], SIZE, (12, 16), "udp")[0]
     order = [pictures[i] for i in (0, 1, 2, 0)]
     crops = (
-        PicturesOnDevice(dict.fromkeys(pictures), device).crop(order, matrices, SIZE).cpu().numpy()
+        ImagesOnDevice(dict.fromkeys(pictures), device).crop(order, matrices, SIZE).cpu().numpy()
     )
     assert crops.dtype == np.uint8
     for crop, path, matrix in zip(crops, order, matrices, strict=True):
@@ -64,7 +64,7 @@ def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
     frame[:, 1::2] = 255
     cv2.imwrite(str(tmp_path / "large.png"), frame)
     matrix = np.array([[[1.0, 0, 4000], [0, 1.0, 4100]]])
-    (crop,) = PicturesOnDevice({tmp_path / "large.png": None}, "cpu").crop(
+    (crop,) = ImagesOnDevice({tmp_path / "large.png": None}, "cpu").crop(
         [tmp_path / "large.png"], matrix, (8, 6)
     )
     assert crop[..., 0].tolist() == [[0, 255] * 4] * 6
@@ -73,7 +73,7 @@ def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        PicturesOnDevice({tmp_path / "broken.jpg": None}, "cpu")
+        ImagesOnDevice({tmp_path / "broken.jpg": None}, "cpu")
 
 
 def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path)
     labels["images"][1]["width"] += 1
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     people = read_people(tmp_path / "labels.json", drawn / "images")
-    sizes = {person.image: person.picture_size for person in people}
+    sizes = {person.image: person.image_size for person in people}
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
-        PicturesOnDevice(sizes, "cpu")
-    pictures = PicturesOnDevice(sizes, "cpu", broken="skip")
+        ImagesOnDevice(sizes, "cpu")
+    pictures = ImagesOnDevice(sizes, "cpu", broken="skip")
     assert [path.name for path in pictures.unreadable] == ["1.png"]
     files = Loader(people, View((48, 64), (12, 16), "udp", Augmentation()), batch=8, seed=1)
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
@@ -95,8 +95,8 @@ def test_batches_equal_those_from_files(drawn: Path) -> None:
     people = read_people(drawn / "labels.json", drawn / "images")
     view = View((48, 64), (12, 16), "udp", Augmentation())
     files = Loader(people, view, batch=5, seed=1)
-    pictures = PicturesOnDevice({person.image: None for person in people}, "cpu")
-    memory = Loader(people, view, batch=5, seed=1, pictures=pictures)
+    pictures = ImagesOnDevice({person.image: None for person in people}, "cpu")
+    memory = Loader(people, view, batch=5, seed=1, device_images=pictures)
     for one, other in zip(files.batches(2, 4), memory.batches(2, 4), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
         assert (one.images.int() - other.images.int()).abs().float().mean() < 1
