@@ -25,9 +25,9 @@ def calibration_images(
 ) -> NDArray[np.float32]:
     """Make inputs (N, 3, H, W), N at most ``most``, of a model with ``spec``.
 
-    For a detector whole images, for a pose model the surest person of each image, from images
-    drawn from the whole folder, the same ones each time. Raises InputError for a folder without
-    images or people.
+    For a detector these are whole images, for a pose model the surest person of each image. The
+    images are drawn from the whole folder, the same ones each time. Raises InputError for a folder
+    without images or people.
     """
     files = list_images(folder)
     parts: list[NDArray[np.float32]] = []

@@ -22,7 +22,7 @@ def agreement(first: Path, second: Path, image: Path = SAMPLE) -> tuple[str, flo
 
     Pose models: ("px", median shift in input pixels of the keypoints that ``first`` gives a score
     above 0.3). Detectors: ("IoU", the smallest overlap of a box of ``first`` with a score above 0.4
-    and the box of ``second`` that fits it best). Raises InputError where nothing can be compared.
+    and the box of ``second`` that fits it best). Raises InputError if nothing can be compared.
     """
     engines = [OnnxRuntimeEngine(path, device="cpu") for path in (first, second)]
     (found,) = compare(engines[0], engines[1], [image])
@@ -31,7 +31,7 @@ def agreement(first: Path, second: Path, image: Path = SAMPLE) -> tuple[str, flo
 
 
 def fp32_spec(source: Path) -> ModelSpec:
-    """The spec of a model file that is to be converted. Raises ModelError unless it is FP32."""
+    """Read the spec of a model file to be converted. Raises ModelError unless it is FP32."""
     spec = OnnxRuntimeEngine(source, device="cpu").spec
     if spec.precision != "fp32":
         raise ModelError(f"{source} is {spec.precision} already: give the FP32 file.")
@@ -47,9 +47,9 @@ def write_if_alike(
     most_shift_px: float,
     least_iou: float,
 ) -> str:
-    """Write ``model``, another form of the file ``source``; returns in words how well they agree.
+    """Write ``model``, another form of the file ``source``; return in words how well they agree.
 
-    Raises ModelError, and writes nothing, where `agreement` on the sample image is a shift above
+    Raises ModelError, and writes nothing, if `agreement` on the sample image is a shift above
     the one bound or an overlap below the other.
     """
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ def export_fp16(source: Path, output: Path) -> tuple[ModelSpec, str]:
     """Write an FP32 model file with FP16 weights and arithmetic; inputs and outputs stay FP32.
 
     Returns its spec and in words how well it agrees with ``source`` on the sample image. Raises
-    ModelError for a file that is not FP32, and where keypoints shift by a median of more than 0.3
+    ModelError for a file that is not FP32, and if keypoints shift by a median of more than 0.3
     input pixels or a box overlaps its own by less than 0.98; then nothing is written.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16

@@ -59,15 +59,15 @@ def export_int8(
     most_error: float = MOST_ERROR,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[ModelSpec, float]:
-    """Write an FP32 model file in INT8; its spec and the error of its outputs.
+    """Write an FP32 model file in INT8; return its spec and the error of its outputs.
 
     images: (N, 3, H, W) inputs to calibrate on, some dozens of what the model will see. target:
     ``cpu``, unsigned activations, the form that ONNX Runtime is fastest with; ``gpu``, signed
     symmetric activations, FP16 for the rest and opset 19, for TensorRT 10 and later; ``tensorrt8``,
     the same with an FP32 rest and opset 17. The most sensitive groups stay in floating point until
     the outputs' error (see `Sensitivity`) on the first images is at most ``most_error``. report:
-    takes the lines of the sweep's table. Raises ModelError for a file that is not FP32, where
-    more than half of the convolutions would have to stay, and where the rest cannot be FP16; then
+    takes the lines of the sweep's table. Raises ModelError for a file that is not FP32, if
+    more than half of the convolutions would have to stay, and if the rest cannot be FP16; then
     nothing is written.
     """
     spec, name = fp32_spec(source), onnx.load(source).graph.input[0].name
@@ -93,7 +93,7 @@ def export_int8(
         kept = list(heads)
         sweep.sort(key=lambda sensitivity: -sensitivity.error)
         result, error = quantised(kept)
-        while not error <= most_error and sweep:  # also where it is no number
+        while not error <= most_error and sweep:  # also if it is no number
             kept += sweep.pop(0).convolutions
             result, error = quantised(kept)
             report(f"{len(kept)} of {len(convolutions) + len(heads)} not in INT8: {error:.4f}")

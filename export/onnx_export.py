@@ -1,4 +1,4 @@
-"""torch -> ONNX: dynamic batch, simplified, metadata embedded, checked against torch."""
+"""torch -> ONNX: free batch, shapes settled, simplified, spec embedded, checked against torch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TorchDifference(NamedTuple):
 
 
 def export_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> TorchDifference:
-    """Write ``network`` as an ONNX file for ``spec``; returns how far it is from torch.
+    """Write ``network`` as an ONNX file for ``spec``; return how far it is from torch.
 
     They are compared on the people of the sample image, keypoints in input pixels. Raises
     ModelError when heatmaps differ by more than 1e-3 or keypoints by a median of more than 0.1, and
@@ -117,7 +117,7 @@ def write_as_it_is(model: Any, spec: ModelSpec, path: Path) -> None:
 def place(content: bytes, path: Path) -> None:
     """Write a file that is whole or not there, in a folder that is made if need be.
 
-    Raises InputError where it cannot be written.
+    Raises InputError if it cannot be written.
     """
     make_folder(path.parent)
     write_whole(path, content)
@@ -142,10 +142,10 @@ _BATCH = 2
 
 
 def settle_shapes(model: Any) -> Any:
-    """A model with a free batch and a fixed input size, without the nodes that compute shapes.
+    """Remove the nodes that compute shapes from a model with a free batch and a fixed input size.
 
     Meanwhile the batch is 2; a Reshape to two samples then is one to as many as there are. Raises
-    ModelError where onnxsim finds that the result differs.
+    ModelError if onnxsim finds that the result differs.
     """
     sizes = {}
     for value in model.graph.input:

@@ -1,4 +1,4 @@
-"""Plain convolutions in the place of separable ones, for GPUs.
+"""Plain convolutions instead of separable ones, for GPUs.
 
 A depthwise convolution and a pointwise one behind it, with nothing between them, are one plain
 convolution, whose weights are the products of theirs. It takes more multiply-adds, in one layer
@@ -47,9 +47,9 @@ def export_plain(source: Path, output: Path, name: str) -> tuple[ModelSpec, str]
 
 
 def merge_separable(model: Any) -> int:
-    """Merge each depthwise convolution with the pointwise one that alone reads it; how many.
+    """Merge each depthwise convolution with the pointwise one that alone reads it; count them.
 
-    Where the output has fewer than 100 pixels they stay.
+    If the output has fewer than 100 pixels they stay.
     """
     graph = model.graph
     constants = _constants(graph)

@@ -31,7 +31,7 @@ def label(
     detector: Detect = "rtmdet-nano",
     rule: Annotated[
         Literal["teacher", "labels-first", "agreement"],
-        typer.Option(help="ANNOTATIONS: what counts where people are labelled by hand already."),
+        typer.Option(help="ANNOTATIONS: what counts if people are labelled by hand already."),
     ] = "teacher",
     engine: Annotated[
         Literal["local", "ray"],
@@ -42,7 +42,7 @@ def label(
 ) -> None:
     """Label people with a teacher model's keypoints, for training.
 
-    A killed labelling of a SOURCE goes on where it stopped when the same command is given again.
+    If the labelling of a SOURCE is killed, the same command continues where it stopped.
     """
     try:
         from pcr_rt.labelling.images import label_frames
@@ -96,7 +96,7 @@ def label(
 
 
 def _provenance(model: list[str], detector: str, flip_test: bool) -> dict[str, Any]:
-    """What the labels were made with."""
+    """Describe what the labels were made with."""
     import pcr_rt
     from pcr_rt.models import model_path
 

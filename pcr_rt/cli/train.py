@@ -16,7 +16,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder that the recipe's paths are relative to.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Run folder; an unfinished run in it goes on."),
+        typer.Option("--output", "-o", help="Run folder; an unfinished run in it is resumed."),
     ],
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
@@ -87,7 +87,7 @@ def train(
 
 
 def missing_training(error: ModuleNotFoundError) -> Exception:
-    """The error that says how to install what training and export need."""
+    """Make the error that says how to install what training and export need."""
     from pcr_rt.errors import MissingDependencyError
 
     if error.name is None or error.name.startswith("pcr_rt"):

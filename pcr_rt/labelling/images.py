@@ -38,10 +38,10 @@ def label_frames(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
-    """Label a folder of images or a video; the number of people, and of broken images.
+    """Label a folder of images or a video; return the number of people and of broken images.
 
     estimator: finds the people too. output: the COCO JSON to write. Beside it lies its journal
-    (``.jsonl``), from which a killed run goes on: no frame is lost or labelled twice, and the
+    (``.jsonl``), from which a killed run continues: no frame is lost or labelled twice, and the
     result is that of an uninterrupted run. Keypoints with a score below ``min_score`` count as
     unlabelled, people without any keypoint left are left out. every: of a video, label every n-th
     frame; its frames with people are kept as images in the folder ``<output>_frames``.
@@ -85,7 +85,7 @@ def label_images(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
-    """As `label_frames`, for a folder whose images ``label`` turns into entries in any order."""
+    """Label as `label_frames` does, with ``label`` turning files into entries in any order."""
     check_json_output(output)
     files = list_images(source)
 
@@ -97,7 +97,7 @@ def label_images(
 
 
 def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
-    """The journal's line of an image: its people, or what is wrong with it."""
+    """Make the journal's line of an image: its people, or what is wrong with it."""
     try:
         frame = read_image(file)
     except InputError as error:
@@ -106,9 +106,9 @@ def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str
 
 
 def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
-    """The people of a frame who have a keypoint of ``min_score``, ready for JSON.
+    """List the people of a frame who have a keypoint of ``min_score``, ready for JSON.
 
-    Each has ``bbox`` (x, y, w, h), ``keypoints`` (51: x, y, v; v is 1 where sure, else all three
+    Each has ``bbox`` (x, y, w, h), ``keypoints`` (51: x, y, v; v is 1 if sure, else all three
     are 0), ``keypoint_scores`` (17) and ``score``.
     """
     people = []
@@ -132,7 +132,7 @@ def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
 
 
 def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> int:
-    """Write journal entries as COCO JSON; the number of people.
+    """Write journal entries as COCO JSON; return the number of people.
 
     Images are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
     box, so nothing in these images is surely background.

@@ -1,7 +1,7 @@
 """Pseudo-labels: a teacher's keypoints for people whose boxes are known.
 
-The teacher is any estimator. Where people have labels made by hand, these come first, or count
-only where the teacher agrees.
+The teacher is any estimator. If people have labels made by hand, these come first, or count
+only if the teacher agrees.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def label_people(
     rule: Rule = "teacher",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Write ``annotations`` with the teacher's keypoints to ``output``; the number of people.
+    """Write ``annotations`` with the teacher's keypoints to ``output``; count the people.
 
     annotations: COCO JSON whose annotations have boxes; ``keypoints`` are used by the rules
     ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
@@ -79,7 +79,7 @@ def label_people(
             )
         labelled += _labelled(people, poses, rule)
         progress(done + 1, len(by_image))
-    # Where somebody was left out, a detection of them is no hard negative.
+    # If somebody was left out, a detection of them is no hard negative.
     category = person_category(data)
     before = Counter(a["image_id"] for a in data["annotations"] if is_person(a, category))
     after = Counter(a["image_id"] for a in labelled)
@@ -141,11 +141,11 @@ def merge(
     scores: NDArray[Any],
     rule: Rule,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Keypoints (17, 3) as x, y, v and target amplitudes (17,) of one person.
+    """Merge labels and teacher into keypoints (17, 3), x, y, v, and target amplitudes (17,).
 
     ``teacher``: the teacher's keypoints with their scores. ``labels-first``: labelled keypoints
     with amplitude 1, the teacher's elsewhere. ``agreement``, for noisy labels: labelled keypoints
-    only where the teacher lies close (keypoint similarity above 0.5), hips from the teacher, who
+    only if the teacher lies close (keypoint similarity above 0.5), hips from the teacher, who
     follows COCO's convention, and unlabelled keypoints from the teacher only for people on whom
     both agree in 70 % of the labels.
     """

@@ -33,7 +33,7 @@ def label_on_ray(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[int, int]:
-    """As `label_frames`, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
+    """Label as `label_frames` does, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
 
     make_estimator: called once in each worker, so it must be picklable. source: a folder of
     images that all nodes see under the same path. The cluster is the one that the environment
@@ -42,7 +42,7 @@ def label_on_ray(
     """
     if is_video(source):
         raise InputError(
-            f"--engine ray shares out folders of images, and {source} is a video: leave"
+            f"--engine ray distributes folders of images, and {source} is a video: leave"
             " --engine ray out."
         )
     return label_images(

@@ -1,4 +1,7 @@
-"""Where networks train."""
+"""Where a network trains: the device, and several processes that share each batch.
+
+``part`` is (rank, processes) throughout: (0, 1) for a process alone.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ __all__ = [
 
 
 def check_device(name: str) -> torch.device:
-    """The device ``auto`` (CUDA where PyTorch can use it), ``cpu``, ``cuda`` or ``cuda:<number>``.
+    """Resolve ``auto`` (CUDA if PyTorch can use it), ``cpu``, ``cuda`` or ``cuda:<number>``.
 
-    Raises InputError for another name and for a device that is not there.
+    Raises InputError for another name and for a device that does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,26 +45,26 @@ def check_device(name: str) -> torch.device:
 
 @contextmanager
 def processes(device: str) -> Iterator[tuple[int, int]]:
-    """(rank, processes) under torchrun, with a process group while it lasts; else (0, 1)."""
+    """Give this process's part; under torchrun with a process group while it lasts."""
     if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
-        yield (
-            (distributed.get_rank(), distributed.get_world_size())
-            if (distributed.is_initialized())
-            else (0, 1)
-        )
+        yield _own_part() if distributed.is_initialized() else (0, 1)
         return
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield distributed.get_rank(), distributed.get_world_size()
+        yield _own_part()
     finally:
         distributed.destroy_process_group()
 
 
+def _own_part() -> tuple[int, int]:
+    return distributed.get_rank(), distributed.get_world_size()
+
+
 def part_of_batch(batch: int, part: tuple[int, int]) -> int:
-    """Samples of a batch (two or more) for one process.
+    """Divide a batch: return how many samples (two or more) each process gets.
 
     Raises DataError unless all processes get equally many, and two or more: the batch norm of a
-    CAM's SE branch sees one value a sample.
+    CAM's SE branch sees one value per sample.
     """
     count, rest = divmod(batch, part[1])
     if rest or count < 2:
@@ -73,19 +76,19 @@ def part_of_batch(batch: int, part: tuple[int, int]) -> int:
 
 
 def wrap(network: nn.Module, part: tuple[int, int]) -> nn.Module:
-    """The network with its gradients averaged over all processes."""
+    """Wrap the network so that its gradients are averaged over all processes."""
     return DistributedDataParallel(network) if part[1] > 1 else network
 
 
 def mean_over(value: Tensor, part: tuple[int, int]) -> float:
-    """The mean of a number over all processes."""
+    """Average a number over all processes."""
     if part[1] > 1:
         distributed.all_reduce(value)
     return float(value) / part[1]
 
 
 def anywhere(value: bool, part: tuple[int, int], device: str) -> bool:
-    """Whether the value is true in any process."""
+    """Tell whether the value is true in any process."""
     if part[1] == 1:
         return value
     return mean_over(torch.tensor(float(value), device=device), part) > 0

@@ -1,4 +1,4 @@
-"""Curves and sample predictions for TensorBoard, where it is installed."""
+"""Curves and sample predictions for TensorBoard, if it is installed."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Monitor:
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def step(self, step: int, **values: float) -> None:
-        """A point of each curve, every tenth step."""
+        """Add a point to each curve, every tenth step."""
         if self._writer is not None and step % EVERY == 0:
             for name, value in values.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
 
     def validation(self, step: int, ap: float, image: NDArray[np.uint8] | None) -> None:
-        """AP, and a BGR image of sample predictions."""
+        """Add the AP, and a BGR image of sample predictions."""
         if self._writer is None:
             return
         self._writer.add_scalar("validation/AP", ap, step)

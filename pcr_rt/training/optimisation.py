@@ -13,6 +13,8 @@ from pcr_rt.training.recipe import Optimizer, Stage
 
 __all__ = ["averaged", "freeze", "make_optimizer", "rate_factor"]
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def freeze(network: nn.Module, stage: Stage, options: Optimizer) -> None:
     """Put the network into training mode, except for what the stage and the options freeze.
@@ -75,7 +77,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     from 0.1 towards ``decay``. Norm statistics and counters are those of the network.
     """
 
-    def update(averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+    def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:
         now = min(decay, int(count) / (int(count) + 9))
         torch._foreach_lerp_(averages, weights, 1 - now)
 

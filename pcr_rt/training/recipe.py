@@ -54,7 +54,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW (Adam at weight_decay 0). frozen_norms: whose batch norms keep their
+    """AdamW (Adam at weight_decay 0). frozen_norms: which batch norms keep their
     statistics. clip: largest gradient norm, 0 for none. ema: decay of the averaged weights."""
 
     batch: int = 128
@@ -69,7 +69,7 @@ class Optimizer:
 class Loss:
     """What the terms of the loss weigh.
 
-    level_weights: one a level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
+    level_weights: one per level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
     hard_keypoints: how many keypoints of a person the last level learns from, the worst ones; 0 for
     all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: a shipped model's
     name, or an .onnx file, checkpoint or run folder, absolute or relative to the data folder.
@@ -86,7 +86,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Validation:
-    """Where checkpoints are chosen, and every how many steps."""
+    """What checkpoints are chosen on, and every how many steps."""
 
     annotations: str
     images: str
@@ -122,7 +122,7 @@ class Recipe:
 
 
 def load_recipe(path: Path | str) -> Recipe:
-    """The recipe of a TOML file, or of a shipped one by its name.
+    """Read the recipe of a TOML file, or a shipped one by its name.
 
     Raises DataError with key, value and what is allowed when something in it is wrong.
     """
@@ -153,13 +153,13 @@ def load_recipe(path: Path | str) -> Recipe:
     if recipe.loss.level_weights and len(recipe.loss.level_weights) != levels:
         raise DataError(
             f"{file.name}: loss: level_weights has {len(recipe.loss.level_weights)} values; the"
-            f" network has levels = {levels}, give one a level."
+            f" network has levels = {levels}, give one per level."
         )
     return recipe
 
 
 def _check_data(recipe: Recipe, where: str) -> None:
-    """DataError where stages and data sets do not fit together."""
+    """Raise DataError if stages and data sets do not fit together."""
     names = [source.name for source in recipe.data if source.name]
     if len(set(names)) < len(names):
         raise DataError(f"{where}: data: two sets have the same name; allowed are unique names.")
@@ -191,5 +191,5 @@ def _check_data(recipe: Recipe, where: str) -> None:
 
 
 def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
-    """The data sets of a stage."""
+    """Return the data sets of a stage."""
     return [s for s in recipe.data if not stage.data or s.name in stage.data]

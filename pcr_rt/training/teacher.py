@@ -35,7 +35,7 @@ class Teacher:
         self.engine, self.spec, self.flip_test = engine, engine.spec, flip_test
 
     def maps(self, images: Tensor, transform: Transform) -> Tensor:
-        """The teacher's heatmaps (N, K, h, w), on its own grid.
+        """Run the teacher: heatmaps (N, K, h, w) on its own grid.
 
         images: the student's views (N, 3, H, W), RGB 0..255; transform: their convention.
         """
@@ -57,7 +57,7 @@ class Teacher:
         return torch.from_numpy(np.asarray(found, dtype=np.float32)).to(view.device)
 
     def _unmirrored(self, maps: Tensor) -> Tensor:
-        """Maps of mirrored views as maps of the views, left and right keypoints swapped."""
+        """Turn maps of mirrored views into maps of the views, left and right keypoints swapped."""
         own, (width, _) = (maps.shape[3], maps.shape[2]), self.spec.input_size
         turned = maps[:, torch.from_numpy(FLIP)].flip(3)
         # Sample i of the turned maps lies at input pixel (W - 1) - (w - 1 - i) x step.
@@ -66,7 +66,7 @@ class Teacher:
         return _read(turned, np.ones(2), own, origin=(first, 0.0))
 
     def on_grid(self, maps: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
-        """Maps of ``maps`` on a student's grid ``heatmap`` = (w, h) of a view ``size`` = (w, h)."""
+        """Resample ``maps`` to a student's grid ``heatmap`` (w, h) of a view ``size`` (w, h)."""
         own = (maps.shape[3], maps.shape[2])
         student = heatmap_to_input(heatmap, size, transform) / pixel_steps(size, transform)
         teacher = heatmap_to_input(own, self.spec.input_size, self.spec.transform) / pixel_steps(
@@ -76,7 +76,7 @@ class Teacher:
 
 
 def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher:
-    """The teacher of a model file (.onnx), a checkpoint or the folder of a run."""
+    """Load the teacher of a model file (.onnx), a checkpoint or the folder of a run."""
     if path.suffix == ".onnx":
         return Teacher(OnnxRuntimeEngine(path, device=device), flip_test=flip_test)
     from pcr_rt.training.checkpoints.checkpoint import network_and_spec
@@ -89,7 +89,7 @@ def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher
 def _read(
     images: Tensor, step: np.ndarray, size: Size, origin: tuple[float, float] = (0.0, 0.0)
 ) -> Tensor:
-    """``images`` at ``origin`` + (i x step_x, j x step_y), linearly; outside, the border is read.
+    """Read ``images`` at ``origin`` + (i x step_x, j x step_y), linearly; outside it is the border.
 
     size: (w, h) of the result; origin: (x, y).
     """

@@ -23,14 +23,14 @@ class TorchEngine:
         self._device = next(network.parameters()).device
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """The last level's heatmaps (N, 17, h, w) of images (N, 3, H, W)."""
+        """Return the last level's heatmaps (N, 17, h, w) of images (N, 3, H, W)."""
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
             maps = self.network(batch.to(self._device)).levels[-1]
         return [maps.float().cpu().numpy()]
 
     def close(self) -> None:
-        """Nothing to give back: the network belongs to the caller."""
+        """Do nothing: the network belongs to the caller."""
 
 
 class TorchDeviceEngine(TorchEngine):
@@ -41,7 +41,7 @@ class TorchDeviceEngine(TorchEngine):
         self.device, self.max_batch = self._device.index or 0, max_batch
 
     def bind(self, batch: int) -> TorchBinding:
-        """Buffers for ``batch`` images, 1 to ``max_batch``."""
+        """Make buffers for ``batch`` images, 1 to ``max_batch``."""
         return TorchBinding(self.network, self.spec.input_size, batch, self._device)
 
 

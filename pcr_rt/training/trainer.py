@@ -57,7 +57,7 @@ class Trainer:
     data: the folder that the recipe's paths are relative to. images_on_device: keep all images
     decoded in the device's memory and cut the crops there. validate: AP of the averaged network, by
     which ``best.pt`` is chosen; without it the last weights are the best. preview: an image for
-    TensorBoard. part: (rank, processes), where several processes train together; the first one
+    TensorBoard. part: (rank, processes), if several processes train together; the first one
     validates and writes.
     """
 
@@ -117,11 +117,11 @@ class Trainer:
             raise DataError(f"The run folder {folder} cannot be made: {error}.") from None
 
     def count_people(self) -> int:
-        """How many people the data sets hold, repeats and hard negatives included."""
+        """Count the people of the data sets, repeats and hard negatives included."""
         return sum(map(len, self._people.values()))
 
     def lengths(self) -> list[int]:
-        """Steps of each stage."""
+        """Return the number of steps of each stage."""
         steps = []
         for stage in self.recipe.stage:
             people, shares = self._pools(stage)
@@ -131,14 +131,14 @@ class Trainer:
         return steps
 
     def _pools(self, stage: Stage) -> tuple[list[Person], list[tuple[list[Person], int]]]:
-        """The people of a stage's passes, and those with a fixed number in every batch."""
+        """Split a stage's people into those of its passes and those with a share of each batch."""
         sources = sources_of(self.recipe, stage)
         batch = self.recipe.optimizer.batch
         shares = [(self._people[s], round(s.share * batch)) for s in sources if s.share]
         return [p for s in sources if not s.share for p in self._people[s]], shares
 
     def run(self, progress: Progress = lambda done, total, loss: None) -> bool:
-        """Train from where the folder's last checkpoint stands.
+        """Train on from the folder's last checkpoint.
 
         Returns True when the recipe is complete, False when SIGTERM or Ctrl-C ended the run early;
         a checkpoint is written in both cases.
@@ -273,7 +273,7 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint."""
+        """Let SIGTERM and Ctrl-C end the run after the current step, with a checkpoint."""
 
         def stop(number: int, frame: FrameType | None) -> None:
             self._asked_to_stop = True

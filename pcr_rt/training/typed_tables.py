@@ -14,7 +14,7 @@ __all__ = ["read_typed"]
 
 
 def read_typed(kind: Any, value: Any, where: str) -> Any:
-    """``value`` as an instance of the type ``kind``, or a DataError that names ``where``."""
+    """Read ``value`` as an instance of the type ``kind``, or raise a DataError naming ``where``."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise DataError(f"{where} must be a table, not {value!r}.")

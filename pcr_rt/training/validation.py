@@ -35,7 +35,7 @@ PREVIEWS = 6
 
 
 def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float]:
-    """A function that gives AP with ground-truth boxes, without flip test.
+    """Make a function that gives AP with ground-truth boxes, without flip test.
 
     Raises DataError when the annotations cannot be used.
     """
@@ -49,7 +49,7 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], float
 
 
 def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[np.uint8]]:
-    """A function that draws a network's poses on the first images of the fold with people.
+    """Make a function that draws a network's poses on the first images of the fold with people.
 
     The result is one BGR image. Raises DataError when the annotations cannot be used.
     """

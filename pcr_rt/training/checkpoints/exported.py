@@ -35,7 +35,7 @@ def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
     The file's batch norms are folded into its convolutions. They come back with mean 0 and
     variance 1, so that they pass on what they get, and have to keep these statistics in training.
     What a prediction does without, like the heads of all levels but the last, stays as it is.
-    Raises DataError where the file is of another network or takes other crops, ModelError where it
+    Raises DataError if the file is of another network or takes other crops, ModelError if it
     cannot be read or has another precision; the network is then as it was.
     """
     spec = fp32_spec(path)
@@ -66,7 +66,7 @@ def load_exported(network: nn.Module, path: Path, crops: Input) -> None:
 def _fill(network: nn.Module, path: Path, spec: ModelSpec, images: Tensor) -> bool:
     """Fill ``network`` from the file; whether the file's convolutions have its shapes.
 
-    Which convolution went where, and by which factor, is seen in a file of the network as it is.
+    A file of the network as it is shows which convolution went where, and by which factor.
     """
     computed = _computed(network, images)
     wanted = onnx_convolutions(path)

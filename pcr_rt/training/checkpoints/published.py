@@ -32,7 +32,7 @@ _BEYOND_HRNET = (
 def load_published(network: nn.Module, path: Path) -> None:
     """Fill a whole network from a pose_resnet or pose_hrnet checkpoint.
 
-    network: a ``SimpleBaseline`` or a ``HeadOnly``. Raises DataError, which lists the keys, where
+    network: a ``SimpleBaseline`` or a ``HeadOnly``. Raises DataError, which lists the keys, if
     the file is of another network.
     """
     tensors = read_tensors(path)
@@ -43,7 +43,7 @@ def load_published(network: nn.Module, path: Path) -> None:
 def load_published_encoder(encoder: nn.Module, path: Path) -> None:
     """Fill a ResNet or HRNet encoder from an ImageNet classifier or a pose network.
 
-    What the file has beyond the encoder is left out. Raises DataError, which lists the keys, where
+    What the file has beyond the encoder is left out. Raises DataError, which lists the keys, if
     the file is of another network.
     """
     if not isinstance(encoder, (ResNetEncoder, HRNetEncoder)):
@@ -57,7 +57,7 @@ def load_published_encoder(encoder: nn.Module, path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, without the wrapping of training scripts.
+    """Read the named tensors of a checkpoint, without the wrapping of training scripts.
 
     Files hold them at the top, or under ``state_dict`` or ``model``; DataParallel puts ``module.``
     before each name.

@@ -36,7 +36,7 @@ def read_ai_challenger(
     min_keypoints: int = 1,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """All people of an official file who have ``min_keypoints`` keypoints that COCO knows too.
+    """Read the people of an official file who have ``min_keypoints`` keypoints that COCO has too.
 
     annotations: a list of records with ``image_id`` (the image's name without .jpg),
     ``human_annotations`` (person -> box xyxy) and ``keypoint_annotations`` (person -> 14 x (x, y,
@@ -75,7 +75,7 @@ def read_ai_challenger(
 
 
 def _annotation(image: str, human: str, box: list[float], keypoints: list[Any]) -> Any:
-    """A person as a COCO annotation; the reader reports a list too short."""
+    """Convert a person to a COCO annotation; the reader reports a list too short."""
     x1, y1, x2, y2 = box
     coco = list(keypoints)
     coco[2::3] = [_VISIBILITY[v] for v in coco[2::3]]

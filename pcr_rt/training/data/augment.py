@@ -23,11 +23,10 @@ class Augmentation:
 
     rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), the scale clipped at 1
     sigma, the rotation at 2 and made only with ``rotation_probability``. shift: of the crop's
-    centre, as a fraction of its sides, drawn like the rotation: a detector's boxes lie less well
-    than labelled ones. colour:
-    largest change of brightness, contrast and of each channel, as a fraction. erase: probability
-    that one random rectangle is blanked. truncation: that a part of the person is hidden behind a
-    cut through the body (``truncation.truncate``).
+    centre, as a fraction of its sides, drawn like the rotation: a detector's boxes fit less well
+    than labelled ones. colour: largest change of brightness, contrast and of each channel, as a
+    fraction. erase: probability that one random rectangle is blanked. truncation: probability that
+    a part of the person is hidden behind a cut through the body (``truncation.truncate``).
     """
 
     flip: float = 0.5
@@ -56,7 +55,7 @@ def draw_views(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Random crop transforms (N, 2, 3) from input pixels to images, and which (N,) mirror."""
+    """Draw crop transforms (N, 2, 3) from input pixels to images, and which (N,) mirror."""
     n, aspect = len(people), size[0] / size[1]
     centre, region = box_to_region(np.stack([person.box for person in people]), aspect)
     # The same draws are made whatever is switched on, so that one setting leaves the rest alone.
@@ -79,9 +78,9 @@ def draw_views(
 def _half_body(
     person: Person, aspect: float, upper: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Centre (2,) and sides (2,) of a crop of one half's keypoints, around their mean.
+    """Place a crop of one half's keypoints around their mean: centre (2,) and sides (2,).
 
-    The other half's where too few of this one are labelled; None where too few are in all.
+    It is the other half's if too few of this one are labelled; None if too few are in all.
     """
     labelled = (person.weights > 0) & (person.amplitudes > 0.3)
     if labelled.sum() < HALF_BODY_MIN_LABELLED:
@@ -102,10 +101,10 @@ def photometric(
     generator: torch.Generator,
     part: tuple[int, int] = (0, 1),
 ) -> Tensor:
-    """Random colour and one erased rectangle for each image of a batch, on its device.
+    """Change the colour of each image of a batch at random and erase a rectangle, on its device.
 
     images: (N, 3, H, W) float in 0..255; the generator lives on the CPU. part: (rank, processes),
-    whose images these are of a batch that several processes share. Returns the same shape.
+    which part of a batch that several processes share these images are. Returns the same shape.
     """
     n, _, height, width = images.shape
     uniform = torch.rand(n * part[1], 10, 1, 1, generator=generator)[part[0] :: part[1]]

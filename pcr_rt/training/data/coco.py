@@ -44,9 +44,9 @@ def read_people(
     names: Sequence[str] = KEYPOINTS,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """All people of a COCO keypoint file who have at least ``min_keypoints`` labelled keypoints.
+    """Read the people of a COCO keypoint file with at least ``min_keypoints`` labelled keypoints.
 
-    annotations: COCO JSON. names: its keypoints in their order, where its categories do not name
+    annotations: COCO JSON. names: its keypoints in their order, if its categories do not name
     them. The other arguments and errors are those of ``people_of``.
     """
     return people_of(
@@ -70,12 +70,13 @@ def people_of(
     names: Sequence[str] = KEYPOINTS,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """The people of a parsed COCO keypoint file ``source``; keypoints unknown to COCO are left out.
+    """Take the people from a parsed COCO keypoint file ``source``.
 
-    An annotation may carry ``keypoint_scores``, one a keypoint, which become the amplitudes of its
-    targets. images: the folder of the images. weight: multiplies the loss of these people. Crowds
-    and other categories are left out. An image that is not there, or a box or keypoint list that
-    cannot be right, is reported with its id and refused (DataError), or skipped.
+    Keypoints that COCO does not have are left out. An annotation may carry ``keypoint_scores``, one
+    per keypoint, which become the amplitudes of its targets. images: the folder of the images.
+    weight: multiplies the loss of these people. Crowds and other categories are left out. An image
+    that is not there, or a box or keypoint list that cannot be right, is reported with its id and
+    refused (DataError), or skipped.
     """
     people_are = category_of_people(data) or {}
     slots = _slots(source, people_are.get("keypoints", names))
@@ -135,7 +136,7 @@ def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
 
 
 def _slots(source: Path, names: Sequence[str]) -> NDArray[np.intp]:
-    """Which COCO slot each keypoint of the file belongs to, joined by name."""
+    """Find the COCO slot of each keypoint of the file, joined by name; -1 if there is none."""
     slots = slots_by_name(names)
     if (slots < 0).all():
         raise DataError(f"{source} names no keypoint that COCO has; its names are {names}.")

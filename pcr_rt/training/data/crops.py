@@ -22,7 +22,7 @@ __all__ = ["crop_on_device", "read_crop"]
 
 
 def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArray[np.uint8]:
-    """Crop (H, W, 3) RGB of the person's image; matrix (2, 3): crop to image pixels.
+    """Read the crop (H, W, 3), RGB, of a person; matrix (2, 3): crop to image pixels.
 
     Raises InputError for an image that cannot be read or has another size than the labels'; a
     cover that cannot be read is black.
@@ -45,7 +45,7 @@ def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArra
 def crop_on_device(
     images: ImagesOnDevice, people: Sequence[Person], matrices: NDArray[np.float64], size: Size
 ) -> Tensor:
-    """What ``read_crop`` gives for each person, (N, H, W, 3), on the images' device."""
+    """Cut what ``read_crop`` gives for each person, (N, H, W, 3), on the images' device."""
     crops = images.crop([person.image for person in people], matrices, size)
     for person, matrix, crop in zip(people, matrices, crops, strict=True):
         if isinstance(person, TruncatedPerson):
@@ -68,6 +68,6 @@ def _size(frame: NDArray[np.uint8]) -> Size:
 
 
 def _cover_view(matrix: NDArray[np.float64], own: Size, cover: Size) -> NDArray[np.float64]:
-    """From crop pixels to the place in the cover that the matrix has in the own image."""
+    """Map crop pixels to the place in the cover that the matrix has in the own image."""
     view: NDArray[np.float64] = matrix * (np.array(cover) / own)[:, None]
     return view

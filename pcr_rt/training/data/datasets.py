@@ -77,12 +77,12 @@ def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
 
 
 def in_fold(people: list[Person], fold: str) -> list[Person]:
-    """The people of a fold (see `is_in_fold`)."""
+    """Select the people of a fold (see `is_in_fold`)."""
     return [person for person in people if is_in_fold(person.image_id, fold)]
 
 
 def is_in_fold(image_id: int | str, fold: str) -> bool:
-    """Whether an image is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
+    """Tell whether an image is of the fold: "dev" is ids with id % 5 == 0, "train" the others.
 
     Raises DataError for an id that is no whole number, unless the fold is "all".
     """

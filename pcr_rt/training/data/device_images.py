@@ -22,7 +22,7 @@ __all__ = ["ImagesOnDevice"]
 class ImagesOnDevice:
     """Every image decoded once, as one run of uint8 in the device's memory.
 
-    Reading and decoding JPEG files feeds some hundred crops a second and core; from memory a GPU
+    Reading and decoding JPEG files gives some hundred crops per second and core; from memory a GPU
     cuts them faster than any network here takes them. images: each with the (width, height)
     that its labels are for, or None. broken: an image that cannot be read or has another size is
     an error, or is left out with a warning and listed in ``unreadable``.
@@ -57,11 +57,11 @@ class ImagesOnDevice:
         self._starts = torch.from_numpy(np.concatenate([[0], ends[:-1]])).to(device)
 
     def size(self, path: Path) -> Size:
-        """Width and height of an image that could be read."""
+        """Return width and height of an image that could be read."""
         return self._shapes[self._place[path]]
 
     def crop(self, paths: Sequence[Path], matrices: NDArray[np.float64], size: Size) -> Tensor:
-        """Crops (N, H, W, 3) uint8 RGB by bilinear interpolation, zero outside the images.
+        """Cut crops (N, H, W, 3), uint8 RGB, by bilinear interpolation, zero outside the images.
 
         matrices: (N, 2, 3), crop pixels to image pixels; size: (w, h) of the crops.
         """

@@ -33,7 +33,7 @@ Detect = Callable[[Sequence[NDArray[np.uint8]], float], Sequence[tuple[ArrayLike
 def detect(
     detector: Detect, annotations: Path, images: Path, *, min_score: float
 ) -> list[dict[str, Any]]:
-    """What a detector finds in all images of a COCO file, as COCO results.
+    """Run a detector on all images of a COCO file, with COCO results as the answer.
 
     detector: a `pcr_rt.inference.detector.Detector` or another callable like it.
     """
@@ -56,7 +56,7 @@ def read_hard_negatives(
     weight: float = 1.0,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """The detections that show nobody, as people whose heatmaps are zero everywhere.
+    """Read the detections that show nobody, as people whose heatmaps are zero everywhere.
 
     annotations: COCO JSON with the boxes of all people, those without keypoints and crowds
     included; images with ``boxes_complete`` false are left out. detections: a list in COCO's

@@ -67,7 +67,7 @@ Crops = list[Future[NDArray[np.uint8]]]
 class Loader:
     """Batch ``i`` of an endless, shuffled pass over ``people``; the same for the same seed.
 
-    shares: people of whom every batch holds a fixed number, shuffled for themselves. Batches are
+    shares: people of whom every batch holds a fixed number, shuffled among themselves. Batches are
     always full: a pass ends within a batch, and the next one fills it up. part: (rank, processes)
     of several processes that share each batch; each gets every ``processes``-th sample.
     broken: an unreadable image ends the run with its id, or the next person takes its place.
@@ -109,11 +109,11 @@ class Loader:
         self._orders: dict[int, tuple[int, NDArray[np.intp]]] = {}
 
     def __len__(self) -> int:
-        """Batches in one pass."""
+        """Return the number of batches in one pass."""
         return max(len(self.people) // self._pools[0][1], 1)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches ``first`` to ``last - 1``, read ahead by threads."""
+        """Yield batches ``first`` to ``last - 1``, read ahead by threads."""
         with ThreadPoolExecutor(self.threads) as pool:
             ahead: deque[tuple[int, _Plan, Crops]] = deque()
             for step in range(first, last + AHEAD):
@@ -131,7 +131,7 @@ class Loader:
         return plan, [pool.submit(read_crop, person, matrix, size) for person, matrix in looks]
 
     def _finish(self, step: int, plan: _Plan, crops: Crops, pool: ThreadPoolExecutor) -> Batch:
-        """The batch; where an image is broken, planned anew without it."""
+        """Put the batch together; if an image is broken, plan it anew without that."""
         if self.device_images is not None:
             crops_there = crop_on_device(
                 self.device_images, plan.people, plan.matrices, self.view.size
@@ -171,7 +171,7 @@ class Loader:
         return _Plan(people[mine], matrices[mine], flipped[mine])
 
     def _view_of(self, step: int, slot: int) -> Person:
-        """Who stands in a slot of a batch, whole or truncated."""
+        """Choose the person of a slot of a batch, whole or truncated."""
         person, probability = self._person(step, slot), self.view.augmentation.truncation
         if not probability:
             return person
@@ -179,7 +179,7 @@ class Loader:
         return truncate(person, self.people, rng) if rng.random() < probability else person
 
     def _person(self, step: int, slot: int) -> Person:
-        """Who stands in a slot of a batch; the next one where an image is known to be broken."""
+        """Choose the person of a slot of a batch; the next one if an image is broken."""
         pool = 0
         while slot >= self._pools[pool][1]:
             slot -= self._pools[pool][1]

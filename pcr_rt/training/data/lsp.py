@@ -33,7 +33,7 @@ def read_lsp(
     min_keypoints: int = 1,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """All people who have at least ``min_keypoints`` keypoints that COCO knows too.
+    """Read the people who have at least ``min_keypoints`` keypoints that COCO has too.
 
     annotations: ``joints.mat`` of the data set, whose images are im00001.jpg and so on, or JSON
     with COCO's ``images`` and ``annotations``, each with ``bbox`` (x, y, w, h) and ``lsp14``
@@ -58,9 +58,9 @@ def read_lsp(
 
 
 def _from_matlab(path: Path) -> dict[str, Any]:
-    """``joints`` (14, 3, N) of LSP-Extended: x, y from 1, and 1 where the joint can be seen.
+    """Read ``joints`` (14, 3, N) of LSP-Extended: x, y from 1, and 1 if the joint is visible.
 
-    Its boxes are those of the joints that can be seen, 8 % larger.
+    Its boxes are those of the visible joints, 8 % larger.
     """
     try:
         from scipy.io import loadmat

@@ -27,8 +27,8 @@ class Person:
 
     image_id: as in the data set's file. box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak
     height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
-    a hard negative; weights: (17,) 0 where unlabelled. image_size: (width, height) that the
-    labels are for; None where the data set does not say.
+    a hard negative; weights: (17,) 0 if unlabelled. image_size: (width, height) that the
+    labels are for; None if the data set does not say.
     """
 
     image: Path

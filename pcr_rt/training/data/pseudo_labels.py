@@ -24,7 +24,7 @@ def read_pseudo_labels(
     min_keypoints: int = 1,
     broken: Broken = "refuse",
 ) -> list[Person]:
-    """All people with ``min_keypoints`` keypoints whose score is at least ``min_score``.
+    """Read the people with ``min_keypoints`` keypoints whose score is at least ``min_score``.
 
     annotations: COCO JSON whose annotations carry ``keypoint_scores``. Keypoints below
     ``min_score`` count as unlabelled, the others like labels made by hand: amplitude 1. To learn
@@ -54,7 +54,7 @@ def read_pseudo_labels(
 
 
 def _sure(annotation: dict[str, Any], scores: list[float], min_score: float) -> dict[str, Any]:
-    """The annotation with v = 0 where the score is too low; a malformed one is left as it is."""
+    """Set v = 0 for keypoints whose score is too low; a malformed annotation is left as it is."""
     rest = {key: value for key, value in annotation.items() if key != "keypoint_scores"}
     try:
         label = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from pcr_rt.geometry import Size, Transform, heatmap_to_input
 
-__all__ = ["draw_heatmaps", "sigma_for", "weights_inside"]
+__all__ = ["draw_heatmaps", "sigma_for", "to_heatmap", "weights_inside"]
 
 
 def sigma_for(heatmap: Size) -> float:
-    """The Gaussian's sigma in samples: 2 for maps 64 high, 3 for 96, in proportion elsewhere.
+    """Return the Gaussian's sigma in samples: 2 for maps 64 high, 3 for 96, else in proportion.
 
     It is the same size in the input for every resolution of one network (1 at 32x24).
     """
@@ -19,7 +19,7 @@ def sigma_for(heatmap: Size) -> float:
 
 
 def draw_heatmaps(points: Tensor, amplitudes: Tensor, heatmap: Size, sigma: float) -> Tensor:
-    """Targets (N, K, h, w): ``amplitude x exp(-d^2 / (2 sigma^2))``.
+    """Draw targets (N, K, h, w): ``amplitude x exp(-d^2 / (2 sigma^2))``.
 
     points: (N, K, 2) in heatmap samples, x then y, any fraction; amplitudes: (N, K). The Gaussian
     is separable, so each map is the outer product of two rows.
@@ -33,7 +33,7 @@ def draw_heatmaps(points: Tensor, amplitudes: Tensor, heatmap: Size, sigma: floa
 
 
 def weights_inside(points: Tensor, weights: Tensor, heatmap: Size, sigma: float) -> Tensor:
-    """The weights (N, K), 0 where a keypoint's Gaussian (3 sigma) lies wholly outside the map."""
+    """Set weights (N, K) to 0 if a keypoint's Gaussian (3 sigma) lies wholly outside the map."""
     reach = 3 * sigma
     last = torch.tensor([heatmap[0] - 1, heatmap[1] - 1], device=points.device)
     inside = ((points >= -reach) & (points <= last + reach)).all(-1)
@@ -41,6 +41,6 @@ def weights_inside(points: Tensor, weights: Tensor, heatmap: Size, sigma: float)
 
 
 def to_heatmap(points: Tensor, size: Size, heatmap: Size, transform: Transform) -> Tensor:
-    """Input pixels (..., 2) to samples of a map of ``heatmap`` = (w, h)."""
+    """Convert input pixels (..., 2) to samples of a map of ``heatmap`` = (w, h)."""
     step = heatmap_to_input(heatmap, size, transform)
     return points / torch.tensor(step, dtype=points.dtype, device=points.device)

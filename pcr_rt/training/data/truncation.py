@@ -24,7 +24,7 @@ SURE = 0.3
 """Keypoints of lower amplitude say nothing about where a body may be cut."""
 LEAST_KEYPOINTS, LEAST_LEFT, LEAST_SIDE = 6, 2, 12.0
 LEFT, ABOVE, RIGHT, BELOW = range(4)
-"""Which part a cut hides: where its place stands in an xyxy rectangle."""
+"""Which part a cut hides: the index of its coordinate in an xyxy rectangle."""
 HIDDEN = {BELOW: 0.48, ABOVE: 0.12, LEFT: 0.2, RIGHT: 0.2}
 """How often which part is hidden; people cut off below are the commonest in photographs."""
 SECOND_CUT = 0.2
@@ -37,7 +37,7 @@ MARGIN = 0.12
 class TruncatedPerson(Person):
     """A person of whom only what lies inside ``visible`` is seen.
 
-    visible: (4,) xyxy in pixels of the image, infinite where nothing is cut. cover: the image
+    visible: (4,) xyxy in pixels of the image, infinite if nothing is cut. cover: the image
     that shows in place of the rest, None for black. Keypoints outside have amplitude 0 and lie in
     the middle of the box: where they were may be outside the crop, of which nothing is learnt.
     """
@@ -46,13 +46,13 @@ class TruncatedPerson(Person):
     cover: Path | None
 
     def seen(self, matrix: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
-        """Which pixels (h, w) of the crop lie inside; matrix (2, 3): crop to image pixels."""
+        """Tell which pixels (h, w) of the crop lie inside; matrix (2, 3): crop to image pixels."""
         grid = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)
         return _inside(apply_transform(matrix, grid), self.visible)
 
 
 def truncate(person: Person, covers: Sequence[Person], rng: np.random.Generator) -> Person:
-    """The person behind a random cut, or as it is where too few keypoints are sure.
+    """Put a person behind a random cut; too few sure keypoints leave it as it is.
 
     covers: people whose images may hide a part of this one.
     """
@@ -101,7 +101,7 @@ def _inside(points: NDArray[np.float64], visible: NDArray[np.float64]) -> NDArra
 def _box_of_the_rest(
     box: NDArray[np.float64], points: NDArray[np.float64], visible: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The box (4,) cut to what is visible, and across a cut to the keypoints that are left."""
+    """Cut the box (4,) to what is visible, and across a cut to the keypoints that are left."""
     margin = MARGIN * (box[2:] - box[:2]).max()
     low = np.maximum(box[:2], visible[:2])
     high = np.minimum(box[2:], visible[2:])

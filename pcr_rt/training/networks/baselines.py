@@ -38,7 +38,7 @@ class SimpleBaseline(nn.Module):
         self.final_layer = prediction_head(_WIDTH, num_keypoints)
 
     def forward(self, x: Tensor) -> PoseMaps:
-        """Heatmaps of the only level."""
+        """Return the heatmaps of the only level."""
         return PoseMaps([self.final_layer(self.deconv_layers(self.encoder(x)))], [])
 
 
@@ -54,5 +54,5 @@ class HeadOnly(nn.Module):
         self.final_layer = prediction_head(encoder.channels, num_keypoints)
 
     def forward(self, x: Tensor) -> PoseMaps:
-        """Heatmaps of the only level."""
+        """Return the heatmaps of the only level."""
         return PoseMaps([self.final_layer(self.encoder(x))], [])

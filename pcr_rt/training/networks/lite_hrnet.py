@@ -154,7 +154,7 @@ class LiteHRNetEncoder(Encoder):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features that enter the prediction head."""
+        """Return the features that enter the prediction head."""
         x = self.stem(x)
         maps = [transition(x) for transition in self.first_transition]
         for s, stage in enumerate(self.stages):
@@ -171,7 +171,7 @@ class LiteHRNetEncoder(Encoder):
 def load_tinypose(encoder: LiteHRNetEncoder, path: str | PathLike[str]) -> None:
     """Fill the encoder with the weights of PP-TinyPose 256x192 or 128x96, as ONNX or OpenVINO IR.
 
-    Raises ModelError where the file's convolutions are not those of the encoder.
+    Raises ModelError if the file's convolutions are not those of the encoder.
     """
     published = published_convolutions(path)
     own = list(_in_published_order(encoder))

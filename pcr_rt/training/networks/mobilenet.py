@@ -87,7 +87,7 @@ class MobileNetV2Encoder(Encoder):
         self.stages = nn.ModuleList(stages)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Features at strides 4, 8, 16 and 32."""
+        """Return the features at strides 4, 8, 16 and 32."""
         found: list[Tensor] = []
         x = self.stem(x)
         for stage in self.stages:
@@ -98,14 +98,14 @@ class MobileNetV2Encoder(Encoder):
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of the last block."""
+        """Return the features of the last block."""
         return self.maps(x)[-1]
 
 
 def load_movenet(encoder: MobileNetV2Encoder, path: str | PathLike[str]) -> None:
     """Fill the encoder with the weights of MoveNet Thunder's ONNX file.
 
-    The file begins with the body's convolutions in their order. Raises ModelError where they are
+    The file begins with the body's convolutions in their order. Raises ModelError if they are
     not those of the encoder.
     """
     own = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]

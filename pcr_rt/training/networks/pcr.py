@@ -16,7 +16,7 @@ __all__ = ["PCR", "ProgressiveDecoder", "prediction_head"]
 
 
 def prediction_head(in_channels: int, num_keypoints: int) -> nn.Conv2d:
-    """The 1x1 convolution that turns features into heatmaps: weights from N(0, 0.001), bias 0."""
+    """Make the 1x1 convolution from features to heatmaps: weights from N(0, 0.001), bias 0."""
     head = nn.Conv2d(in_channels, num_keypoints, 1)
     assert head.bias is not None
     nn.init.normal_(head.weight, std=0.001)
@@ -27,7 +27,7 @@ def prediction_head(in_channels: int, num_keypoints: int) -> nn.Conv2d:
 class ProgressiveDecoder(nn.Module):
     """One level: K context-aware modules in a row.
 
-    ``forward`` returns the features of the penultimate module (the input itself where K = 1),
+    ``forward`` returns the features of the penultimate module (the input itself if K = 1),
     on which the auxiliary head stands, and those of the last one.
     """
 
@@ -42,7 +42,7 @@ class ProgressiveDecoder(nn.Module):
         self.last = ContextAwareModule(widths[-2], widths[-1], stride, se, hdc)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of the penultimate and of the last module."""
+        """Return the features of the penultimate and of the last module."""
         penultimate = self.modules_before(x)
         return penultimate, self.last(penultimate)
 
@@ -66,7 +66,7 @@ class PCR(nn.Module):
     se, hdc
         The branches of every context-aware module.
     auxiliary
-        Auxiliary heads (AD), one a level, computed in training mode only.
+        Auxiliary heads (AD), one per level, computed in training mode only.
     pyramid
         Width of a feature pyramid over the encoder's maps, which the decoders then read instead of
         the encoder's last features; 0 for none.
@@ -104,7 +104,7 @@ class PCR(nn.Module):
         )
 
     def forward(self, x: Tensor) -> PoseMaps:
-        """Heatmaps of all levels."""
+        """Return the heatmaps of all levels."""
         features = self.encoder(x) if self.pyramid is None else self.pyramid(self.encoder.maps(x))
         total: Tensor | None = None
         maps: list[Tensor] = []

@@ -28,7 +28,7 @@ class FeaturePyramid(nn.Module):
         self.smooth = nn.ModuleList(_separable(width) for _ in map_channels[1:])
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """One map of the finest resolution."""
+        """Merge the maps into one of the finest resolution."""
         x: Tensor = F.relu(self.project[-1](maps[-1]))
         for level in range(len(maps) - 2, -1, -1):
             up = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -111,7 +111,7 @@ def _checked_options(table: Mapping[str, Any]) -> dict[str, Any]:
         or not channels
         or not all(_is_whole(c) and c > 0 and c % 4 == 0 for c in channels)
     ):
-        raise _wrong("channels", channels, "a list of multiples of 4, one a module")
+        raise _wrong("channels", channels, "a list of multiples of 4, one per module")
     if not _is_whole(options["levels"]) or options["levels"] < 1:
         raise _wrong("levels", options["levels"], "a whole number from 1 on")
     if not _is_whole(options["stride"]) or options["stride"] not in (1, 2):

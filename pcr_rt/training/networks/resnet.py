@@ -34,7 +34,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, h, w) -> (N, 4 * planes, h / stride, w / stride)."""
+        """Map (N, in_channels, h, w) to (N, 4 * planes, h / stride, w / stride)."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = F.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, h, w) -> the same shape."""
+        """Map (N, channels, h, w) to the same shape."""
         out = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(out)) + x)
 
@@ -93,7 +93,7 @@ class ResNetEncoder(Encoder):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of the last block."""
+        """Return the features of the last block."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         out: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
