@@ -108,10 +108,6 @@ class Loader:
         )
         self._orders: dict[int, tuple[int, NDArray[np.intp]]] = {}
 
-    def __len__(self) -> int:
-        """Return the number of batches in one pass."""
-        return max(len(self.people) // self._pools[0][1], 1)
-
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Yield batches ``first`` to ``last - 1``, read ahead by threads."""
         with ThreadPoolExecutor(self.threads) as pool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from label_files import IMAGE, coco, read
 from pcr_rt.errors import DataError
 from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.training.data.coco import read_people
@@ -87,3 +89,32 @@ def test_malformed_annotation_and_missing_picture_are_named(tmp_path: Path) -> N
     path = write(tmp_path, person())
     with pytest.raises(DataError, match="id 1"):
         read_people(path, tmp_path / "elsewhere")
+
+
+def test_crowdpose_joints_without_names(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(IMAGE)
+    keypoints = [value for i in range(14) for value in (i, i, 2)]
+    data = coco({"id": 1, "image_id": 1, "bbox": [0, 0, 9, 9], "keypoints": keypoints})
+    (person,) = read(tmp_path, data, format="crowdpose")
+    # CrowdPose lists shoulders to ankles as COCO does, left before right, without a face.
+    np.testing.assert_array_equal(person.weights, [0] * 5 + [1] * 12)
+    np.testing.assert_array_equal(person.keypoints[5:, 0], np.arange(12))
+
+
+def test_broken_coco_annotations_and_missing_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "1.jpg").write_bytes(IMAGE)
+    good = {"id": 5, "image_id": 1, "bbox": [0, 0, 9, 9], "keypoints": [4, 5, 1] * 17}
+    data = coco(
+        good,
+        {**good, "id": 6, "bbox": [0, 0, float("nan"), 9]},
+        {**good, "id": 7, "image_id": 2},
+        images=2,
+    )
+    with pytest.raises(DataError, match="first has id 2"):
+        read(tmp_path, data)
+    with caplog.at_level(logging.WARNING):
+        assert len(read(tmp_path, data, broken="skip")) == 1
+    assert "Annotation 6" in caplog.text
+    assert "id 2" in caplog.text

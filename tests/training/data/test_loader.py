@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from label_files import coco, read
 from pcr_rt.errors import DataError
 from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.training.data.augment import Augmentation
@@ -201,3 +203,25 @@ def test_points_in_samples_of_a_map_by_hand() -> None:
     torch.testing.assert_close(udp[0], torch.tensor([[23, 31], [48 * 23 / 95, 64 * 31 / 127]]))
     msra = to_heatmap(points, (96, 128), (24, 32), "msra")
     torch.testing.assert_close(msra[0], torch.tensor([[23.75, 31.75], [12.0, 16.0]]))
+
+
+def test_unreadable_images_are_refused_or_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, grey in (("1", 50), ("2", 200)):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.full((40, 30, 3), grey, np.uint8))
+    whole = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    good = {"id": 5, "image_id": 1, "bbox": [0, 0, 30, 40], "keypoints": [4, 5, 1] * 17}
+    people = read(tmp_path, coco(good, {**good, "image_id": 2}, images=2))
+    still = Augmentation(flip=0, rotation=0, scale=0, half_body=0)
+    view = View((24, 32), (6, 8), "udp", still)
+    with pytest.raises(DataError, match="Image 1 is broken"):
+        next(Loader(people, view, batch=4, seed=0).batches(0, 1))
+    with caplog.at_level(logging.WARNING):
+        batch = next(Loader(people, view, batch=4, seed=0, broken="skip").batches(0, 1))
+    # Every crop shows the other picture; its centre is of that picture's grey.
+    assert (batch.images[:, 16, 12].float() - 200).abs().max() < 3
+    assert caplog.text.count("Image 1 is broken") == 1
+    with pytest.raises(DataError, match="None of the images"):
+        next(Loader(people[:1], view, batch=2, seed=0, broken="skip").batches(0, 1))

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from pcr_rt.errors import DataError
 from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.training.data.datasets import DataSet, people_from
 from pcr_rt.training.data.lsp import read_lsp
 
 
@@ -48,3 +49,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.mat").write_bytes(b"no matlab")
     with pytest.raises(DataError, match="cannot be read as LSP"):
         read_lsp(tmp_path / "broken.mat", tmp_path)
+
+
+@pytest.mark.shared
+def test_lsp_joints_by_name_are_those_of_the_coco_slots(shared: Path) -> None:
+    data = shared / "data"
+    by_name = people_from(DataSet("lsp/lsp.json", "lsp/images", format="lsp"), data, "refuse")
+    slots = people_from(DataSet("lsp/lsp.json", "lsp/images"), data, "refuse")
+    assert len(by_name) == len(slots) == 4301
+    for a, b in zip(by_name, slots, strict=True):
+        np.testing.assert_array_equal(a.weights, b.weights)
+        labelled = a.weights > 0
+        np.testing.assert_array_equal(a.keypoints[labelled], b.keypoints[labelled])
