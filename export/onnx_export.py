@@ -28,6 +28,7 @@ __all__ = [
     "export_onnx",
     "place",
     "settle_shapes",
+    "write_as_it_is",
     "write_model",
 ]
 
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 OPSET = 17
 MOST_HEATMAPS, MOST_SHIFT_PX = 1e-3, 0.1
+"""How far a written file may be from torch: in heatmaps, and in keypoints by a median."""
+SETTLING_BATCH = 2
+"""The batch that a model has while its shapes are settled."""
 
 
 class _Prediction(nn.Module):
@@ -97,6 +101,32 @@ def export_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> TorchDiffere
     return difference
 
 
+def settle_shapes(model: Any) -> Any:
+    """Remove the nodes that compute shapes from a model with a free batch and a fixed input size.
+
+    Meanwhile the batch is 2; a Reshape to two samples then is one to as many as there are. Raises
+    ModelError if onnxsim finds that the result differs.
+    """
+    sizes = {}
+    for value in model.graph.input:
+        _, *rest = (dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        sizes[value.name] = [SETTLING_BATCH, *rest]
+    settled, valid = onnxsim.simplify(model, overwrite_input_shapes=sizes)
+    if not valid:
+        raise ModelError("The model with settled shapes does not compute what it did.")
+    for value in (*settled.graph.input, *settled.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del settled.graph.value_info[:]
+    shapes = {node.input[1] for node in settled.graph.node if node.op_type == "Reshape"}
+    for constant in settled.graph.initializer:
+        if constant.name in shapes:
+            shape = numpy_helper.to_array(constant).copy()
+            if shape[0] == SETTLING_BATCH:
+                shape[0] = 0  # as in the input
+                constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
+    return settled
+
+
 def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
     """Simplify ``model``, embed ``spec`` and write it; the file is whole or not there."""
     simplified, valid = onnxsim.simplify(model)
@@ -136,32 +166,3 @@ def _run(path: Path, crops: NDArray[np.float32]) -> NDArray[np.float32]:
 
     output: NDArray[np.float32] = OnnxRuntimeEngine(path, device="cpu").run(crops)[0]
     return output
-
-
-_BATCH = 2
-
-
-def settle_shapes(model: Any) -> Any:
-    """Remove the nodes that compute shapes from a model with a free batch and a fixed input size.
-
-    Meanwhile the batch is 2; a Reshape to two samples then is one to as many as there are. Raises
-    ModelError if onnxsim finds that the result differs.
-    """
-    sizes = {}
-    for value in model.graph.input:
-        _, *rest = (dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        sizes[value.name] = [_BATCH, *rest]
-    settled, valid = onnxsim.simplify(model, overwrite_input_shapes=sizes)
-    if not valid:
-        raise ModelError("The model with settled shapes does not compute what it did.")
-    for value in (*settled.graph.input, *settled.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    del settled.graph.value_info[:]
-    shapes = {node.input[1] for node in settled.graph.node if node.op_type == "Reshape"}
-    for constant in settled.graph.initializer:
-        if constant.name in shapes:
-            shape = numpy_helper.to_array(constant).copy()
-            if shape[0] == _BATCH:
-                shape[0] = 0  # as in the input
-                constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
-    return settled

@@ -146,7 +146,7 @@ def test_calibration_images(tmp_path: Path, sample_image: Path) -> None:
     assert crops.shape == (1, 3, 24, 16)
     detector = OnnxRuntimeEngine("rtmdet-nano").spec
     (whole,) = calibration_images(tmp_path, detector)
-    # The picture fills the upper left; its first pixel is nearly that of the picture.
+    # The image fills the upper left; its first pixel is nearly that of the image.
     blue, green, red = read_image(sample_image)[0, 0]
     first = whole[:, 0, 0] * np.array(detector.std) + np.array(detector.mean)
     expected = (blue, green, red) if detector.colour == "bgr" else (red, green, blue)

@@ -27,7 +27,7 @@ from pcr_rt.training.networks.registry import build
 
 SIZE = (96, 128)
 SPEC = ModelSpec("small", "heatmap", SIZE, sigma=1.0, provenance={"ap": 0.5, "data": ["a", "b"]})
-# Boxes of people in the shipped picture and of its corners.
+# Boxes of people in the shipped image and of its corners.
 BOXES = [[100, 60, 180, 260], [300, 100, 380, 300], [0, 0, 50, 90], [400, 200, 520, 420]]
 
 

@@ -107,7 +107,7 @@ def test_other_options_do_not_continue_a_journal(tmp_path: Path) -> None:
         Journal(tmp_path / "nowhere" / "a.jsonl", {})
 
 
-def test_broken_pictures_are_named_and_counted(
+def test_broken_images_are_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = folder(tmp_path / "images")
@@ -121,7 +121,7 @@ def test_broken_pictures_are_named_and_counted(
     assert label(Teacher(), images, tmp_path / "out.json") == (3, 1)
 
 
-def test_frames_of_a_video_are_kept_as_pictures(tmp_path: Path) -> None:
+def test_frames_of_a_video_are_kept_as_images(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "clip.mp4", (32, 48), 10) as video:
         for i in range(7):
             video.write(np.full((48, 32, 3), 30 + 20 * i, np.uint8))

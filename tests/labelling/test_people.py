@@ -49,7 +49,7 @@ def person(number: int, image_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, *people: dict[str, Any], **parts: Any) -> Path:
-    """Picture 1 shows a bright blob, picture 2 a dim one."""
+    """Image 1 shows a bright blob, image 2 a dim one."""
     save(folder / "1.png", blob_frame((200, 160), BLOB, peak=250))
     save(folder / "2.png", blob_frame((200, 160), BLOB, peak=140))
     images = [{"id": i, "file_name": f"{i}.png", "width": 200, "height": 160} for i in (1, 2)]
@@ -112,9 +112,7 @@ def test_unsure_people_crowds_and_dogs_are_left_out(teacher: PoseEstimator, tmp_
     assert [p["id"] for p in kept] == [1, 6, 2]
 
 
-def test_a_picture_that_lost_a_dog_alone_is_complete(
-    teacher: PoseEstimator, tmp_path: Path
-) -> None:
+def test_a_image_that_lost_a_dog_alone_is_complete(teacher: PoseEstimator, tmp_path: Path) -> None:
     label(teacher, write(tmp_path, person(1, 1), person(2, 1, category_id=DOG)))
     picture, *_ = json.loads((tmp_path / "out.json").read_text())["images"]
     assert "boxes_complete" not in picture
@@ -196,7 +194,7 @@ def test_what_cannot_be_labelled_is_named(teacher: PoseEstimator, tmp_path: Path
     fails(InputError, r"1\.png", path)
 
 
-def test_progress_counts_the_pictures_with_people(teacher: PoseEstimator, tmp_path: Path) -> None:
+def test_progress_counts_the_images_with_people(teacher: PoseEstimator, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     path = write(tmp_path, person(1, 1), person(2, 1), person(3, 2))
     label_people(

@@ -26,7 +26,7 @@ COUNT, FATAL = 70, 33
 
 
 def make_teacher(marker: Path | None = None) -> Any:
-    """An estimator's stand-in, whose process is killed at picture FATAL until the marker exists."""
+    """An estimator's stand-in, whose process is killed at image FATAL until the marker exists."""
     import os
     import signal
 

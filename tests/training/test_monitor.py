@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from pcr_rt.training.monitor import Monitor
 
 
-def test_curves_and_pictures_are_written(tmp_path: Path) -> None:
+def test_curves_and_images_are_written(tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monitor = Monitor(tmp_path)
     for step in range(1, 31):

@@ -87,7 +87,7 @@ def test_frozen_modules_stay_and_the_rest_of_the_encoder_moves(drawn: Path, tmp_
         Trainer(load_recipe(drawn / "wrong.toml"), drawn, tmp_path / "wrong").run()
 
 
-def test_loss_falls_on_pictures_that_stay_the_same(drawn: Path, tmp_path: Path) -> None:
+def test_loss_falls_on_images_that_stay_the_same(drawn: Path, tmp_path: Path) -> None:
     text = (
         (drawn / "recipe.toml")
         .read_text()

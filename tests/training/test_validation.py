@@ -42,12 +42,12 @@ def test_validation_that_cannot_work_is_refused_at_once(
         validation(replace(recipe, validation=replace(recipe.validation, **change)), drawn)
 
 
-def test_the_preview_shows_every_chosen_picture(drawn: Path) -> None:
+def test_the_preview_shows_every_chosen_image(drawn: Path) -> None:
     pytest.importorskip("pycocotools")
     recipe = load_recipe(drawn / "recipe.toml")
     sheet = preview(recipe, drawn)(build(recipe.network).eval(), recipe.stage[0])
     assert sheet.shape == (2 * 240, 3 * 320, 3)
-    # The pictures' grey is in the middle of each of the six cells.
+    # The images' grey is in the middle of each of the six cells.
     assert all(
         sheet[240 * r + 40 : 240 * r + 200, 320 * c + 100 : 320 * c + 220].max() > 50
         for r in range(2)

@@ -24,6 +24,9 @@ __all__ = [
 Weights = tuple[Tensor, Tensor | None]
 """Weight and bias of a convolution."""
 
+_IR_TYPES = {"f32": np.float32, "f16": np.float16}
+"""Element types of an OpenVINO IR that are read."""
+
 
 def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
     """Read weight and bias of each convolution of an ONNX file or OpenVINO IR (.xml), in FP32.
@@ -33,26 +36,6 @@ def published_convolutions(path: str | PathLike[str]) -> list[Weights]:
     """
     file = Path(path)
     return ir_convolutions(file) if file.suffix == ".xml" else onnx_convolutions(file)
-
-
-def fill_convolutions(
-    own: Sequence[nn.Conv2d], published: Sequence[Weights], path: str | PathLike[str], model: str
-) -> None:
-    """Copy published weights into ``own``, in order; own has a bias each.
-
-    Raises ModelError, naming ``path`` and ``model``, if a shape differs or a bias is missing.
-    """
-    with torch.no_grad():
-        for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=True)):
-            assert convolution.bias is not None
-            own_shapes = convolution.weight.shape, convolution.bias.shape
-            if bias is None or (weight.shape, bias.shape) != own_shapes:
-                raise ModelError(
-                    f"{path}: convolution {number} is {tuple(weight.shape)}, {model} has "
-                    f"{tuple(convolution.weight.shape)} with a bias; give the file of {model}."
-                )
-            convolution.weight.copy_(weight)
-            convolution.bias.copy_(bias)
 
 
 def onnx_convolutions(path: Path) -> list[Weights]:
@@ -96,9 +79,6 @@ def onnx_convolutions(path: Path) -> list[Weights]:
             raise ModelError(f"{path}: convolution {node.name!r} has no constant weights.")
         found.append((tensor(node.input[1]), tensor(bias).flatten() if bias else None))
     return found
-
-
-_IR_TYPES = {"f32": np.float32, "f16": np.float16}
 
 
 class _IrGraph:
@@ -172,3 +152,23 @@ def ir_convolutions(path: Path) -> list[Weights]:
             (torch.from_numpy(weight), None if bias is None else torch.from_numpy(bias.ravel()))
         )
     return found
+
+
+def fill_convolutions(
+    own: Sequence[nn.Conv2d], published: Sequence[Weights], path: str | PathLike[str], model: str
+) -> None:
+    """Copy published weights into ``own``, in order; own has a bias each.
+
+    Raises ModelError, naming ``path`` and ``model``, if a shape differs or a bias is missing.
+    """
+    with torch.no_grad():
+        for number, (convolution, (weight, bias)) in enumerate(zip(own, published, strict=True)):
+            assert convolution.bias is not None
+            own_shapes = convolution.weight.shape, convolution.bias.shape
+            if bias is None or (weight.shape, bias.shape) != own_shapes:
+                raise ModelError(
+                    f"{path}: convolution {number} is {tuple(weight.shape)}, {model} has "
+                    f"{tuple(convolution.weight.shape)} with a bias; give the file of {model}."
+                )
+            convolution.weight.copy_(weight)
+            convolution.bias.copy_(bias)

@@ -84,7 +84,7 @@ def test_shift_leaves_the_other_draws_alone(person: Person) -> None:
     assert not np.allclose(moved, plain)
 
 
-def test_flip_mirrors_the_picture(person: Person) -> None:
+def test_flip_mirrors_the_image(person: Person) -> None:
     always = Augmentation(flip=1, rotation=0, scale=0, half_body=0)
     matrix, flipped = draw_view(person, always)
     assert flipped
@@ -149,7 +149,7 @@ def test_photometric_is_off_by_default_and_stays_in_range() -> None:
     assert changed.max() <= 255
 
 
-def test_erase_blanks_one_rectangle_of_each_picture() -> None:
+def test_erase_blanks_one_rectangle_of_each_image() -> None:
     images = torch.zeros(8, 3, 64, 64) - 1
     changed = photometric(images, Augmentation(erase=1.0), torch.Generator().manual_seed(1))
     for picture in (changed != -1).all(1):

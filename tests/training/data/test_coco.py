@@ -82,7 +82,7 @@ def test_other_categories_are_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.weights, 1)
 
 
-def test_malformed_annotation_and_missing_picture_are_named(tmp_path: Path) -> None:
+def test_malformed_annotation_and_missing_image_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, person(keypoints=[1, 2, 2]), person(id=8))
     with pytest.raises(DataError, match="7"):
         read_people(path, tmp_path)

@@ -42,7 +42,7 @@ def crop(request: pytest.FixtureRequest) -> Crop:
 
 
 def person(folder: Path, cover: Path | None) -> TruncatedPerson:
-    """In a white picture of 100x120; only what lies above y = 50 is visible."""
+    """In a white image of 100x120; only what lies above y = 50 is visible."""
     cv2.imwrite(str(folder / "white.png"), np.full((120, 100, 3), 255, np.uint8))
     visible = np.array([-np.inf, -np.inf, np.inf, 49.5])
     each = np.ones(17)
@@ -53,7 +53,7 @@ def person(folder: Path, cover: Path | None) -> TruncatedPerson:
 def test_beyond_the_border_all_is_black(tmp_path: Path, crop: Crop) -> None:
     found = crop(person(tmp_path, None))
     assert found.shape == (80, 60, 3)
-    assert (found[:40] == 255).all()  # rows 10 to 49 of the picture
+    assert (found[:40] == 255).all()  # rows 10 to 49 of the image
     assert (found[40:] == 0).all()
 
 

@@ -21,7 +21,7 @@ SIZE = (48, 64)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Three smooth pictures of different sizes: on these OpenCV's coarse grid does not matter."""
+    """Three smooth images of different sizes: on these OpenCV's coarse grid does not matter."""
     rng = np.random.default_rng(0)
     paths = []
     for i, shape in enumerate([(90, 120, 3), (140, 70, 3), (33, 51, 3)]):
@@ -33,7 +33,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
-    # Inside, turned, over the border, enlarged and mirrored; one picture twice.
+    # Inside, turned, over the border, enlarged and mirrored; one image twice.
     matrices = crop_transform(
         [[60, 45], [20, 100], [25, 16], [60, 45]],
         [[60, 80], [90, 120], [80, 100], [12, 16]],
@@ -52,13 +52,13 @@ def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
             cv2.imread(str(path)), matrix, SIZE, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
         difference = np.abs(crop[..., ::-1].astype(int) - expected)
-        # A border between picture and black is steep, so the coarse grid may show there.
+        # A border between image and black is steep, so the coarse grid may show there.
         assert np.percentile(difference, 95) <= 1
         assert difference.mean() < 0.5
     assert (crops[2] == 0).all(-1).mean() > 0.2
 
 
-def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
+def test_images_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
     """Stripes of one pixel; rows that begin beyond 2^24 pixels."""
     frame = np.zeros((4200, 4999, 3), np.uint8)
     frame[:, 1::2] = 255
@@ -70,13 +70,13 @@ def test_pictures_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
     assert crop[..., 0].tolist() == [[0, 255] * 4] * 6
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
         ImagesOnDevice({tmp_path / "broken.jpg": None}, "cpu")
 
 
-def test_pictures_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -> None:
+def test_images_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -> None:
     labels = json.loads((drawn / "labels.json").read_text())
     labels["images"][1]["width"] += 1
     (tmp_path / "labels.json").write_text(json.dumps(labels))

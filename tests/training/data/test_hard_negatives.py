@@ -65,7 +65,7 @@ def test_only_confident_boxes_away_from_everybody(tmp_path: Path) -> None:
     assert all((p.amplitudes == 0).all() and (p.weights == 1).all() for p in found)
 
 
-def test_pictures_with_missing_boxes_are_left_out(tmp_path: Path) -> None:
+def test_images_with_missing_boxes_are_left_out(tmp_path: Path) -> None:
     assert not write(tmp_path, [box(40, 40, 10, 20)], boxes_complete=False)
     assert len(write(tmp_path, [box(40, 40, 10, 20)], boxes_complete=True)) == 1
 

@@ -38,7 +38,7 @@ def person(path: Path, image_id: int = 1) -> Person:
 
 @pytest.fixture
 def wrists(tmp_path: Path) -> Person:
-    """A picture with a red blob on the left wrist and a blue one on the right."""
+    """An image with a red blob on the left wrist and a blue one on the right."""
     x, y = np.arange(180)[None, :], np.arange(220)[:, None]
     frame = np.zeros((220, 180, 3))
     for channel, (cx, cy) in ((2, WRISTS[0]), (0, WRISTS[1])):
@@ -90,7 +90,7 @@ def test_crop_is_the_box_sampled_by_hand(tmp_path: Path, transform: str) -> None
     upper = at(0, 0) * (1 - fx) + at(0, 1) * fx
     lower = at(1, 0) * (1 - fx) + at(1, 1) * fx
     expected = (upper * (1 - fy) + lower * fy)[..., ::-1]
-    # OpenCV rounds positions to 1/32 pixel and results to integers; at the picture's edge, where
+    # OpenCV rounds positions to 1/32 pixel and results to integers; at the image's edge, where
     # it drops to black, that is up to 7 grey levels.
     difference = np.abs(batch.images[0].numpy() - expected)
     assert difference.max() < 8
@@ -144,7 +144,7 @@ def test_flip_swaps_amplitudes_and_weights(wrists: Person) -> None:
 
 @pytest.fixture
 def seven(tmp_path: Path) -> list[Person]:
-    """Seven people, each in a picture of its own grey level, 30 times its number."""
+    """Seven people, each in an image of its own grey level, 30 times its number."""
     people = []
     for number in range(7):
         path = tmp_path / f"{number}.png"
@@ -220,7 +220,7 @@ def test_unreadable_images_are_refused_or_replaced(
         next(Loader(people, view, batch=4, seed=0).batches(0, 1))
     with caplog.at_level(logging.WARNING):
         batch = next(Loader(people, view, batch=4, seed=0, broken="skip").batches(0, 1))
-    # Every crop shows the other picture; its centre is of that picture's grey.
+    # Every crop shows the other image; its centre is of that image's grey.
     assert (batch.images[:, 16, 12].float() - 200).abs().max() < 3
     assert caplog.text.count("Image 1 is broken") == 1
     with pytest.raises(DataError, match="None of the images"):

@@ -90,7 +90,7 @@ def test_parts_are_hidden_as_often_as_said() -> None:
     assert set(covered) == {other.image for other in OTHERS}
 
 
-def test_a_person_is_not_hidden_by_its_own_picture() -> None:
+def test_a_person_is_not_hidden_by_its_own_image() -> None:
     rng = np.random.default_rng(0)
     people = [truncate(someone(), [someone()], rng) for _ in range(50)]
     assert all(p.cover is None for p in people if isinstance(p, TruncatedPerson))

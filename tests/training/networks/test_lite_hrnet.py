@@ -77,7 +77,7 @@ def test_size_of_the_published_network():
 
 
 @pytest.mark.parametrize("size", [(64, 32), (96, 160)])
-def test_any_size_and_every_picture_for_itself(size):
+def test_any_size_and_every_image_for_itself(size):
     torch.manual_seed(0)
     encoder = LiteHRNetEncoder().eval()
     x = torch.randn(2, 3, *size)
