@@ -80,8 +80,8 @@ def adopt_onnx(source: Path, spec: ModelSpec, path: Path) -> None:
     """Write a foreign ONNX file with a free batch and ``spec`` embedded; weights stay as they are.
 
     If ``spec.input_size`` is not the file's, height and width become free as well, which networks
-    of convolutions allow. Raises ModelError, and writes nothing, if the file cannot be read, does
-    not run at the spec's size, or has outputs that contradict the spec.
+    of convolutions allow, but no SimCC head. Raises ModelError, and writes nothing, if the file
+    cannot be read, does not run at the spec's size, or has outputs that contradict the spec.
     """
     try:
         model = onnx.load(source)
@@ -91,11 +91,11 @@ def adopt_onnx(source: Path, spec: ModelSpec, path: Path) -> None:
     width, height = spec.input_size
     if len(shape) != 4:
         raise ModelError(f"{source} has an input of rank {len(shape)}; images are (N, 3, H, W).")
-    free = [dim.dim_value for dim in shape][2:] != [height, width]
+    other_size = [dim.dim_value for dim in shape][2:] != [height, width]
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         dims[0].dim_param = "batch"
-        if free:
+        if other_size and spec.kind != "simcc":
             _free_size(value, spec, is_input=value.name == model.graph.input[0].name)
     del model.graph.value_info[:]
     with tempfile.TemporaryDirectory() as folder:

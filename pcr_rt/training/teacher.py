@@ -14,6 +14,8 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size, Transform, heatmap_to_input, pixel_steps
 from pcr_rt.skeleton import FLIP
+from pcr_rt.training.checkpoints.checkpoint import network_and_spec
+from pcr_rt.training.torch_engine import TorchEngine
 
 __all__ = ["Teacher", "load_teacher"]
 
@@ -79,9 +81,6 @@ def load_teacher(path: Path, device: str, *, flip_test: bool = False) -> Teacher
     """Load the teacher of a model file (.onnx), a checkpoint or the folder of a run."""
     if path.suffix == ".onnx":
         return Teacher(OnnxRuntimeEngine(path, device=device), flip_test=flip_test)
-    from pcr_rt.training.checkpoints.checkpoint import network_and_spec
-    from pcr_rt.training.torch_engine import TorchEngine
-
     network, spec = network_and_spec(path / "best.pt" if path.is_dir() else path)
     return Teacher(TorchEngine(network.to(device), spec), flip_test=flip_test)
 

@@ -56,6 +56,26 @@ def test_foreign_files_get_a_free_batch_and_a_spec(tmp_path: Path) -> None:
     assert len(session.run(None, {"images": images})[0]) == 3
 
 
+def test_another_size_than_the_files_is_tried(tmp_path: Path) -> None:
+    spec = ModelSpec("foreign", "heatmap", (24, 32), **PLAIN)
+    source = brightness_model(tmp_path / "source.onnx", None, batch=1)
+    adopt_onnx(source, spec, tmp_path / "adopted.onnx")
+    images = np.random.default_rng(0).random((2, 3, 32, 24), dtype=np.float32)
+    found = OnnxRuntimeEngine(tmp_path / "adopted.onnx", device="cpu").run(images)[0]
+    np.testing.assert_allclose(found[:, 16], images[:, 0], rtol=1e-6)
+    # A constant map of the file's own size is added: no other size will do.
+    model = onnx.load(source)
+    size = onnx.numpy_helper.from_array(np.ones((1, 3, 64, 48), np.float32), "size")
+    model.graph.initializer.append(size)
+    for node in model.graph.node:
+        node.input[:] = ["sum" if name == "images" else name for name in node.input]
+    model.graph.node.insert(0, onnx.helper.make_node("Add", ["images", "size"], ["sum"]))
+    onnx.save(model, source)
+    with pytest.raises(ModelError, match="does not run on two images of 24x32"):
+        adopt_onnx(source, spec, tmp_path / "fixed.onnx")
+    assert not (tmp_path / "fixed.onnx").exists()
+
+
 def test_what_cannot_be_adopted_is_one_sentence_and_no_file(tmp_path: Path) -> None:
     spec = ModelSpec("foreign", "heatmap", (48, 64), **PLAIN)
     source = brightness_model(tmp_path / "source.onnx", None, batch=1)

@@ -112,7 +112,7 @@ def test_unsure_people_crowds_and_dogs_are_left_out(teacher: PoseEstimator, tmp_
     assert [p["id"] for p in kept] == [1, 6, 2]
 
 
-def test_a_image_that_lost_a_dog_alone_is_complete(teacher: PoseEstimator, tmp_path: Path) -> None:
+def test_an_image_that_lost_a_dog_alone_is_complete(teacher: PoseEstimator, tmp_path: Path) -> None:
     label(teacher, write(tmp_path, person(1, 1), person(2, 1, category_id=DOG)))
     picture, *_ = json.loads((tmp_path / "out.json").read_text())["images"]
     assert "boxes_complete" not in picture
