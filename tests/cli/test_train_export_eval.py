@@ -1,4 +1,4 @@
-"""The whole line through the command line: train, export, evaluate."""
+"""The whole way through the command line: train, export, evaluate."""
 
 from __future__ import annotations
 
