@@ -12,7 +12,7 @@ RUNTIME := $(VENV)/runtime-installed
 DEVELOPMENT := $(VENV)/development-installed
 FLOORS := build/floors
 
-.PHONY: demo test lint floors clean
+.PHONY: demo test lint floors contracts clean
 
 # Runs the shipped models on the shipped picture and clip, on the CPU.
 demo: $(RUNTIME)
@@ -43,6 +43,10 @@ floors:
 	$(FLOORS)/bin/pcr-rt demo --output $(FLOORS)/demo
 	$(FLOORS)/bin/python --version
 	$(FLOORS)/bin/uv pip list --python $(FLOORS)/bin/python
+
+# Our calls of CuPy against its real wheels, which are downloaded once (250 MB) and need no GPU.
+contracts: $(DEVELOPMENT)
+	PCR_RT_WHEELS=$(CURDIR)/build/wheels $(BIN)/pytest -q tests/engines/test_cupy_contract.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache

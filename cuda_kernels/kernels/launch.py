@@ -25,6 +25,7 @@ __all__ = [
     "DeviceArray",
     "FrameTable",
     "blocks",
+    "compile_kernels",
     "constant",
     "constants_kept",
     "cupy",
@@ -75,6 +76,11 @@ def _kernel(name: str, device: int) -> Any:
 @cache
 def _module(device: int) -> Any:
     return cupy().RawModule(code=source(), options=("--std=c++17",))
+
+
+def compile_kernels() -> None:
+    """Compile all kernels for the current device now; CuPy raises its own error if that fails."""
+    _module(cupy().cuda.Device().id).compile()
 
 
 def launch(name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""NVIDIA's side of the installation: driver, GPU, JetPack, CuPy, TensorRT, PyCUDA, NVDEC."""
+"""NVIDIA's side: driver, GPU, JetPack, CuPy, our kernels, TensorRT, PyCUDA, NVDEC."""
 
 from __future__ import annotations
 
@@ -7,81 +7,34 @@ import importlib
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from pcr_rt.doctor.check import Check, find_module, one_line
 from pcr_rt.engines import gpu
+from pcr_rt.engines.gpu import Gpus, check_kernels, look_for_gpus
 from pcr_rt.engines.tensorrt.api import load
 from pcr_rt.errors import PoseError
 from pcr_rt.inference.loading import tensorrt_problem
 from pcr_rt.media.video_decoder import has_nvdec
 
-__all__ = ["Gpus", "gpu_checks", "look_for_gpus"]
+__all__ = ["gpu_checks"]
 
 DRIVER_RELEASE = Path("/proc/driver/nvidia/version")
 JETPACKS = {"36.2": "6.0", "36.3": "6.0", "36.4": "6.1 or 6.2", "38.": "7.0 or 7.1", "39.": "7.2"}
 """JetPack by the beginning of the L4T release."""
 DECODERS = ("nvv4l2decoder", "nvh264dec")
-CAPABILITY_MAJOR, CAPABILITY_MINOR, MULTIPROCESSORS = 75, 76, 16
-"""Numbers of CUdevice_attribute."""
-
-
-@dataclass(frozen=True)
-class Gpus:
-    """What the driver says. problem: why there is none; names: one entry a GPU."""
-
-    problem: str = ""
-    cuda: tuple[int, int] = (0, 0)
-    names: list[str] = field(default_factory=list)
-
-
-def look_for_gpus() -> Gpus:
-    """Ask the driver itself, which works without CuPy, and on Jetsons, which have no NVML."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Gpus("there is no NVIDIA driver (libcuda.so.1)")
-    code = cuda.cuInit(0)
-    if code:
-        return Gpus(f"the NVIDIA driver does not start (cuInit gives error {code})")
-    version, count = ctypes.c_int(0), ctypes.c_int(0)
-    cuda.cuDriverGetVersion(ctypes.byref(version))
-    cuda.cuDeviceGetCount(ctypes.byref(count))
-    names = []
-    for number in range(count.value):
-        device, memory = ctypes.c_int(0), ctypes.c_size_t(0)
-        name = ctypes.create_string_buffer(100)
-        cuda.cuDeviceGet(ctypes.byref(device), number)
-        cuda.cuDeviceGetName(name, len(name), device)
-        cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-        major, minor, processors = (
-            _attribute(cuda, device, key)
-            for key in (CAPABILITY_MAJOR, CAPABILITY_MINOR, MULTIPROCESSORS)
-        )
-        names.append(
-            f"{name.value.decode()}, compute capability {major}.{minor}, {processors} SM,"
-            f" {memory.value / 2**30:.0f} GiB"
-        )
-    problem = "" if names else "the NVIDIA driver finds no GPU"
-    return Gpus(problem, (version.value // 1000, version.value % 1000 // 10), names)
-
-
-def _attribute(cuda: ctypes.CDLL, device: ctypes.c_int, key: int) -> int:
-    value = ctypes.c_int(0)
-    cuda.cuDeviceGetAttribute(ctypes.byref(value), key, device)
-    return value.value
 
 
 def gpu_checks() -> list[Check]:
-    """Findings on what runs models on a GPU. Nothing is raised."""
+    """Look at what runs models on a GPU. Nothing is raised."""
     gpus = look_for_gpus()
     release = gpu.l4t_release()
     return [
         _driver(gpus),
         *_jetpack(release),
         _cupy(gpus, release),
+        *_kernels(gpus, release),
         _tensorrt(gpus, release),
         _pycuda(),
         _decoder(),
@@ -120,7 +73,23 @@ def _extra(gpus: Gpus, release: str | None) -> str:
     """The command that brings this machine's CUDA packages."""
     if release is not None:
         return f'pip install "pcr-rt[jetson{6 if release.startswith("36.") else 7}]"'
+    if 0 < gpus.cuda[0] < 12:
+        return "update the NVIDIA driver: 525 is the oldest that serves CUDA 12"
     return f'pip install "pcr-rt[cuda{12 if gpus.cuda[0] == 12 else 13}]"'
+
+
+def _kernels(gpus: Gpus, release: str | None) -> list[Check]:
+    """Whether our CUDA kernels compile: needs NVRTC, CUDA's headers and a driver new enough."""
+    if gpus.problem or not find_module("cupy"):
+        return []
+    repair = _extra(gpus, release)
+    if release is not None:
+        repair = f"sudo apt install nvidia-jetpack, then {repair}"
+    try:
+        check_kernels(0)
+    except Exception as error:  # CuPy itself may be what is broken
+        return [Check("CUDA kernels", "warning", one_line(error), repair)]
+    return [Check("CUDA kernels", "ok", "compile on this machine")]
 
 
 def _cupy(gpus: Gpus, release: str | None) -> Check:

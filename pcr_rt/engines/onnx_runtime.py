@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from pcr_rt.engines.gpu import device_number
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import METADATA_KEY, AnyPrecision, ModelSpec, model_path, recognise
 
-__all__ = ["OnnxRuntimeEngine"]
+__all__ = ["OnnxRuntimeEngine", "cuda_options"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ class OnnxRuntimeEngine:
         providers, wanted = _providers(device)
         path = model_path(model, precision, gpu=len(providers) > 1)
         self._threads = threads or _usable_cores()
-        session = _session(path, self._threads, providers)
+        # On CUDA the host only starts kernels, which more threads do no faster.
+        session = _session(path, self._threads if providers == [CPU] else 1, providers)
         if len(providers) > 1 and session.get_providers()[0] == CPU:
             if wanted:
                 raise InputError(
@@ -110,8 +113,19 @@ class OnnxRuntimeEngine:
         return self._session is None
 
     def open_session(self, cuda: dict[str, Any]) -> ort.InferenceSession:
-        """Another session of the same file, with options of the CUDA provider."""
-        return _session(self._path, self._threads, [("CUDAExecutionProvider", cuda), CPU])
+        """Open another session of the same file, with options of the CUDA provider."""
+        return _session(self._path, 1, [("CUDAExecutionProvider", cuda), CPU])
+
+    def output_shapes(self) -> list[list[Any]]:
+        """Return the outputs' shapes at the spec's input size; what stays open is no number.
+
+        The batch is open in most files; sizes that only a run can tell, such as those after a
+        detector's own NMS, are too.
+        """
+        width, height = self.spec.input_size
+        sizes = dict(zip(self.inputs[0].shape[2:], (height, width), strict=True))
+        fixed = {name: size for name, size in sizes.items() if isinstance(name, str)}
+        return [value.shape for value in _session(self._path, 1, [CPU], fixed).get_outputs()]
 
     def _start_anew(self) -> None:
         """In a forked process: the parent's sessions and pool have no threads here."""
@@ -162,8 +176,13 @@ class OnnxRuntimeEngine:
             )
 
 
-def _session(path: Path, threads: int, providers: list[Any]) -> ort.InferenceSession:
+def _session(
+    path: Path, threads: int, providers: list[Any], sizes: Mapping[str, int] | None = None
+) -> ort.InferenceSession:
+    """sizes: of open dimensions, by their names."""
     options = ort.SessionOptions()
+    for name, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(name, size)
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     # Workers that spin after a call take the cores from the other model's call.
@@ -198,18 +217,26 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def cuda_options(device: int, **more: Any) -> dict[str, Any]:
+    """Return options of the CUDA provider for a device.
+
+    cuDNN's search is by its heuristics: the provider's default tries every method at the first run
+    of every batch size, which takes seconds each.
+    """
+    return {"device_id": device, "cudnn_conv_algo_search": "HEURISTIC", **more}
+
+
 def _providers(device: str) -> tuple[list[Any], bool]:
     """Providers for a session, and whether CUDA must be among them."""
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-        raise InputError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:<number>'.")
+    if device == "cpu":
+        return [CPU], False
+    number, wanted = device_number(device), device != "auto"
     available = "CUDAExecutionProvider" in ort.get_available_providers()
-    if kind == "cuda" and not available:
+    if wanted and not available:
         raise InputError(
             f"device={device!r} needs a GPU build of ONNX Runtime, and the installed one has only"
             f" {', '.join(ort.get_available_providers())}: pip install onnxruntime-gpu, or use"
             " device='cpu'."
         )
-    cuda: list[Any] = [("CUDAExecutionProvider", {"device_id": int(index or 0)})]
-    use = cuda if available and kind != "cpu" else []
-    return [*use, CPU], kind == "cuda"
+    cuda: list[Any] = [("CUDAExecutionProvider", cuda_options(number))] if available else []
+    return [*cuda, CPU], wanted

@@ -1,12 +1,14 @@
-"""Choose the engine of a model: TensorRT if it can be used, else ONNX Runtime."""
+"""Which engine runs a model: TensorRT if it can be used, else ONNX Runtime."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from functools import cache
 from pathlib import Path
 
 from pcr_rt.engines import Engine
+from pcr_rt.engines.gpu import check_kernels, device_number, gpu_facts, look_for_gpus
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
@@ -24,11 +26,12 @@ def make_engine(
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
 ) -> Engine:
-    """Make an engine of a shipped name, ``auto`` (see `model_path`), an .onnx or an .engine file.
+    """Make an engine for a shipped name, ``auto`` (see `model_path`), an .onnx or .engine file.
 
-    On the devices ``cuda`` and ``auto`` TensorRT is used if it, CuPy and a GPU are there; it
-    builds an engine on first use. If that fails, ``auto`` goes on with ONNX Runtime and says so,
-    ``cuda`` raises. Raises what `OnnxRuntimeEngine` and `tensorrt_engine` do.
+    On the devices ``cuda`` and ``auto`` TensorRT is used if it, CuPy and a GPU are there and our
+    kernels compile, which is tried first; it builds an engine on first use. If something fails,
+    ``auto`` goes on with ONNX Runtime and says why once, ``cuda`` raises. Raises what
+    `OnnxRuntimeEngine` and `tensorrt_engine` do.
     """
     by_name = device.partition(":")[0]
     if Path(model).suffix == ".engine":
@@ -42,14 +45,18 @@ def make_engine(
         except PoseError as error:
             if by_name == "cuda":
                 raise
-            log.warning("%s ONNX Runtime is used instead.", error)
+            _say_once(f"{error} ONNX Runtime is used instead.")
     try:
         engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
     except InputError as error:
         if by_name == "cuda" and problem:
             raise InputError(f"{error} TensorRT is no way out: {problem}") from None
         raise
-    return _on_device(engine, device) if engine.provider == "cuda" else engine
+    if engine.provider == "cuda":
+        return _on_device(engine, device)
+    if by_name == "auto" and problem and not look_for_gpus().problem:
+        _say_once(f"Models run on the CPU, though there is a GPU: {problem}")
+    return engine
 
 
 def tensorrt_engine(
@@ -60,20 +67,20 @@ def tensorrt_engine(
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
 ) -> Engine:
-    """Get a model's TensorRT engine, cached or built now, and compare it with ONNX Runtime.
+    """Make the TensorRT engine of a model, from the cache or built now, compared with ONNX Runtime.
 
     precision ``auto`` takes the FP16 file of a shipped model. Raises ModelError if the engine
     cannot be built or differs too much from ONNX Runtime; then it is set aside, and the reason is
-    remembered.
+    remembered. Raises MissingDependencyError before it builds if our kernels do not compile.
     """
-    from pcr_rt.engines.gpu import device_number
     from pcr_rt.engines.tensorrt.api import load
     from pcr_rt.engines.tensorrt.builder import BuildOptions
-    from pcr_rt.engines.tensorrt.cache import cached_engine
+    from pcr_rt.engines.tensorrt.cache import cached_engine, set_aside
     from pcr_rt.engines.tensorrt.engine import TensorRTEngine
     from pcr_rt.engines.tensorrt.sidecar import Sidecar
 
     number = device_number(device)
+    check_kernels(number)
     path = onnx_for_tensorrt(model, precision)
     expected = OnnxRuntimeEngine(path, spec=spec, device="cpu", precision=precision)
     try:
@@ -94,9 +101,9 @@ def tensorrt_engine(
             words = _compare(engine, expected)
         except ModelError as error:
             engine.close()
-            dataclasses.replace(Sidecar.read(plan), failed=_remembered(error, plan)).write(plan)
-            plan.unlink()
+            set_aside(plan, error)
             raise
+        engine.trim()  # the comparison's buffers
         dataclasses.replace(Sidecar.read(plan), agreement=words).write(plan)
         log.info("%s agrees with ONNX Runtime: %s", plan.name, words)
         return engine
@@ -125,12 +132,8 @@ def _compare(engine: Engine, expected: Engine) -> str:
     return check_agreement(engine, expected, read_image(SAMPLE))
 
 
-def _remembered(error: ModelError, plan: Path) -> str:
-    return f"{error} It was set aside; delete {plan}.json to try again."
-
-
 def onnx_for_tensorrt(model: str | Path, precision: AnyPrecision = "auto") -> Path:
-    """Find the file for TensorRT's engine; ``auto`` is FP16 if a model is shipped in it.
+    """Return the file that an engine is built from; ``auto`` is FP16 if a model is shipped so.
 
     Raises ModelError as `model_path` does.
     """
@@ -143,34 +146,43 @@ def onnx_for_tensorrt(model: str | Path, precision: AnyPrecision = "auto") -> Pa
 
 
 def _on_device(engine: OnnxRuntimeEngine, device: str) -> Engine:
-    from pcr_rt.engines.gpu import device_number, gpu_facts
     from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine
 
+    number = device_number(device)
     try:
-        gpu_facts(device_number(device))
+        gpu_facts(number)
+        check_kernels(number)
+        return OnnxRuntimeCudaEngine(engine, number)
     except PoseError as error:
-        log.warning("%s runs on CUDA, but crops are made on the host: %s", engine.spec.name, error)
+        _say_once(f"{engine.spec.name} runs on CUDA, but crops are made on the host: {error}")
         return engine
-    return OnnxRuntimeCudaEngine(engine, device_number(device))
 
 
 def _given_engine(plan: Path, spec: ModelSpec | None, device: str) -> Engine:
-    from pcr_rt.engines.gpu import device_number
     from pcr_rt.engines.tensorrt.engine import TensorRTEngine
 
     if device == "cpu":
         raise InputError(f"{plan} is a TensorRT engine, which needs a GPU: use device='cuda'.")
-    return TensorRTEngine(plan, spec=spec, device=device_number(device))
+    number = device_number(device)
+    gpu_facts(number)
+    check_kernels(number)
+    return TensorRTEngine(plan, spec=spec, device=number)
 
 
 def tensorrt_problem(device: str) -> str:
-    """Say why TensorRT cannot be used; empty if it can."""
+    """Say why TensorRT cannot be used; empty if it can. Takes seconds, not minutes."""
     try:
-        from pcr_rt.engines.gpu import device_number, gpu_facts
         from pcr_rt.engines.tensorrt.api import load
 
-        gpu_facts(device_number(device))
-        load()
+        number = device_number(device)
+        facts = gpu_facts(number)
+        load().check_capability(facts["sm"])
+        check_kernels(number)
     except PoseError as error:
         return str(error)
     return ""
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    log.warning("%s", sentence)

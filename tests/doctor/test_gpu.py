@@ -12,53 +12,18 @@ import pytest
 from pcr_rt.doctor import gpu
 from pcr_rt.doctor.check import Check
 from pcr_rt.doctor.diagnosis import diagnose
-from pcr_rt.doctor.gpu import Gpus, gpu_checks, look_for_gpus
+from pcr_rt.doctor.gpu import gpu_checks
 from pcr_rt.engines import gpu as engine_gpu
+from stand_in_driver import Driver
 
 
 def named(name: str) -> Check:
     return {check.name: check for check in gpu_checks()}[name]
 
 
-class Driver:
-    """libcuda with one GPU, as the CUDA driver API describes its functions."""
-
-    def __init__(self, code: int = 0, count: int = 1) -> None:
-        self.code, self.count = code, count
-
-    def cuInit(self, flags: int) -> int:
-        return self.code
-
-    def cuDriverGetVersion(self, version: Any) -> None:
-        version._obj.value = 12060
-
-    def cuDeviceGetCount(self, count: Any) -> None:
-        count._obj.value = self.count
-
-    def cuDeviceGet(self, device: Any, number: int) -> None:
-        device._obj.value = number
-
-    def cuDeviceGetName(self, name: Any, length: int, device: Any) -> None:
-        name.value = b"Orin"
-
-    def cuDeviceTotalMem_v2(self, memory: Any, device: Any) -> None:
-        memory._obj.value = 8 << 30
-
-    def cuDeviceGetAttribute(self, value: Any, key: int, device: Any) -> None:
-        value._obj.value = {75: 8, 76: 7, 16: 16}[key]
-
-
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    found = Driver()
-
-    def load(name: str) -> Any:
-        if name == "libcuda.so.1":
-            return found
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    return found
+    return Driver().install(monkeypatch)
 
 
 def release(monkeypatch: pytest.MonkeyPatch, path: Path, text: str) -> None:
@@ -78,8 +43,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gpu_is_described(driver: Driver) -> None:
-    found = look_for_gpus()
-    assert found == Gpus("", (12, 6), ["Orin, compute capability 8.7, 16 SM, 8 GiB"])
+    assert named("GPU").detail.startswith("Orin, compute capability 8.7, 16 SM, 8 GiB; ")
     assert "up to CUDA 12.6" in named("GPU").detail
     driver.count = 0
     assert "finds no GPU" in named("GPU").detail
@@ -158,10 +122,49 @@ def test_too_old_tensorrt_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "8.5.2 is too old" in named("TensorRT").detail
 
 
+@pytest.mark.parametrize(
+    ("text", "repair"),
+    [
+        ("", 'pip install "pcr-rt[cuda12]"'),
+        ("# R36 (release), REVISION: 3.0", "sudo apt install nvidia-jetpack, then"),
+    ],
+)
+def test_kernels_that_do_not_compile_are_named_with_the_repair(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver, tmp_path: Path, text: str, repair: str
+) -> None:
+    pytest.importorskip("onnx")
+    import emulated_cupy
+    import tensorrt_standin
+
+    monkeypatch.setattr(gpu, "find_module", lambda name: True)
+    tensorrt_standin.install(monkeypatch, "10.3.0")
+    release(monkeypatch, tmp_path / "release", text)
+    assert named("CUDA kernels").status == "ok"
+
+    def refuse(self: Any, log_stream: Any = None) -> None:
+        raise RuntimeError("CuPy failed to load libnvrtc.so.12")
+
+    monkeypatch.setattr(emulated_cupy.RawModule, "compile", refuse)
+    check = named("CUDA kernels")
+    assert check.status == "warning"
+    assert "libnvrtc.so.12" in check.detail
+    assert repair in check.remedy
+    assert "not TensorRT: The CUDA kernels cannot be compiled" in named("device auto").detail
+
+
+def test_a_driver_before_cuda_12_has_to_be_updated(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver
+) -> None:
+    driver.version = 11080
+    monkeypatch.setattr(gpu, "find_module", lambda name: False)
+    assert "update the NVIDIA driver" in named("CuPy").remedy
+
+
 def test_cupy_is_tried_on_the_device(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> None:
     monkeypatch.setattr(gpu, "find_module", lambda name: True)
     monkeypatch.setattr(gpu, "_distributions", lambda start: {"cupy-cuda12x": "13.6.0"})
     monkeypatch.setattr(gpu, "tensorrt_problem", lambda device: "")
+    monkeypatch.setattr(gpu, "check_kernels", lambda device: None)
     monkeypatch.setitem(sys.modules, "cupy", np)
     assert named("CuPy") == Check("CuPy", "ok", "13.6.0, runs on the GPU")
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pcr_rt.inference import loading
+
 
 @pytest.fixture
 def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -22,3 +24,9 @@ def tensorrt(request: Any, monkeypatch: pytest.MonkeyPatch, private_home: Path) 
     import tensorrt_standin
 
     return tensorrt_standin.install(monkeypatch, getattr(request, "param", "10.3.0"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_sentences() -> None:
+    """What is said once a process is said once a test."""
+    loading._say_once.cache_clear()

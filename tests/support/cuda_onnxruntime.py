@@ -10,12 +10,19 @@ import pytest
 import emulated_cupy
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+KNOWN = {"device_id", "user_compute_stream", "cudnn_conv_algo_search"}
+"""Options of the CUDA provider, which refuses others; those of them that we use."""
 runs: list[tuple[str | None, bool]] = []
 """(stream of the session, whether the run waits for the device), one entry a bound run."""
+host_runs: list[int] = []
+"""The number of images of each run on host arrays, which the provider plans anew for each batch."""
 
 
 class Binding:
-    """The real binding, which takes the emulated device's addresses for the CPU's."""
+    """The real binding, which takes the emulated device's addresses for the CPU's.
+
+    It refuses a run whose outputs have other shapes than the bound memory, as on a GPU.
+    """
 
     def __init__(self, real: Any, device: int) -> None:
         self.real, self.device = real, device
@@ -46,10 +53,19 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
             kinds = [p[0] if isinstance(p, tuple) else p for p in providers]
             self.cuda = providers[0][1] if kinds[0] == CUDA else None
             self.kinds = kinds
+            if self.cuda is not None:
+                assert set(self.cuda) <= KNOWN
+                # The default, EXHAUSTIVE, tries every method of every convolution and batch.
+                assert self.cuda["cudnn_conv_algo_search"] == "HEURISTIC"
+                assert options.intra_op_num_threads == 1
             self.real = real_session(path, options, providers=[CPU])
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
+
+        def run(self, names: Any, feeds: dict[str, Any]) -> Any:
+            host_runs.extend(len(array) for array in feeds.values())
+            return self.real.run(names, feeds)
 
         def get_providers(self) -> list[str]:
             return self.kinds
@@ -71,3 +87,4 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "RunOptions", RunOptions)
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     runs.clear()
+    host_runs.clear()

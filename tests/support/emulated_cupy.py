@@ -191,17 +191,19 @@ class Event:
 
 
 class Device:
-    """Any number; `current` says which is."""
+    """Any number; leaving it calls setDevice, which makes the primary context current."""
 
     def __init__(self, number: int | None = None) -> None:
         self.id = getattr(state, "device", 0) if number is None else number
 
     def __enter__(self) -> Device:
         self.before, state.device = getattr(state, "device", 0), self.id
+        if self.before != self.id:
+            state.context = "primary"
         return self
 
     def __exit__(self, *_: object) -> None:
-        state.device = self.before
+        state.device, state.context = self.before, "primary"
 
 
 class MemoryPool:
@@ -233,6 +235,7 @@ cuda = SimpleNamespace(
         getDeviceCount=lambda: 0,  # runs kernels, is no GPU: "auto" shall not look for TensorRT
         memcpyAsync=memcpy_async,
         pointerGetAttributes=pointer_attributes,
+        deviceSynchronize=lambda: synchronisations.append("device"),
         memcpyHostToDevice=1,
         memcpyDeviceToHost=2,
     ),
@@ -243,6 +246,9 @@ class RawModule:
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
         self.code = code
         assert options == ("--std=c++17",)
+
+    def compile(self, log_stream: Any = None) -> None:
+        pass
 
     def get_function(self, name: str) -> RawKernel:
         assert name in self.code or name.rpartition("_")[0] in self.code

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from pcr_rt.errors import MissingDependencyError
+from pcr_rt.errors import InputError, MissingDependencyError
 
 __all__ = ["Api", "Journal", "Product", "load", "logger"]
 
@@ -42,15 +42,24 @@ class Api:
         """Whether a network has the precision that its ONNX file says; 8.6 needs flags."""
         return hasattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
+    def check_capability(self, sm: str) -> None:
+        """InputError for a compute capability, such as ``9.0``, that RTX makes no kernels for."""
+        name = f"SM{sm.replace('.', '')}"
+        if self.is_rtx and not hasattr(self.module.ComputeCapability, name):
+            raise InputError(
+                f"TensorRT-RTX {self.version} makes no kernels for compute capability {sm}:"
+                ' install TensorRT, pip install "pcr-rt[cuda13]".'
+            )
+
     @property
     def precision_path(self) -> str:
-        """In words, where the precision of an engine comes from."""
+        """Say where the precision of an engine comes from."""
         if self.strongly_typed:
             return "strongly typed: precision is what the ONNX file says"
         return "weakly typed: FP16 and INT8 flags, FP32 layers of the ONNX file held to FP32"
 
     def network_flags(self) -> int:
-        """Flags of a network with an open batch; 11 and RTX have neither, and need neither."""
+        """Return the flags of a network whose batch may be open and whose types are the file's."""
         names = self.module.NetworkDefinitionCreationFlag
         if hasattr(names, "EXPLICIT_BATCH") and not self.strongly_typed:
             return 1 << int(names.EXPLICIT_BATCH)
@@ -58,9 +67,9 @@ class Api:
 
 
 def load(product: Product | None = None) -> Api:
-    """TensorRT, else TensorRT-RTX, or just the one that is asked for.
+    """Import TensorRT, else TensorRT-RTX, or just the one that is asked for.
 
-    Raises MissingDependencyError where none can be used, with the reason, and for versions before
+    Raises MissingDependencyError if none can be used, with the reason, and for versions before
     8.6. Versions that are newer than the tested ones are warned about once.
     """
     reasons = []
@@ -98,7 +107,7 @@ def _warn_untested(product: Product, version: str) -> None:
 
 
 class Journal:
-    """What TensorRT says: errors are kept, for it returns None or False instead of raising."""
+    """TensorRT's messages: errors are kept, since it returns None or False instead of raising."""
 
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=20)
@@ -122,7 +131,7 @@ class Journal:
             self._errors.clear()
 
     def last_error(self) -> str:
-        """The last error since `forget`, on one line."""
+        """Return the last error since `forget`, on one line."""
         with self._lock:
             return " ".join(self._errors[-1].split())[:400] if self._errors else "no reason given"
 
@@ -132,7 +141,7 @@ _loggers_lock = threading.Lock()
 
 
 def logger(api: Api) -> Any:
-    """The process's one logger of this TensorRT (a second one is ignored by it).
+    """Return the process's one logger of this TensorRT, which ignores a second one.
 
     Its ``journal`` is a `Journal`.
     """

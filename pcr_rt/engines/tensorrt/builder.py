@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,14 @@ __all__ = [
     "ProgressCallback",
     "build_plan",
 ]
+
+log = logging.getLogger(__name__)
+
+DATA_DEPENDENT = ("NMS", "NON_ZERO")
+"""Layers whose output has a size that the input's shape does not tell."""
+
+ProgressCallback = Callable[[str, int, int | None], None]
+"""Takes a phase, the steps done and their number; None: unknown, steps are then seconds."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,9 @@ def build_plan(
 ) -> Built:
     """Build the plan of an .onnx file whose spec is ``spec``, on the current device.
 
-    Raises ModelError where the file cannot be parsed, is of another precision than its spec says
-    or cannot be built, and InputError for options that this TensorRT does not have.
+    Raises ModelError if the file cannot be parsed, is of another precision than its spec says or
+    cannot be built, and InputError for options that this TensorRT does not have. What can be seen
+    in the parsed network is refused before the minutes of a build.
     """
     options = options or BuildOptions()
     writer = logger(api)
@@ -97,6 +107,7 @@ def build_plan(
     _parse(api, parser, network, model)
     types = network_types(network)
     check_precision(spec.precision, types, f"The ONNX file {model}")
+    _check_outputs(network, model)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.workspace_mb is not None:
@@ -109,8 +120,7 @@ def build_plan(
     _add_profiles(builder, config, network, spec, options, journal)
     timing = None
     if not api.is_rtx:
-        timing = config.create_timing_cache(timing_cache)
-        config.set_timing_cache(timing, False)
+        timing = _timing_cache(config, timing_cache)
     watch = Progress(api, config, journal, progress) if progress else None
     plan = builder.build_serialized_network(network, config)
     if watch is not None:
@@ -141,6 +151,30 @@ def _parse(api: Api, parser: Any, network: Any, model: Path) -> None:
     hint = "" if api.strongly_typed else " TensorRT 8.6 reads opset 17 and below."
     reason = " ".join(str(first.desc()).split())[:400]
     raise ModelError(f"{api.product} {api.version} cannot parse {model}{place}: {reason}{hint}")
+
+
+def _check_outputs(network: Any, model: Path) -> None:
+    """ModelError for outputs whose size only a run can tell: those of a detector's own NMS."""
+    kinds = {network.get_layer(i).type.name for i in range(network.num_layers)}
+    found = sorted(kinds & set(DATA_DEPENDENT))
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    for output in outputs if found else ():
+        if -1 in tuple(output.shape)[1:]:
+            raise ModelError(
+                f"The output {output.name!r} of {model} has a size that depends on the image"
+                f" ({', '.join(found)} inside): run it on ONNX Runtime, or export it without its"
+                " NMS."
+            )
+
+
+def _timing_cache(config: Any, content: bytes) -> Any:
+    """The cache of an earlier build; an empty one if TensorRT cannot read it."""
+    for one in (content, b""):
+        timing = config.create_timing_cache(one)
+        if timing is not None and config.set_timing_cache(timing, False):
+            return timing
+        log.info("The timing cache is not used: measurements are made anew.")
+    return None
 
 
 def _weakly_typed(trt: Any, config: Any, network: Any, spec: ModelSpec) -> None:
@@ -205,10 +239,6 @@ def _add_profiles(
         profile.set_shape(tensor.name, *((batch, *wanted) for batch in batches))
         if config.add_optimization_profile(profile) < 0:
             raise ModelError(f"The profile {batches} is refused: {journal.last_error()}")
-
-
-ProgressCallback = Callable[[str, int, int | None], None]
-"""Takes a phase, the steps done and their number; None: unknown, steps are then seconds."""
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""Built engines on disk: found again by everything they depend on, rebuilt where in doubt."""
+"""Built engines on disk: found again by everything they depend on, rebuilt when in doubt."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pcr_rt.engines.gpu import cupy, gpu_facts
+from pcr_rt.engines.gpu import gpu_facts, on
 from pcr_rt.engines.tensorrt.api import Api, logger
 from pcr_rt.engines.tensorrt.builder import BuildOptions, ProgressCallback, build_plan
+from pcr_rt.engines.tensorrt.context import make_context, shape_context
 from pcr_rt.engines.tensorrt.precision import check_precision, engine_types
 from pcr_rt.engines.tensorrt.sidecar import (
     Sidecar,
@@ -26,13 +27,13 @@ from pcr_rt.engines.tensorrt.sidecar import (
 from pcr_rt.errors import ModelError, PoseError
 from pcr_rt.models import ModelSpec
 
-__all__ = ["cached_engine", "deserialize", "engine_key", "machine_key"]
+__all__ = ["cached_engine", "deserialize", "engine_key", "machine_key", "set_aside"]
 
 log = logging.getLogger(__name__)
 
 
 def machine_key(api: Api, device: int | None) -> dict[str, Any]:
-    """What an engine needs of the machine; device None: a TensorRT-RTX build without a GPU."""
+    """Return what an engine needs of the machine; device None: TensorRT-RTX without a GPU."""
     product = {"product": api.product, "version": api.version}
     return product if device is None else {**product, **gpu_facts(device)}
 
@@ -40,7 +41,7 @@ def machine_key(api: Api, device: int | None) -> dict[str, Any]:
 def engine_key(
     api: Api, model: Path, spec: ModelSpec, options: BuildOptions, device: int | None
 ) -> dict[str, Any]:
-    """Everything that an engine depends on, as JSON keeps it."""
+    """Return everything that an engine depends on, as JSON keeps it."""
     try:
         digest = sha256(model.read_bytes())
     except OSError as error:
@@ -67,12 +68,12 @@ def cached_engine(
     output: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[Path, bool]:
-    """The engine file of a model, and whether it was built now; builds where it has to.
+    """Find the engine file of a model or build it; returns it and whether it was built now.
 
     device: the GPU, None: none, which TensorRT-RTX alone can do. output: the file, instead of one
     in the cache. Of several processes one builds and the others wait for its file. Raises
-    ModelError for a model that cannot be built or whose engine was set aside, InputError where
-    the file cannot be written.
+    ModelError for a model that cannot be built or whose engine was set aside, InputError if the
+    file cannot be written.
     """
     options = options or BuildOptions()
     key = engine_key(api, model, spec, options, device)
@@ -85,14 +86,14 @@ def cached_engine(
                 sidecar, _ = vouch(plan, key)
                 return plan, False
             except ModelError as error:
-                if _set_aside(plan, key):
+                if _was_set_aside(plan, key):
                     raise
                 log.warning("%s It is built again.", error)
         else:
             _say_what_changed(plan, name, key)
         log.info("%s %s builds %s", api.product, api.version, plan.name)
         kept = cache_folder(cache_dir) / f"timing-{_machine_digest(api, device)}.cache"
-        with nullcontext() if device is None else cupy().cuda.Device(device):
+        with nullcontext() if device is None else on(device):
             built = build_plan(
                 api,
                 model,
@@ -101,19 +102,20 @@ def cached_engine(
                 timing_cache=kept.read_bytes() if kept.is_file() else b"",
                 progress=progress,
             )
+            # Written before it is judged: minutes of work, and a verdict that is remembered.
             sidecar = Sidecar(sha256(built.plan), key, spec, built.types)
+            write_private(plan, built.plan)
+            sidecar.write(plan)
+            if built.timing_cache:
+                write_private(kept, built.timing_cache)
             if not api.is_rtx:
                 # RTX makes its kernels at run time: what was parsed is all that can be told.
-                sidecar = _read_back(api, built.plan, sidecar, plan)
-        write_private(plan, built.plan)
-        sidecar.write(plan)
-        if built.timing_cache:
-            write_private(kept, built.timing_cache)
+                _read_back(api, built.plan, sidecar, plan)
     return plan, True
 
 
 def deserialize(api: Api, content: bytes, plan: Path) -> tuple[Any, Any]:
-    """The runtime, which has to live as long, and the engine of a plan on the current device."""
+    """Load a plan on the current device; returns the runtime, which has to live as long, and it."""
     writer = logger(api)
     writer.journal.forget()
     runtime = api.module.Runtime(writer)
@@ -125,19 +127,40 @@ def deserialize(api: Api, content: bytes, plan: Path) -> tuple[Any, Any]:
     return runtime, engine
 
 
-def _read_back(api: Api, content: bytes, sidecar: Sidecar, plan: Path) -> Sidecar:
-    """With the types of the built engine, which have to be those that were asked for."""
+def set_aside(plan: Path, error: ModelError) -> None:
+    """Delete an engine that is wrong and remember why, so that it is not built again."""
+    words = f"{error} It was set aside; delete {sidecar_path(plan)} to try again."
+    dataclasses.replace(Sidecar.read(plan), failed=words).write(plan)
+    plan.unlink()
+
+
+def _read_back(api: Api, content: bytes, sidecar: Sidecar, plan: Path) -> None:
+    """Write down the types of the built engine, which have to be those that were asked for."""
     runtime, engine = deserialize(api, content, plan)
-    types = engine_types(api.module, engine)
-    del engine, runtime
+    try:
+        context = make_context(api, engine)
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        is_input = api.module.TensorIOMode.INPUT
+        name = next(n for n in names if engine.get_tensor_mode(n) == is_input)
+        shape = tuple(engine.get_tensor_profile_shape(name, 0)[1])
+        shape_context(api, context, 0, name, shape)
+        types = engine_types(api.module, engine, context)
+    except ModelError as error:  # no memory for one: that is no fault of the engine
+        log.warning("The types of %s cannot be read back: %s", plan.name, error)
+        return
+    del context, engine, runtime
     if not types:
         log.warning("The inspector of %s %s tells no types of layers.", api.product, api.version)
-        return sidecar
-    check_precision(sidecar.spec.precision, types, f"The engine of {sidecar.spec.name!r}")
-    return dataclasses.replace(sidecar, types=types, types_from="inspector")
+        return
+    try:
+        check_precision(sidecar.spec.precision, types, f"The engine of {sidecar.spec.name!r}")
+    except ModelError as error:
+        set_aside(plan, error)
+        raise
+    dataclasses.replace(sidecar, types=types, types_from="inspector").write(plan)
 
 
-def _set_aside(plan: Path, key: dict[str, Any]) -> bool:
+def _was_set_aside(plan: Path, key: dict[str, Any]) -> bool:
     """Whether this very engine was built before and found wrong."""
     try:
         sidecar = Sidecar.read(plan)

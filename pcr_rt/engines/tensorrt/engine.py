@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.engines.gpu import cupy
+from pcr_rt.engines.gpu import cupy, wait_for_device
 from pcr_rt.engines.tensorrt.api import load, logger
 from pcr_rt.engines.tensorrt.cache import deserialize, machine_key
-from pcr_rt.engines.tensorrt.host_io import HostIOName, make_host_io
+from pcr_rt.engines.tensorrt.context import give_memory, make_context, memory_size, shape_context
+from pcr_rt.engines.tensorrt.host_io import HostIOName, home_of, make_host_io
 from pcr_rt.engines.tensorrt.sidecar import Sidecar, sha256, vouch, write_private
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import ModelSpec
 
-__all__ = [
-    "TensorRTBinding",
-    "TensorRTEngine",
-    "Worker",
-]
+__all__ = ["TensorRTBinding", "TensorRTEngine"]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +34,7 @@ DTYPES = {
     "UINT8": np.uint8,
     "BOOL": np.bool_,
 }
+"""NumPy's types by the names of TensorRT's."""
 
 
 class TensorRTEngine:
@@ -46,7 +44,7 @@ class TensorRTEngine:
     device: the GPU's number. host_io: which library copies host arrays for `run`.
     memory_limit_mb: most device memory for buffers and contexts together, None: no limit.
 
-    Raises ModelError where the file cannot be vouched for or loaded, MissingDependencyError where
+    Raises ModelError if the file cannot be vouched for or loaded, MissingDependencyError if
     TensorRT or CuPy is missing. Threads may share it: each has its own contexts and buffers.
     """
 
@@ -66,12 +64,13 @@ class TensorRTEngine:
         self.sidecar, content = vouch(self.plan, machine)
         self.spec = spec or self.sidecar.spec
         self.host_io: HostIOName = host_io
+        self._home = home_of(host_io, device)
         self._limit = None if memory_limit_mb is None else memory_limit_mb << 20
         self._lock, self._closed = threading.RLock(), False
         self._local = threading.local()
-        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+        self._workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
         self._bindings: weakref.WeakSet[TensorRTBinding] = weakref.WeakSet()
-        with cupy().cuda.Device(device):
+        with self._home():
             self._runtime, self.engine = deserialize(self.api, content, self.plan)
             self._runtime_config, self._runtime_cache = self._make_runtime_config()
         self._read_tensors()
@@ -104,7 +103,12 @@ class TensorRTEngine:
         self.max_batch: int = self.fixed_batch or max(high for _, _, high in self.profiles)
 
     def profile_of(self, batch: int) -> int:
-        """The profile that takes a batch, the one tuned for the size nearest to it."""
+        """Return the profile that takes a batch, the one tuned for the size nearest to it.
+
+        Raises InputError if there is none.
+        """
+        if self.fixed_batch is not None:
+            return 0
         able = [i for i, (low, _, high) in enumerate(self.profiles) if low <= batch <= high]
         if not able:
             ranges = ", ".join(f"{low} to {high}" for low, _, high in self.profiles)
@@ -115,27 +119,31 @@ class TensorRTEngine:
         return min(able, key=lambda i: abs(self.profiles[i][1] - batch))
 
     def bucket(self, count: int) -> int:
-        """The batch that takes ``count`` images: the next power of two that fits a profile."""
+        """Return the batch that takes ``count`` images: a power of two, if a profile takes it."""
         if self.fixed_batch is not None:
             return self.fixed_batch
         size = min(1 << (count - 1).bit_length(), self.max_batch)
         return min(max(size, low) for low, _, high in self.profiles if high >= size)
 
     def bind(self, batch: int) -> TensorRTBinding:
-        """Buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own."""
+        """Make buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own.
+
+        The bindings of one thread share the memory that networks work in, so they have to run one
+        after the other, on one stream.
+        """
         if not 1 <= batch <= self.max_batch:
             raise InputError(
                 f"A batch of {batch} is beyond the engine's largest, {self.max_batch}: build it"
                 " with another --profile."
             )
-        with self._lock, cupy().cuda.Device(self.device):
+        with self._lock, self._home():
             self._check_open()
             binding = TensorRTBinding(self, batch)
             self._bindings.add(binding)
             return binding
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """All outputs for host images (N, 3, H, W), in parts of at most ``max_batch``."""
+        """Compute all outputs for host images (N, 3, H, W), at most ``max_batch`` at a time."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.image_shape or not len(images):
             raise InputError(
@@ -144,23 +152,34 @@ class TensorRTEngine:
             )
         if images.dtype.kind not in "fiu":
             raise InputError(f"Images are {images.dtype}; give numbers such as float32.")
-        worker = self._worker()
-        with worker.lock, cupy().cuda.Device(self.device):
-            self._check_open()
-            starts = range(0, len(images), self.max_batch)
-            parts = [worker.run(images[start : start + self.max_batch]) for start in starts]
+        with self._home():
+            worker = self._worker()
+            with worker.lock:
+                self._check_open()
+                starts = range(0, len(images), self.max_batch)
+                parts = [worker.run(images[start : start + self.max_batch]) for start in starts]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def memory(self) -> list[dict[str, Any]]:
-        """Device memory in bytes of each worker (a thread) and batch size.
+        """Tell the device memory in bytes of each thread and batch size.
 
-        Keys: thread, batch, buffers, context. The engine's weights come on top.
+        Keys: thread, batch, buffers, context. Memory that several contexts of a thread share is
+        told once. The engine's weights come on top.
         """
-        rows = [binding.memory() for binding in list(self._bindings)]
-        return sorted(rows, key=lambda row: (row["thread"], row["batch"]))
+        rows, seen = [], set()
+        bindings = list(self._bindings)
+        for binding in sorted(bindings, key=lambda b: (b.thread, b.batch)):
+            activations = binding.activations
+            row = {"thread": binding.thread, "batch": binding.batch}
+            row |= {"buffers": binding.buffer_bytes, "context": activations.size}
+            if id(activations) in seen:
+                row["context"] = 0
+            seen.add(id(activations))
+            rows.append(row)
+        return rows
 
     def claim(self, size: int) -> None:
-        """Raise InputError where ``size`` more bytes pass the limit."""
+        """Raise InputError if ``size`` more bytes exceed the limit."""
         used = sum(row["buffers"] + row["context"] for row in self.memory())
         if self._limit is not None and used + size > self._limit:
             raise InputError(
@@ -168,34 +187,60 @@ class TensorRTEngine:
                 f" its limit of {self._limit >> 20} MB: use fewer threads or a smaller batch."
             )
 
-    def create_context(self) -> Any:
-        """A new execution context; RTX's shares the runtime cache and makes graphs itself."""
-        engine = self.engine
-        if self._runtime_config is None:
-            context = engine.create_execution_context()
-        else:
-            context = engine.create_execution_context(self._runtime_config)
-        if context is None:
-            raise ModelError(f"{self.plan} has no room to run: {self.last_error()}")
+    def make_context(self, size: int) -> Any:
+        """Make a context for ``size`` images; RTX's shares the runtime cache and makes graphs."""
+        context = make_context(self.api, self.engine, self._runtime_config)
+        shape = (size, *self.image_shape)
+        shape_context(self.api, context, self.profile_of(size), self.input, shape)
         return context
 
+    def activations(self, context: Any, buffers: int) -> _Activations:
+        """Give a shaped context memory: this thread's, if that is large enough, or a new block.
+
+        buffers: bytes of the buffers that come on top, which count towards the limit.
+        """
+        needed = memory_size(self.engine, None if self.api.is_rtx else context)
+        if self.api.is_rtx:
+            self.claim(needed + buffers)
+            return _Activations(needed, None)
+        kept: _Activations | None = getattr(self._local, "activations", lambda: None)()
+        if kept is None or kept.size < needed:
+            self.claim(needed + buffers)
+            # The smaller block stays as long as its bindings, whose graphs may hold its address.
+            kept = _Activations(needed, cupy().empty(max(needed, 1), np.uint8))
+            self._local.activations = weakref.ref(kept)
+        else:
+            self.claim(buffers)
+        give_memory(context, int(kept.array.data.ptr), kept.size)
+        return kept
+
     def last_error(self) -> str:
-        """What TensorRT said last."""
+        """Return what TensorRT said last."""
         error: str = logger(self.api).journal.last_error()
         return error
 
+    def trim(self) -> None:
+        """Give back what `run` keeps for each batch size; the next run makes it anew."""
+        with self._lock:
+            workers = list(self._workers)
+        for worker in workers:
+            with worker.lock, self._home():
+                worker.slots.clear()
+
     def close(self) -> None:
-        """Wait for runs in other threads, then give back contexts, buffers and the engine."""
+        """Wait for runs in other threads and for the device, then give back everything."""
         with self._lock:  # from here on nobody begins a run
             if self._closed:
                 return
             self._closed = True
-            workers = list(self._workers)
-        for worker in workers:
-            with worker.lock:
-                worker.slots.clear()
-        with self._lock:
+        self.trim()
+        with self._lock, self._home():
             self._keep_runtime_cache()
+            # What bindings and graphs with them have queued still reads contexts and weights.
+            try:
+                wait_for_device()
+            except RuntimeError as error:
+                log.warning("The device failed before %s was closed: %s", self.spec.name, error)
             for binding in list(self._bindings):
                 binding.release()
             self._runtime_config = self._runtime_cache = self.engine = self._runtime = None
@@ -204,12 +249,11 @@ class TensorRTEngine:
         if self._closed:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
 
-    def _worker(self) -> Worker:
-        worker: Worker | None = getattr(self._local, "worker", None)
+    def _worker(self) -> _Worker:
+        worker: _Worker | None = getattr(self._local, "worker", None)
         if worker is None:
             self._check_open()
-            with cupy().cuda.Device(self.device):
-                worker = self._local.worker = Worker(self)
+            worker = self._local.worker = _Worker(self)
             with self._lock:
                 self._check_open()
                 self._workers.add(worker)
@@ -261,77 +305,67 @@ class TensorRTBinding:
     """
 
     def __init__(self, owner: TensorRTEngine, batch: int) -> None:
-        cp, engine = cupy(), owner.engine
+        cp = cupy()
         self.batch, self.owner = batch, owner
         # RTX captures its own graphs and does not take part in those of others.
         self.capturable = not owner.api.is_rtx
-        self._thread = threading.current_thread().name
+        self.thread = threading.current_thread().name
         size = owner.fixed_batch or batch
-        shape = (size, *owner.image_shape)
-        self._context_bytes = _context_memory(engine)
-        owner.claim(self._context_bytes + int(np.prod(shape)) * owner.dtypes[owner.input].itemsize)
-        context = owner.create_context()
-        if len(owner.profiles) > 1:
-            stream = cp.cuda.Stream(non_blocking=True)
-            if not context.set_optimization_profile_async(owner.profile_of(size), stream.ptr):
-                raise ModelError(f"{owner.plan.name}: {owner.last_error()}")
-            stream.synchronize()
-        elif owner.fixed_batch is None:
-            owner.profile_of(size)
-        if not context.set_input_shape(owner.input, shape):
-            raise ModelError(f"{owner.plan.name} refuses the shape {shape}: {owner.last_error()}")
-        buffers = {owner.input: cp.zeros(shape, owner.dtypes[owner.input])}
+        context = owner.make_context(size)
+        shapes = {owner.input: (size, *owner.image_shape)}
         for name in owner.outputs:
-            output_shape = tuple(context.get_tensor_shape(name))
-            if -1 in output_shape:
+            shapes[name] = tuple(context.get_tensor_shape(name))
+            if -1 in shapes[name]:
                 raise ModelError(
                     f"The output {name!r} of {owner.spec.name!r} has no fixed size: run the model"
                     " on ONNX Runtime."
                 )
-            buffers[name] = cp.empty(output_shape, owner.dtypes[name])
+        self.buffer_bytes = sum(
+            int(np.prod(shape)) * owner.dtypes[name].itemsize for name, shape in shapes.items()
+        )
+        self.activations = owner.activations(context, self.buffer_bytes)
+        # Zeros, for a fixed batch reads all of its images.
+        buffers = {name: cp.zeros(shape, owner.dtypes[name]) for name, shape in shapes.items()}
         for name, buffer in buffers.items():
             if not context.set_tensor_address(name, buffer.data.ptr):
                 raise ModelError(f"{owner.plan.name}: {owner.last_error()}")
-        # The zeros above were queued on another stream than the one that will run.
+        # The zeros were queued on another stream than the one that will run.
         cp.cuda.get_current_stream().synchronize()
-        self.buffer_bytes = sum(int(buffer.nbytes) for buffer in buffers.values())
         self._context: Any = context
-        self._buffers: dict[str, Any] = buffers
         self.images: Any = buffers[owner.input][:batch]
         self.outputs: list[Any] = [buffers[name][:batch] for name in owner.outputs]
 
     def enqueue(self, stream: int) -> None:
         """Start the network on the handle of a stream; nothing waits for the device."""
-        if self._context is None:
+        context = self._context  # so that a close in another thread does not take it away
+        if context is None:
             raise InputError(f"The engine of {self.owner.spec.name!r} is closed.")
-        if not self._context.execute_async_v3(stream):
+        if not context.execute_async_v3(stream):
             raise RuntimeError(f"{self.owner.plan.name} failed: {self.owner.last_error()}")
-
-    def memory(self) -> dict[str, Any]:
-        """Bytes of device memory, and whose they are."""
-        return {
-            "thread": self._thread,
-            "batch": self.batch,
-            "buffers": self.buffer_bytes,
-            "context": self._context_bytes,
-        }
 
     def release(self) -> None:
         """Give back the context; buffers live as long as somebody has them."""
         self._context = None
 
 
-class Worker:
+class _Activations:
+    """Device memory that contexts of one thread work in; array: None if it is the context's own."""
+
+    def __init__(self, size: int, array: Any) -> None:
+        self.size, self.array = size, array
+
+
+class _Worker:
     """One thread's stream, with a context and page-locked arrays for each batch size."""
 
     def __init__(self, owner: TensorRTEngine) -> None:
         self._owner = owner
         self.lock = threading.Lock()
-        self._io = make_host_io(owner.host_io, owner.device)
+        self._io = make_host_io(owner.host_io)
         self.slots: dict[int, tuple[TensorRTBinding, NDArray[Any], list[NDArray[Any]]]] = {}
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """Outputs for at most ``max_batch`` images, which run in their bucket."""
+        """Compute the outputs for at most ``max_batch`` images, which run in their bucket."""
         count = len(images)
         size = self._owner.bucket(count)
         if size not in self.slots:
@@ -347,10 +381,3 @@ class Worker:
             self._io.download(output.data.ptr, host)
         self._io.wait()
         return [host[:count].copy() for host in exits]
-
-
-def _context_memory(engine: Any) -> int:
-    """Bytes of device memory that a context takes for activations."""
-    if hasattr(engine, "device_memory_size_v2"):
-        return int(engine.device_memory_size_v2)
-    return int(engine.device_memory_size)

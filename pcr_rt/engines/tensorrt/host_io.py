@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pcr_rt.engines.gpu import cupy
+from pcr_rt.engines.gpu import cupy, on
 from pcr_rt.errors import MissingDependencyError
 
-__all__ = ["HostIO", "HostIOName", "make_host_io"]
+__all__ = ["HostIO", "HostIOName", "home_of", "make_host_io"]
 
 HostIOName = Literal["cupy", "pycuda"]
 
@@ -19,13 +21,14 @@ HostIOName = Literal["cupy", "pycuda"]
 class HostIO(Protocol):
     """A stream, page-locked arrays, and copies on that stream; for one thread.
 
-    ``stream`` is the handle that other libraries take.
+    Everything is called with the engine's home current (see `home_of`). ``stream`` is the handle
+    that other libraries take.
     """
 
     stream: int
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """A page-locked array, which copies need not stage."""
+        """Make a page-locked array, which copies need not stage."""
 
     def upload(self, host: NDArray[Any], address: int) -> None:
         """Start a copy of a page-locked array to the device."""
@@ -34,12 +37,45 @@ class HostIO(Protocol):
         """Start a copy from the device to a page-locked array."""
 
     def wait(self) -> None:
-        """Wait for all that the stream was given."""
+        """Wait for everything that the stream was given."""
 
 
-def make_host_io(name: HostIOName, device: int) -> HostIO:
-    """CuPy's or PyCUDA's; MissingDependencyError where PyCUDA is asked for and missing."""
-    return PyCudaIO(device) if name == "pycuda" else CupyIO()
+def make_host_io(name: HostIOName) -> HostIO:
+    """Make the I/O of one thread on the current device."""
+    return PyCudaIO() if name == "pycuda" else CupyIO()
+
+
+def home_of(name: HostIOName, device: int) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what makes an engine's CUDA context current: from loading it to copies and runs.
+
+    CuPy: the context that is current on the device already, whoever made it. PyCUDA: the device's
+    primary context, pushed on PyCUDA's stack and popped again, so that the one below stays what
+    it was. Raises MissingDependencyError if PyCUDA is asked for and missing.
+    """
+    if name == "cupy":
+        return lambda: on(device)
+    driver = _pycuda()
+    driver.init()
+    context = driver.Device(device).retain_primary_context()
+    return lambda: _pushed(context)
+
+
+@contextmanager
+def _pushed(context: Any) -> Iterator[None]:
+    context.push()
+    try:
+        yield
+    finally:
+        context.pop()
+
+
+def _pycuda() -> Any:
+    try:
+        return importlib.import_module("pycuda.driver")
+    except ImportError as error:  # also if libcuda is missing
+        raise MissingDependencyError(
+            f'PyCUDA cannot be used ({error}): pip install "pcr-rt[pycuda]".'
+        ) from None
 
 
 class CupyIO:
@@ -51,17 +87,21 @@ class CupyIO:
         self.stream = int(self._stream.ptr)
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """See `HostIO`."""
         count = int(np.prod(shape))
         memory = self._cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def upload(self, host: NDArray[Any], address: int) -> None:
+        """See `HostIO`."""
         self._copy(address, host.ctypes.data, host.nbytes, "memcpyHostToDevice")
 
     def download(self, address: int, host: NDArray[Any]) -> None:
+        """See `HostIO`."""
         self._copy(host.ctypes.data, address, host.nbytes, "memcpyDeviceToHost")
 
     def wait(self) -> None:
+        """See `HostIO`."""
         self._stream.synchronize()
 
     def _copy(self, target: int, source: int, size: int, kind: str) -> None:
@@ -71,47 +111,26 @@ class CupyIO:
 
 
 class PyCudaIO:
-    """Through PyCUDA, in the device's primary context, which TensorRT and CuPy use too."""
+    """Through PyCUDA, in the context on top of its stack."""
 
-    def __init__(self, device: int) -> None:
-        try:
-            self._driver = importlib.import_module("pycuda.driver")
-        except ImportError as error:  # also where libcuda is missing
-            raise MissingDependencyError(
-                f'PyCUDA cannot be used ({error}): pip install "pcr-rt[pycuda]".'
-            ) from None
-        self._driver.init()
-        self._context = self._driver.Device(device).retain_primary_context()
-        with _Pushed(self._context):
-            self._stream = self._driver.Stream()
+    def __init__(self) -> None:
+        self._driver = _pycuda()
+        self._stream = self._driver.Stream()
         self.stream = int(self._stream.handle)
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        with _Pushed(self._context):
-            array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
+        """See `HostIO`."""
+        array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
         return array
 
     def upload(self, host: NDArray[Any], address: int) -> None:
-        with _Pushed(self._context):
-            self._driver.memcpy_htod_async(address, host, self._stream)
+        """See `HostIO`."""
+        self._driver.memcpy_htod_async(address, host, self._stream)
 
     def download(self, address: int, host: NDArray[Any]) -> None:
-        with _Pushed(self._context):
-            self._driver.memcpy_dtoh_async(host, address, self._stream)
+        """See `HostIO`."""
+        self._driver.memcpy_dtoh_async(host, address, self._stream)
 
     def wait(self) -> None:
-        with _Pushed(self._context):
-            self._stream.synchronize()
-
-
-class _Pushed:
-    """A context that is current in this thread for a while; each thread has its own stack."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._context.push()
-
-    def __exit__(self, *_: object) -> None:
-        self._context.pop()
+        """See `HostIO`."""
+        self._stream.synchronize()

@@ -1,4 +1,4 @@
-"""In which types a network and an engine compute, and whether that is what was asked for."""
+"""The types that a network and an engine compute in, and whether they are those asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pcr_rt.errors import ModelError
 
-__all__ = ["check_precision", "engine_types", "hold_fp32_layers", "network_types"]
+__all__ = ["check_precision", "engine_types", "hold_fp32_layers", "layer_types", "network_types"]
 
 MATHS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 """Layers of a network whose type is its precision."""
@@ -24,11 +24,11 @@ TYPE_NAMES = {
     "float16": "HALF",
     "int8": "INT8",
 }
-"""Words that the inspector uses for types, in small letters."""
+"""The inspector's words for types, in lower case."""
 
 
 def network_types(network: Any) -> dict[str, int]:
-    """How many layers of a parsed network compute in FLOAT or HALF, and its QUANTIZE layers."""
+    """Count the layers of a parsed network that compute in FLOAT or HALF, and its quantisers."""
     counts: Counter[str] = Counter()
     for i in range(network.num_layers):
         layer = network.get_layer(i)
@@ -40,26 +40,42 @@ def network_types(network: Any) -> dict[str, int]:
     return dict(counts)
 
 
-def engine_types(trt: Any, engine: Any) -> dict[str, int]:
-    """How many layers of a built engine take FLOAT, HALF or INT8, read from its inspector.
+def engine_types(trt: Any, engine: Any, context: Any) -> dict[str, int]:
+    """Count the layers of a built engine that take FLOAT, HALF or INT8, as its inspector tells.
 
-    Empty where the inspector tells no types, as on TensorRT-RTX.
+    context: one of the engine with a shape; without it the inspector has no types. Empty if most
+    layers are without a type, as on TensorRT-RTX: the few that have one say nothing of the others.
     """
     inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    inspector.execution_context = context
+    return layer_types(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def layer_types(text: str) -> dict[str, int]:
+    """Count the types in an inspector's JSON; see `engine_types`."""
     try:
         layers = json.loads(text).get("Layers", [])
     except (ValueError, AttributeError):
         return {}
     counts: Counter[str] = Counter()
+    untyped = 0
     for record in layers:
-        if isinstance(record, dict):
+        # Reformats stand between types, they do not compute.
+        if isinstance(record, dict) and "reformat" not in str(record.get("LayerType", "")).lower():
             types = {_type_of(entry) for entry in record.get("Inputs", [])} - {""}
-            # Reformats stand between types; of what computes, the lowest type counts.
+            types = types or {_type_of({"Datatype": _weights(record).get("Type")})} - {""}
+            # Of what a layer takes, the lowest type is the one that it computes in.
             lowest = next((name for name in ("INT8", "HALF", "FLOAT") if name in types), None)
-            if lowest and "reformat" not in str(record.get("LayerType", "")).lower():
+            if lowest:
                 counts[lowest] += 1
-    return dict(counts)
+            else:
+                untyped += 1
+    return dict(counts) if counts.total() > untyped else {}
+
+
+def _weights(record: dict[str, Any]) -> dict[str, Any]:
+    weights = record.get("Weights")
+    return weights if isinstance(weights, dict) else {}
 
 
 def _type_of(entry: Any) -> str:
@@ -74,7 +90,7 @@ def _type_of(entry: Any) -> str:
 
 
 def check_precision(asked: str, types: dict[str, int], what: str) -> None:
-    """Raise ModelError where a network or an engine computes in something else than ``asked``.
+    """Raise ModelError if a network or an engine computes in something else than ``asked``.
 
     FP16 may keep the smaller part of its layers in FP32; INT8 needs quantised layers.
     """

@@ -1,4 +1,4 @@
-"""The JSON beside an engine: what it was built from, for what, and whether it can be trusted."""
+"""What lies on disk beside an engine: its JSON, which says whether it can be trusted, its lock."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import filelock
 
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.files import replace_whole
@@ -29,7 +31,10 @@ __all__ = [
     "write_private",
 ]
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
+"""Of the JSON; another one is not read."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Sidecar:
     """What is known of an engine file.
 
     key: everything that the engine depends on. types: how many layers compute in which type, read
-    from the engine's ``inspector`` or, where that was not possible, from the parsed ``network``.
+    from the engine's ``inspector`` or, if that was not possible, from the parsed ``network``.
     agreement: in words, how it compares with ONNX Runtime; empty: not compared. failed: why it was
     set aside. runtime_cache_sha256: of the kernels that TensorRT-RTX made, kept beside the engine.
     """
@@ -52,13 +57,13 @@ class Sidecar:
     runtime_cache_sha256: str = ""
 
     def write(self, plan: Path) -> None:
-        """Put it beside ``plan``."""
+        """Write it beside ``plan``."""
         table = {"format": FORMAT, **dataclasses.asdict(self), "spec": self.spec.to_json()}
         write_private(sidecar_path(plan), json.dumps(table, indent=1).encode())
 
     @classmethod
     def read(cls, plan: Path) -> Sidecar:
-        """That of ``plan``. Raises ModelError where there is none or it cannot be read."""
+        """Read that of ``plan``. Raises ModelError if there is none or it cannot be read."""
         path = sidecar_path(plan)
         try:
             table = json.loads(path.read_bytes())
@@ -80,20 +85,20 @@ class Sidecar:
 
 
 def sidecar_path(plan: Path) -> Path:
-    """Where the sidecar of a plan lies."""
+    """Return the path of a plan's sidecar."""
     return plan.with_name(f"{plan.name}.json")
 
 
 def sha256(content: bytes) -> str:
-    """The hash as hexadecimal digits."""
+    """Return the hash as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def vouch(plan: Path, key: Mapping[str, Any]) -> tuple[Sidecar, bytes]:
-    """The sidecar and the bytes of a plan that is what its sidecar says and fits ``key``.
+    """Read a plan that is what its sidecar says and fits ``key``.
 
-    ``key`` may name a part of what the sidecar's key does. Raises ModelError with the reason where
-    the plan cannot be vouched for.
+    Returns the sidecar and the plan's bytes. ``key`` may name a part of what the sidecar's key
+    does. Raises ModelError with the reason if the plan cannot be vouched for.
     """
     sidecar = Sidecar.read(plan)
     different = differences(sidecar.key, key)
@@ -111,7 +116,7 @@ def vouch(plan: Path, key: Mapping[str, Any]) -> tuple[Sidecar, bytes]:
 
 
 def differences(had: Mapping[str, Any], want: Mapping[str, Any]) -> str:
-    """In words, which fields of ``want`` another key has otherwise; empty where none."""
+    """Say in words which fields of ``want`` differ in another key; empty if none does."""
     return ", ".join(
         f"{name} {_shown(had.get(name))} instead of {_shown(value)}"
         for name, value in want.items()
@@ -123,15 +128,8 @@ def _shown(value: Any) -> str:
     return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
-if sys.platform != "win32":
-    import fcntl
-
-
-log = logging.getLogger(__name__)
-
-
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """The folder of built engines, made if need be; nobody else can write to it.
+    """Return the folder of built engines, made if need be; nobody else can write to it.
 
     An engine is code, so a folder of another user is refused. Default: below XDG_CACHE_HOME.
     """
@@ -154,7 +152,7 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file, readable by its owner alone, that is whole or not there.
 
-    Raises InputError where it cannot be written: no permission, no space.
+    Raises InputError if it cannot be written: no permission, no space.
     """
     try:
         replace_whole(path, content, permissions=0o600, sync=True)
@@ -166,23 +164,22 @@ def write_private(path: Path, content: bytes) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; waits for another process or thread that holds it.
 
-    The lock goes with its process, so a killed build leaves none behind. Windows has none: there
-    two processes may build the same engine, and the last one's file stays.
+    The system takes the lock from a process that ends, so a killed build leaves none behind. Raises
+    InputError if the file cannot be written.
     """
+    lock = filelock.FileLock(path, mode=0o600)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            log.info("Another process builds %s: waiting for it", path.stem)
+            lock.acquire()
     except OSError as error:
         raise _refused(path, error) from None
     try:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("Another process builds %s: waiting for it", path.stem)
-                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def _refused(path: Path, error: OSError) -> InputError:

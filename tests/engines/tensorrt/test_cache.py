@@ -55,7 +55,7 @@ def test_found_again_and_private(tensorrt: Any, model: Path, private_home: Path)
     assert not list(private_home.glob(".*"))  # nothing half-written is left
     key = Sidecar.read(plan).key
     assert (key["product"], key["version"]) == ("TensorRT", "10.3.0")
-    assert (key["gpu"], key["sm"], key["sm_count"], key["memory_mb"]) == ("Orin", "8.7", 16, 8192)
+    assert (key["gpu"], key["sm"], key["sm_count"]) == ("Orin", "8.7", 16)
     assert key["profiles"] == [[1, 4, 16]]
 
 
@@ -65,7 +65,6 @@ def test_found_again_and_private(tensorrt: Any, model: Path, private_home: Path)
         ({"name": b"Thor"}, "gpu Orin instead of Thor"),
         ({"minor": 6}, "sm 8.7 instead of 8.6"),
         ({"multiProcessorCount": 8}, "sm_count 16 instead of 8"),
-        ({"totalGlobalMem": 4 << 30}, "memory_mb 8192 instead of 4096"),
     ],
 )
 def test_other_gpu(
@@ -83,6 +82,15 @@ def test_other_gpu(
     assert words in caplog.text
     with pytest.raises(ModelError, match=words):
         TensorRTEngine(plan)
+
+
+def test_a_driver_that_keeps_more_memory_for_itself_changes_nothing(
+    tensorrt: Any, model: Path
+) -> None:
+    plan, _ = get(model)
+    tensorrt.behaviour.gpu["totalGlobalMem"] -= 64 << 20
+    assert get(model) == (plan, False)
+    TensorRTEngine(plan).close()
 
 
 def test_other_version_options_file_or_jetpack(
@@ -166,6 +174,36 @@ def test_timings_are_kept(tensorrt: Any, model: Path, private_home: Path) -> Non
     (timings,) = private_home.glob("timing-*.cache")
     assert timings.read_bytes() == b"timings"
     get(model, options=BuildOptions(workspace_mb=64))
+
+
+def test_timings_that_cannot_be_read_are_made_anew(
+    tensorrt: Any, model: Path, private_home: Path
+) -> None:
+    """TensorRT gives None for a damaged timing cache instead of raising."""
+    get(model)
+    (timings,) = private_home.glob("timing-*.cache")
+    timings.write_bytes(b"damaged")
+    assert get(model, options=BuildOptions(workspace_mb=64))[1]
+    assert timings.read_bytes() == b"timings"
+
+
+def test_engine_that_is_of_another_precision_is_not_built_twice(tensorrt: Any, model: Path) -> None:
+    tensorrt.behaviour.types = ["HALF"] * 9
+    for _ in range(2):
+        with pytest.raises(ModelError, match="is not fp32"):
+            get(model)
+    assert tensorrt.behaviour.builds == 1
+
+
+def test_inspector_without_types_judges_nothing(
+    tensorrt: Any, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One layer of constants in FP16 among layers without a type."""
+    tensorrt.behaviour.types = ["N/A due to dynamic shapes"] * 3 + ["HALF"]
+    plan, is_new = get(model)
+    assert is_new
+    assert Sidecar.read(plan).types_from == "network"
+    assert "tells no types" in caplog.text
 
 
 def test_no_space_ends_in_one_sentence(

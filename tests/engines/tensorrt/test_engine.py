@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import threading
 from pathlib import Path
@@ -16,17 +17,19 @@ pytest.importorskip("onnx")
 import emulated_cupy
 from pcr_rt.cli.build import build
 from pcr_rt.engines import Binding, DeviceEngine
+from pcr_rt.engines.gpu import Gpus
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt.api import load
 from pcr_rt.engines.tensorrt.builder import BuildOptions
 from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTBinding, TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import Sidecar
-from pcr_rt.errors import InputError, ModelError
+from pcr_rt.errors import InputError, MissingDependencyError, ModelError
+from pcr_rt.inference import loading
 from pcr_rt.inference.loading import make_engine
 from pcr_rt.models import ModelSpec
 from tensorrt_standin import VERSIONS
-from toys import PLAIN, brightness_model
+from toys import PLAIN, brightness_model, write
 
 SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
 EVERY = pytest.mark.parametrize("tensorrt", VERSIONS, indirect=True)
@@ -219,27 +222,156 @@ def test_threads_have_their_own_contexts(tensorrt: Any, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert tensorrt.behaviour.contexts == 3
+    assert tensorrt.behaviour.contexts == 1 + 3  # the first is the inspector's
 
 
+@pytest.mark.parametrize("tensorrt", ["8.6.1", "10.3.0", "11.4.0.106", "rtx-1.7.1"], indirect=True)
 def test_memory_is_told_and_limited(tensorrt: Any, tmp_path: Path) -> None:
+    """The stand-in needs 64 KiB for each image; 8.6 and RTX take those of the largest batch."""
     engine = built(tmp_path, memory_limit_mb=3)
+    contexts = tensorrt.behaviour.contexts
     engine.run(pictures(1))
     (row,) = engine.memory()
     pixels = 64 * 48 * 4
+    is_largest = tensorrt.__version__ in ("8.6.1", "1.7.1")
     assert row == {
         "thread": "MainThread",
         "batch": 1,
         "buffers": (3 + 17) * pixels,
-        "context": 1 << 20,
+        "context": (16 if is_largest else 1) << 16,
     }
     for _ in range(50):
         engine.run(pictures(1))
     assert len(engine.memory()) == 1
-    assert tensorrt.behaviour.contexts == 1
+    assert tensorrt.behaviour.contexts == contexts + 1
     engine.run(pictures(2))
     with pytest.raises(InputError, match="limit of 3 MB"):
         engine.run(pictures(16))
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "images"),
+    [("8.6.1", (16, 16)), ("10.3.0", (4, 4 + 16)), ("11.4.0.106", (4, 4 + 16))],
+    indirect=["tensorrt"],
+)
+def test_a_thread_has_one_block_of_memory_for_its_contexts(
+    tensorrt: Any, tmp_path: Path, images: tuple[int, int]
+) -> None:
+    """A smaller batch works in the block of a larger one; 8.6's first block fits every batch.
+
+    images: how many the thread's memory holds before and after the largest batch comes.
+    """
+    engine = built(tmp_path)
+    bindings = [engine.bind(n) for n in (4, 2, 1)]
+    rows = engine.memory()
+    assert [row["batch"] for row in rows] == [1, 2, 4]
+    assert sum(row["context"] for row in rows) == images[0] << 16
+    larger = engine.bind(16)
+    assert sum(row["context"] for row in engine.memory()) == images[1] << 16
+    for binding in (*bindings, larger):
+        binding.images[...] = pictures(binding.batch)
+        binding.enqueue(0)
+        np.testing.assert_allclose(
+            binding.outputs[0][:, 16], pictures(binding.batch)[:, 0], rtol=1e-6
+        )
+    other: list[Any] = []
+    thread = threading.Thread(target=lambda: other.append(engine.bind(1)), name="other")
+    thread.start()
+    thread.join()
+    assert next(row["context"] for row in engine.memory() if row["thread"] == "other")
+
+
+def test_the_comparison_leaves_no_buffers(tensorrt: Any, tmp_path: Path) -> None:
+    engine = make_engine(brightness_model(tmp_path / "toy.onnx", SPEC), device="cuda")
+    assert isinstance(engine, TensorRTEngine)
+    assert Sidecar.read(engine.plan).agreement
+    gc.collect()
+    assert engine.memory() == []
+    np.testing.assert_allclose(engine.run(pictures(2))[0][:, 16], pictures(2)[:, 0], rtol=1e-6)
+
+
+def test_close_waits_for_what_bindings_have_queued(tensorrt: Any, tmp_path: Path) -> None:
+    engine = built(tmp_path)
+    binding = engine.bind(1)
+    stream = emulated_cupy.cuda.Stream()
+    with stream:
+        binding.enqueue(stream.ptr)
+    engine.close()
+    gc.collect()
+    assert tensorrt.behaviour.freed_at_work == 0
+
+
+@pytest.mark.parametrize("tensorrt", ["8.6.1"], indirect=True)
+def test_8_6_gives_a_second_context_no_profile(tensorrt: Any, tmp_path: Path) -> None:
+    """The stand-in's contract: without a profile of its own it refuses every shape."""
+    engine = built(tmp_path)
+    first, second = (
+        engine.engine.create_execution_context_without_device_memory() for _ in range(2)
+    )
+    shape = (1, 3, 64, 48)
+    assert first.set_input_shape("images", shape)
+    assert not second.set_input_shape("images", shape)
+    assert second.set_optimization_profile_async(0, 0)
+    assert second.set_input_shape("images", shape)
+    assert engine.bind(2).images.shape[0] == engine.bind(2).images.shape[0] == 2
+
+
+def test_outputs_that_depend_on_the_image_are_refused_before_a_build(
+    tensorrt: Any, tmp_path: Path
+) -> None:
+    import onnx
+
+    entry = onnx.helper.make_tensor_value_info("images", 1, ["batch", 3, 64, 48])
+    found = onnx.helper.make_tensor_value_info("found", onnx.TensorProto.INT64, [4, "count"])
+    nodes = [onnx.helper.make_node("NonZero", ["images"], ["found"])]
+    model = write(onnx.helper.make_graph(nodes, "nms", [entry], [found]), SPEC, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"depends on the image \(NON_ZERO inside\)"):
+        cached_engine(load(), model, SPEC, BuildOptions())
+    assert tensorrt.behaviour.builds == 0
+
+
+def broken_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, log_stream: Any = None) -> None:
+        raise RuntimeError("CuPy failed to load libnvrtc.so.12: OSError: no such file")
+
+    monkeypatch.setattr(emulated_cupy.RawModule, "compile", refuse)
+
+
+def test_kernels_that_do_not_compile_are_found_before_minutes_are_spent(
+    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = brightness_model(tmp_path / "toy.onnx", SPEC)
+    broken_nvrtc(monkeypatch)
+    monkeypatch.setattr(loading, "look_for_gpus", lambda: Gpus(names=["Orin"]))
+    for _ in range(2):
+        engine = make_engine(model, device="auto")
+        assert isinstance(engine, OnnxRuntimeEngine)
+    assert len(caplog.records) == 1
+    assert "though there is a GPU" in caplog.text
+    assert "pcr-rt[cuda12]" in caplog.text
+    with pytest.raises(InputError, match=r"libnvrtc\.so\.12.*NVRTC and CUDA's headers") as error:
+        make_engine(model, device="cuda")
+    assert "\n" not in str(error.value)
+    with pytest.raises(MissingDependencyError, match="cannot be compiled"):
+        loading.tensorrt_engine(model)
+    assert tensorrt.behaviour.builds == 0
+
+
+def test_a_machine_without_a_gpu_is_not_told_so(
+    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken_nvrtc(monkeypatch)
+    monkeypatch.setattr(loading, "look_for_gpus", lambda: Gpus("there is no NVIDIA driver"))
+    make_engine(brightness_model(tmp_path / "toy.onnx", SPEC), device="auto")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("tensorrt", ["rtx-1.7.1"], indirect=True)
+def test_a_gpu_that_rtx_makes_no_kernels_for(tensorrt: Any) -> None:
+    tensorrt.behaviour.gpu.update(major=9, minor=0)
+    assert "no kernels for compute capability 9.0" in loading.tensorrt_problem("cuda")
+    tensorrt.behaviour.gpu.update(major=8, minor=9)
+    assert loading.tensorrt_problem("cuda") == ""
 
 
 @pytest.mark.parametrize("tensorrt", ["rtx-1.7.1"], indirect=True)

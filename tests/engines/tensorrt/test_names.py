@@ -34,6 +34,7 @@ CLASSES = {
     "_runtime_cache": "IRuntimeCache",
     "known": "ComputeCapability",
     "strategy": "CudaGraphStrategy",
+    "strategies": "ExecutionContextAllocationStrategy",
 }
 """What our source calls TensorRT's objects."""
 
@@ -54,6 +55,12 @@ GUARDED = {
     "IProgressMonitor": TYPED,
     "IBuilderConfig.progress_monitor": TYPED,
     "ICudaEngine.device_memory_size": [*WEAK, "10.0.1"],
+    "ICudaEngine.create_execution_context_without_device_memory": WEAK,
+    "IExecutionContext.device_memory": [*WEAK, "10.0.1"],
+    "IExecutionContext.set_device_memory": [*TEN[1:], "11.4.0.106", "rtx-1.7.1"],
+    "IExecutionContext.update_device_memory_size_for_shapes": TYPED,
+    "ExecutionContextAllocationStrategy": TYPED,
+    "ExecutionContextAllocationStrategy.USER_MANAGED": TYPED,
     "ICudaEngine.device_memory_size_v2": [*TEN[1:], "11.4.0.106", "rtx-1.7.1"],
     "ComputeCapability": RTX,
     "IBuilderConfig.num_compute_capabilities": RTX,
@@ -83,7 +90,7 @@ def used_names() -> set[str]:
     found = set()
     for source in SOURCES:
         # Calls of PyCUDA and CuPy have a context and a runtime, too.
-        if source.stem in ("host_io", "gpu"):
+        if source.stem == "host_io":
             continue
         for node in ast.walk(ast.parse(source.read_text())):
             words = chain(node)

@@ -34,6 +34,7 @@ ENUMERATIONS = (
     "TensorIOMode",
     "DataType",
     "CudaGraphStrategy",
+    "ExecutionContextAllocationStrategy",
 )
 
 
@@ -77,6 +78,7 @@ def make(version: str) -> Any:
     module: Any = Module("tensorrt_rtx" if version.startswith("rtx") else "tensorrt")
     module.__version__ = version.removeprefix("rtx-")
     behaviour = SimpleNamespace(builds=0, distort=np.copy, types=None, contexts=0, has_driver=True)
+    behaviour.freed_at_work = 0
     module.behaviour = behaviour
 
     for kind in ENUMERATIONS:

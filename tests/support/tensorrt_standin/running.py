@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ def running(version: Version) -> type:
     Versioned: Any = version.base
 
     class EngineInspector(Versioned):
+        """Without a context that has a shape, only a layer of constants has a type."""
+
         def __init__(self, types: list[str]) -> None:
             self._types = behaviour.types or types
 
@@ -32,7 +35,11 @@ def running(version: Version) -> type:
             key = "Format/Datatype"
             if version.number.startswith("11"):
                 words, key = {"FLOAT": "Float", "HALF": "Half"}, "DataType"
-            inputs = [[{"Name": "x", key: words.get(t, t)}] for t in self._types]
+            context = self.__dict__.get("execution_context")
+            types = [words.get(t, t) for t in self._types]
+            if context is None or not context._shape_:
+                types = ["N/A due to dynamic shapes"] * len(types) + [words["FLOAT"]]
+            inputs = [[{"Name": "x", key: one}] for one in types]
             return json.dumps({"Layers": [{"Name": "l", "Inputs": one} for one in inputs]})
 
     class Runtime(Versioned):
@@ -73,13 +80,22 @@ def running(version: Version) -> type:
             self._inputs = {v.name: v for v in graph.input}
             self._values = [*graph.input, *graph.output]
             self._session = ort.InferenceSession(plan["onnx"], providers=["CPUExecutionProvider"])
-            self._users: set[int] = set()
+            self._contexts: weakref.WeakSet[Any] = weakref.WeakSet()
             self.num_io_tensors = len(self._values)
             self.num_optimization_profiles = max(len(plan["profiles"]), 1)
             if f"{type(self).__name__}.device_memory_size_v2" in version.names:
-                self.device_memory_size_v2 = 1 << 20
+                self.device_memory_size_v2 = self._most_memory()
             else:
-                self.device_memory_size = 1 << 20
+                self.device_memory_size = self._most_memory()
+
+        def _most_memory(self) -> int:
+            """What the largest shape of all profiles needs: 64 KiB an image."""
+            entry = self.get_tensor_name(0)
+            ranges = [self.get_tensor_profile_shape(entry, i) for i in range(len(self._profiles()))]
+            return max(high[0] for _, _, high in ranges) << 16
+
+        def _profiles(self) -> list[Any]:
+            return self._plan["profiles"] or [None]
 
         def _value(self, name: str) -> Any:
             return next(v for v in self._values if v.name == name)
@@ -107,34 +123,50 @@ def running(version: Version) -> type:
         def create_runtime_config(self) -> Any:
             return IRuntimeConfig()
 
-        def create_execution_context(self, config: Any = None) -> Any:
-            assert (config is not None) == version.is_rtx
+        def create_execution_context(self, how: Any = None) -> Any:
             behaviour.contexts += 1
-            return IExecutionContext(self)
+            if version.is_rtx:
+                assert isinstance(how, IRuntimeConfig)
+                return IExecutionContext(self, has_memory=True)
+            managed = how is not None and how.name == "USER_MANAGED"
+            return IExecutionContext(self, has_memory=not managed)
+
+        def create_execution_context_without_device_memory(self) -> Any:
+            behaviour.contexts += 1
+            return IExecutionContext(self, has_memory=False)
 
     class IExecutionContext(Versioned):
-        def __init__(self, engine: Any) -> None:
-            self._engine, self._profile = engine, 0
+        def __init__(self, engine: Any, *, has_memory: bool) -> None:
+            self._engine, self._memory = engine, engine._most_memory() if has_memory else 0
+            # 8.6 gives profile 0 by itself only to a context that nobody else shares it with.
+            held = {context._profile for context in engine._contexts}
+            self._profile = -1 if version.is_weak and 0 in held else 0
+            engine._contexts.add(self)
+            self._queued: int | None = None
             self._addresses: dict[str, int] = {}
             self._shape_: tuple[int, ...] = ()
             if len(engine._plan["profiles"]) == 0:
                 self._shape_ = engine.get_tensor_shape(engine.get_tensor_name(0))
 
         def set_optimization_profile_async(self, i: int, stream: int) -> bool:
+            engine = self._engine
+            others = {c._profile for c in engine._contexts if c is not self}
+            if i in others and not engine._plan["shares"]:
+                fail(engine._logger, f"Profile {i} has been chosen for another IExecutionContext")
+                return False
             self._profile = i
-            return 0 <= i < self._engine.num_optimization_profiles
+            return 0 <= i < engine.num_optimization_profiles
 
         def set_input_shape(self, name: str, shape: Any) -> bool:
             engine = self._engine
+            if self._profile < 0:
+                fail(engine._logger, "No optimization profile has been chosen for this context")
+                return False
             low, _, high = engine.get_tensor_profile_shape(name, self._profile)
             inside = all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
             if not inside:
                 fail(engine._logger, "Static dimension mismatch while setting input shape")
                 return False
-            if not engine._plan["shares"] and engine._users - {id(self)}:
-                fail(engine._logger, "Profile 0 has been chosen for another IExecutionContext")
-                return False
-            engine._users.add(id(self))
             self._shape_ = tuple(shape)
             return True
 
@@ -152,8 +184,32 @@ def running(version: Version) -> type:
             if not self._shape_ or len(self._addresses) < self._engine.num_io_tensors:
                 fail(self._engine._logger, "Not all tensors have an address and a shape")
                 return False
+            if self._memory < self._needed():
+                fail(self._engine._logger, "The device memory of the context is too small")
+                return False
+            self._queued = len(emulated_cupy.synchronisations)
             emulated_cupy.submit(self._run)
             return True
+
+        def update_device_memory_size_for_shapes(self) -> int:
+            return self._shape_[0] << 16 if self._shape_ else 0
+
+        def set_device_memory(self, memory: int, size: int) -> None:
+            assert size >= self._needed()
+            self._memory = size
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "device_memory":  # 8.6 and 10.0 are not told its size
+                self._memory = self._engine._most_memory()
+            super().__setattr__(name, value)
+
+        def _needed(self) -> int:
+            """8.6 lays out the memory for the largest shape, later versions for this one."""
+            return self._engine._most_memory() if version.is_weak else self._shape_[0] << 16
+
+        def __del__(self) -> None:
+            if self._queued == len(emulated_cupy.synchronisations):
+                behaviour.freed_at_work += 1
 
         def _entry(self) -> str:
             return str(self._engine.get_tensor_name(0))
