@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
-from pcr_rt.media.video_reader import DEFAULT_FPS
+from pcr_rt.media.video_frames import DEFAULT_FPS
 
 __all__ = ["Camera"]
 

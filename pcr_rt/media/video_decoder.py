@@ -10,6 +10,7 @@ import av
 from av.error import FFmpegError
 
 from pcr_rt.errors import InputError, MissingDependencyError
+from pcr_rt.media.video_frames import choose_stream
 
 __all__ = ["DECODERS", "Decoder", "has_nvdec", "open_video"]
 
@@ -20,13 +21,14 @@ DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 
 
 def open_video(url: str, name: str, decoder: Decoder = "cpu", **options: Any) -> Any:
-    """The PyAV container of a file or URL, which messages call ``name``.
+    """Open a file or URL, which messages call ``name``, as a PyAV container.
 
-    decoder: ``cpu``; ``nvdec``, whose pictures come back to the host; ``auto``, NVDEC where the
-    driver has it and it takes the video, else the CPU, as a line in the log says. options: for
-    ``av.open``. Raises InputError for another decoder, where NVDEC was asked for and cannot
-    decode this, and where nothing here can, and FFmpegError where there is no such video.
+    decoder: ``cpu``; ``nvdec``, whose frames come back to the host; ``auto``, NVDEC if the driver
+    has it and it takes the video, else the CPU, as a line in the log says. options: for
+    ``av.open``. Raises InputError for another decoder, if NVDEC was asked for and cannot decode
+    this, and if nothing here can, and FFmpegError if there is no such video.
     """
+    options["metadata_errors"] = "replace"  # a tag that is not UTF-8 says nothing of the video
     if decoder not in DECODERS:
         raise InputError(f"decoder is {decoder!r}: give {', '.join(map(repr, DECODERS))}.")
     if decoder == "cpu":
@@ -51,7 +53,8 @@ def open_video(url: str, name: str, decoder: Decoder = "cpu", **options: Any) ->
 
 
 def _decodable(container: Any, name: str) -> Any:
-    if container.streams.video and container.streams.video[0].codec_context is None:
+    stream = choose_stream(container)
+    if stream is not None and stream.codec_context is None:
         container.close()
         raise InputError(
             f"The {name} has a codec that FFmpeg does not know here: convert it to H.264, or let"
@@ -61,7 +64,7 @@ def _decodable(container: Any, name: str) -> Any:
 
 
 def has_nvdec() -> bool:
-    """Whether NVIDIA's driver with its video decoder is there, and a PyAV that can use it."""
+    """Tell whether NVIDIA's driver with its video decoder and a PyAV that can use it are there."""
     try:
         _nvdec()
         for library in ("libcuda.so.1", "libnvcuvid.so.1"):

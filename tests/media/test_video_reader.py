@@ -4,7 +4,6 @@ import logging
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -36,16 +35,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "corner"),
+    ("matrix", "left", "right"),
     [
-        # a b u, c d v, x y w of the track header: x' = a x + c y, y' = b x + d y, y downwards.
-        ((0, 1, 0, -1, 0, 0), (1, 0)),  # turned clockwise: bottom left comes to the top left
-        ((0, -1, 0, 1, 0, 0), (0, 1)),  # counter-clockwise: top right comes to the top left
-        ((-1, 0, 0, 0, -1, 0), (1, 1)),
+        # a b c d of the track header: x' = a x + c y, y' = b x + d y, y downwards. left, right:
+        # which quadrants (row, column) of the stored frame come to the top of the shown one.
+        ((0, 1, -1, 0), (1, 0), (0, 0)),  # turned clockwise
+        ((0, -1, 1, 0), (0, 1), (1, 1)),  # counter-clockwise
+        ((-1, 0, 0, -1), (1, 1), (1, 0)),
+        ((-1, 0, 0, 1), (0, 1), (0, 0)),  # mirrored, as selfies are
+        ((1, 0, 0, -1), (1, 0), (1, 1)),
+        ((0, 1, 1, 0), (0, 0), (1, 0)),
+        ((0, -1, -1, 0), (1, 1), (0, 1)),
     ],
 )
-def test_rotation_in_the_file_is_honoured(
-    tmp_path: Path, matrix: tuple[int, ...], corner: tuple[int, int]
+def test_rotation_and_mirror_in_the_file_are_honoured(
+    tmp_path: Path, matrix: tuple[int, ...], left: tuple[int, int], right: tuple[int, int]
 ) -> None:
     path = tmp_path / "phone.mp4"
     with VideoWriter(path, (64, 48), 25) as writer:
@@ -53,15 +57,15 @@ def test_rotation_in_the_file_is_honoured(
     data = path.read_bytes()
     identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     track = data.index(identity, data.index(b"tkhd"))
-    turned = struct.pack(">9i", *(v << 16 for v in matrix), 0, 0, 1 << 30)
+    a, b, c, d = (v << 16 for v in matrix)
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data[:track] + turned + data[track + len(turned) :])
     with VideoReader(path) as video:
         frame, _ = next(iter(video))
         assert video.size == ((64, 48) if matrix[0] else (48, 64))
     assert frame.shape[:2] == video.size[::-1]
-    np.testing.assert_allclose(
-        middles(frame)[0][0].astype(int), QUADRANTS[corner[0]][corner[1]], atol=12
-    )
+    for found, (row, column) in zip(middles(frame)[0], (left, right), strict=True):
+        np.testing.assert_allclose(found.astype(int), QUADRANTS[row][column], atol=12)
 
 
 def test_the_sample_clip_is_read(sample_clip: Path) -> None:
@@ -94,12 +98,26 @@ def test_whole_videos_end_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
-def written(path: Path, count: int, **options: Any) -> Path:
+def written(
+    path: Path,
+    count: int,
+    *,
+    gop_size: int = 250,
+    codec: str = "libx264",
+    b_frames: int = 0,
+    tags: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
+    **layout: str,
+) -> Path:
     """Grey frames at 25 a second with a key frame each ``gop_size``; grey is 2 a frame."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", 25, options={"bf": "0"})
+    with av.open(str(path), "w", options=layout) as container:
+        container.metadata.update(tags or {})
+        options = {"bf": str(b_frames)} if codec == "libx264" else {}
+        stream = container.add_stream(codec, 25, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.gop_size = options.get("gop_size", 250)
+        stream.codec_context.gop_size = gop_size
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         for k in range(count):
             picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * k, np.uint8), "bgr24")
             picture.pts, picture.time_base = k, Fraction(1, 25)
