@@ -84,9 +84,9 @@ def test_pictures_cut_short(told: Any, toy: Path, tmp_path: Path, suffix: str) -
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("letter.jpg", b"Dear reader,", "no picture"),
+        ("letter.jpg", b"Dear reader,", "no image"),
         ("letter.txt", b"Dear reader,", "cannot be opened"),
-        ("empty.png", b"", "no picture"),
+        ("empty.png", b"", "no image"),
         ("letter.mp4", b"Dear reader,", "cannot be opened"),
         ("empty.mp4", b"", "cannot be opened"),
     ],
@@ -153,7 +153,7 @@ def test_a_video_written_over_another_source(
 
 def test_a_folder_without_pictures(told: Any, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    assert "has no pictures" in told("run", tmp_path / "folder", "-m", toy)
+    assert "has no images" in told("run", tmp_path / "folder", "-m", toy)
 
 
 def test_a_camera_that_does_not_exist(told: Any, toy: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_broken_picture_in_a_folder_is_left_out(
     (folder / "b.png").write_bytes(b"no picture")
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "out")
     assert answer.code == 1
-    assert "b.png is no picture" in caplog.text
+    assert "b.png is no image" in caplog.text
     assert "images left out: 1" in answer.err
     assert [line["file"] for line in lines(tmp_path / "out" / "poses.jsonl")] == ["a.png", "c.png"]
     assert (tmp_path / "out" / "c-poses.png").is_file()

@@ -112,7 +112,7 @@ def test_wrong_input_of_evaluate(labelled: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         evaluate(estimator, labelled / "none.json", labelled)
     (labelled / "4.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"4\.png is no picture"):
+    with pytest.raises(DataError, match=r"4\.png is no image"):
         evaluate(estimator, labelled / "labels.json", labelled)
     (labelled / "1.png").unlink()
     with pytest.raises(DataError, match=r"1\.png cannot be opened"):
