@@ -42,6 +42,15 @@ def evaluate(
         Literal["none", "quarter", "dark"] | None,
         typer.Option(help="Heatmap decoding. Default: the model's own."),
     ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="The only category of people that counts, by name.")
+    ] = None,
+    ignore_exif: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-exif", help="The labels were made on images without their EXIF turn."
+        ),
+    ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Write the COCO results JSON to this file.")
     ] = None,
@@ -72,7 +81,13 @@ def evaluate(
         progress_bar("Evaluating") as progress,
     ):
         ap, found = evaluation.evaluate(
-            estimator, annotations, images, boxes=known, progress=progress
+            estimator,
+            annotations,
+            images,
+            boxes=known,
+            progress=progress,
+            category=category,
+            ignore_exif=ignore_exif,
         )
     if json_output:
         typer.echo(json.dumps(ap.to_dict()))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.coco.records import (
+    ANNOTATION,
+    CATEGORY,
+    IDENTITIES,
+    IMAGE,
+    MAX_COORDINATE,
+    check_record,
+    identity,
+    load_json,
+    shown,
+)
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
@@ -18,12 +30,14 @@ from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
 
 __all__ = [
     "BOX_FILL",
-    "category_of_people",
+    "Annotations",
     "check_annotations",
     "is_finite",
     "is_labelled",
     "is_person",
+    "keypoint_names",
     "load_annotations",
+    "people_categories",
     "person_category",
     "picture_path",
     "picture_size",
@@ -38,132 +52,248 @@ log = logging.getLogger(__name__)
 BOX_FILL = 0.53
 """The share of its box that a person covers: the median over 1,580 masks of COCO 2017."""
 
+LABEL_STUDIO_PREFIX = re.compile(r"[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an uploaded file."""
+
 _NOT_COCO = (
     "holds no COCO person keypoints: it needs the lists 'images' and 'annotations', and"
     " annotations with a 'keypoints' field"
 )
 
 
-def load_annotations(path: str | Path, *, need_keypoints: bool = True) -> dict[str, Any]:
-    """The parsed COCO person-keypoints file.
+class Annotations(dict[str, Any]):
+    """A COCO file whose values `check_annotations` has looked at; name: what messages call it."""
 
-    Raises DataError when the file is missing, is not JSON, has no person keypoints (unless these
-    are not needed), or is one that ``check_annotations`` refuses.
+    name: str = "The annotation record"
+
+
+def load_annotations(
+    path: str | Path,
+    *,
+    need_keypoints: bool = True,
+    category: str | None = None,
+    lenient: bool = False,
+) -> Annotations:
+    """Load a COCO person-keypoints file, checked as by ``check_annotations``.
+
+    category: the name of the only category that counts. lenient: malformed annotations come as they
+    are, for readers that skip such ones. Raises DataError if the file is
+    missing, is not JSON, has no person keypoints (unless these are not needed), or is one that
+    ``check_annotations`` refuses.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"The annotation file {path} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"The annotation file {path} cannot be read as JSON: {error}.") from None
-    check_annotations(data, str(path))
+    data = check_annotations(
+        load_json(path, "annotation file"), str(path), category=category, lenient=lenient
+    )
     if need_keypoints and not any("keypoints" in annotation for annotation in data["annotations"]):
         raise DataError(f"{path} {_NOT_COCO}.")
-    return dict(data)
+    return data
 
 
-def check_annotations(data: Any, name: str) -> None:
-    """DataError, which speaks of ``name``, where ``data`` contradicts COCO's structure.
+def check_annotations(
+    data: Any, name: str, *, category: str | None = None, lenient: bool = False
+) -> Annotations:
+    """Check a parsed COCO file, which messages call ``name``; numbers may be strings.
 
-    Image ids must be unique, and every annotation must belong to a listed image.
+    Image ids must be unique, every annotation must belong to a listed image, and where there are
+    annotations some must be of people. ``data`` is not changed. Raises DataError that names file,
+    record and field.
     """
+    if isinstance(data, Annotations):
+        return data
     if not isinstance(data, Mapping) or not all(
         isinstance(data.get(part), list) and all(isinstance(r, Mapping) for r in data[part])
         for part in ("images", "annotations")
     ):
         raise DataError(f"{name} {_NOT_COCO}.")
-    images: set[int | str] = set()
-    for number, image in enumerate(data["images"]):
-        key = image.get("id")
-        if not isinstance(key, int | str):
-            raise DataError(f"{name}: image number {number} (from 0) has no usable 'id'.")
-        if key in images:
-            raise DataError(f"{name}: two images have the id {key}; ids must be unique.")
-        images.add(key)
-    for number, annotation in enumerate(data["annotations"]):
-        key = annotation.get("image_id")
-        if not isinstance(key, int | str) or key not in images:
+    result = Annotations(data)
+    result.name = name
+    result["images"] = _checked_images(data["images"], name)
+    result["annotations"] = _with_ids(
+        data["annotations"], {i["id"] for i in result["images"]}, name
+    )
+    result["categories"] = _checked_categories(data.get("categories"), name)
+    if not result["categories"]:
+        del result["categories"]
+    if category is not None:
+        _narrow(result, category)
+    wanted = person_category(result)
+    for number, annotation in enumerate(result["annotations"]):
+        if is_person(annotation, wanted):
+            where = f"{name}: annotation {_called(annotation, number)}"
+            try:
+                result["annotations"][number] = check_record(annotation, ANNOTATION, where)
+            except DataError:
+                if not lenient:
+                    raise
+    return result
+
+
+def _called(record: Mapping[str, Any], number: int) -> str:
+    key = record.get("id")
+    return f"number {number} (from 0)" if key is None else shown(str(key))
+
+
+def _checked_images(records: Sequence[Any], name: str) -> list[dict[str, Any]]:
+    images: dict[int | str, dict[str, Any]] = {}
+    for number, record in enumerate(records):
+        image = check_record(record, IMAGE, f"{name}: image number {number} (from 0)", "id")
+        if image["id"] in images:
+            raise DataError(f"{name}: two images have the id {image['id']}; ids must be unique.")
+        images[image["id"]] = image
+    return list(images.values())
+
+
+def _with_ids(
+    records: Sequence[Any], images: Container[int | str], name: str
+) -> list[dict[str, Any]]:
+    annotations = []
+    for number, record in enumerate(records):
+        called = _called(record, number)
+        annotation = check_record(record, IDENTITIES, f"{name}: annotation {called}")
+        if annotation.get("image_id") not in images:
             raise DataError(
-                f"{name}: annotation {annotation.get('id', f'number {number} (from 0)')} belongs"
-                f" to image {key}, which 'images' does not list."
+                f"{name}: annotation {called} belongs to image {annotation.get('image_id')}, which"
+                " 'images' does not list."
             )
+        annotations.append(annotation)
+    return annotations
+
+
+def _checked_categories(records: Any, name: str) -> list[dict[str, Any]]:
+    if records is None:
+        return []
+    if not isinstance(records, list) or not all(isinstance(r, Mapping) for r in records):
+        raise DataError(f"{name}: 'categories' is {shown(repr(records))}, not a list of records.")
+    return [
+        check_record(record, CATEGORY, f"{name}: category {shown(repr(record.get('name')))}", "id")
+        for record in records
+    ]
+
+
+def _narrow(data: Annotations, category: str) -> None:
+    """Leave the one category in the file, with its annotations."""
+    chosen = [c for c in data.get("categories", []) if c.get("name") == category]
+    if not chosen:
+        names = ", ".join(str(c.get("name")) for c in data.get("categories", [])) or "none"
+        raise DataError(f"{data.name} has no category {category!r}, its categories are: {names}.")
+    ids = {c["id"] for c in chosen}
+    data["categories"] = chosen
+    data["annotations"] = [a for a in data["annotations"] if a.get("category_id") in ids]
 
 
 def select_images(
     annotations: Mapping[str, Any], image_ids: Sequence[int] | None = None
 ) -> dict[Any, Mapping[str, Any]]:
-    """The image records with these ids, all when None, by id in the order of the file.
+    """Select the image records with these ids, all when None, by id in the order of the file.
 
     Raises DataError for annotations that ``check_annotations`` refuses and for an unlisted id.
     """
-    check_annotations(annotations, "The annotation record")
-    images = {image["id"]: image for image in annotations["images"]}
+    data = check_annotations(annotations, Annotations.name)
+    images = {image["id"]: image for image in data["images"]}
     if image_ids is None:
         return images
-    wanted = set(image_ids)
-    unknown = [i for i in image_ids if i not in images]
+    wanted = {identity(i) for i in image_ids}
+    unknown = wanted - images.keys()
     if unknown:
-        raise DataError(f"The annotations list no image with id {unknown[0]}.")
+        raise DataError(f"The annotations list no image with id {min(unknown, key=str)}.")
     return {key: image for key, image in images.items() if key in wanted}
 
 
 def picture_path(folder: Path, image: Mapping[str, Any]) -> Path:
-    """Where the picture of an image record lies; DataError for a record that does not say."""
+    r"""Find the file of an image record; raise DataError for a record that does not name it.
+
+    The name may have Windows' ``\``, folders of the machine that labelled it, and Label Studio's
+    prefixes: if there is no such file, the bare name in ``folder`` counts.
+    """
     name = image.get("file_name")
     if not isinstance(name, str):
         raise DataError(f"The image with id {image.get('id')} has no 'file_name': add it.")
-    return folder / name
+    plain = folder / name
+    if _is_file(plain):
+        return plain
+    tail = name.rpartition("?d=")[2].replace("\\", "/")
+    bare = PurePosixPath(tail).name
+    for candidate in (tail, bare, LABEL_STUDIO_PREFIX.sub("", bare, count=1)):
+        if candidate and _is_file(folder / candidate):
+            return folder / candidate
+    return plain
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than the system allows, or with a NUL
+        return False
 
 
 def picture_size(image: Mapping[str, Any]) -> Size | None:
-    """(width, height) that an image record says; None where it does not."""
+    """(width, height) that an image record says; None if it does not."""
     width, height = image.get("width"), image.get("height")
     return (width, height) if width and height else None
 
 
-def read_labelled(path: Path, size: Size | None) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) uint8 BGR whose labels are for one of ``size``, (width, height).
+def read_labelled(path: Path, size: Size | None, *, ignore_exif: bool = False) -> NDArray[np.uint8]:
+    """Read an image (H, W, 3) uint8 BGR whose labels are for one of ``size``, (width, height).
 
-    Raises InputError as ``read_image`` does, and where it has another size: labels in pixels of
+    Raises InputError as ``read_image`` does, and if it has another size: labels in pixels of
     another copy fit nobody.
     """
-    picture = read_image(path)
-    height, width = picture.shape[:2]
-    if size is not None and size != (width, height):
-        raise InputError(
-            f"The picture {path} has {width}x{height} pixels, its annotations are for"
-            f" {size[0]}x{size[1]}: give the pictures that were labelled."
+    image = read_image(path, ignore_exif=ignore_exif)
+    height, width = image.shape[:2]
+    if size is None or size == (width, height):
+        return image
+    stored = read_image(path, ignore_exif=not ignore_exif).shape[:2]
+    advice = "give the images that were labelled"
+    if stored != (height, width):
+        turned = "is not turned as its EXIF orientation says" if ignore_exif else "was turned"
+        advice = (
+            "leave out --ignore-exif if it was labelled upright"
+            if ignore_exif
+            else "give --ignore-exif if it was labelled as it is stored, else mend width and height"
         )
-    return picture
+        by = "" if ignore_exif else " as its EXIF orientation says"
+        advice = f"it {turned}{by}, so {advice}"
+    raise InputError(
+        f"The image {path} has {width}x{height} pixels, its annotations are for"
+        f" {size[0]}x{size[1]}: {advice}."
+    )
 
 
-def read_picture(folder: Path, image: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """The picture of an image record; raises what ``read_labelled`` does."""
-    return read_labelled(picture_path(folder, image), picture_size(image))
+def read_picture(
+    folder: Path, image: Mapping[str, Any], *, ignore_exif: bool = False
+) -> NDArray[np.uint8]:
+    """Read the image of a record; raises what ``read_labelled`` does."""
+    return read_labelled(picture_path(folder, image), picture_size(image), ignore_exif=ignore_exif)
 
 
 def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> list[dict[str, Any]]:
-    """The people of these images, as new records with every field that COCO's evaluation reads.
+    """Select the people of these images as new records with every field that COCO's AP reads.
 
     Fills in ``keypoints`` (none labelled), ``iscrowd`` (0), ``num_keypoints`` (counted) and
-    ``area`` (0.53 of the box); ids are 1, 2, ... and ``category_id`` is 1. Other categories are
-    left out; a file without categories holds people only. Raises DataError for a malformed
-    annotation, for keypoints that are not COCO's 17, and where no category is that of people.
+    ``area`` (0.53 of the box, also for one of 0); ids are 1, 2, ... and ``category_id`` is 1. Other
+    categories are left out; a file without categories holds people only. Raises DataError for a
+    malformed annotation, for keypoints that are not COCO's 17, and if it is unclear which
+    categories are people.
     """
-    category = person_category(annotations)
+    data = check_annotations(annotations, Annotations.name)
+    category = person_category(data)
+    names = keypoint_names(data)
+    if names is not None and tuple(names) != KEYPOINTS:
+        raise DataError(
+            f"{data.name} names the keypoints {shown(', '.join(names))}; COCO's evaluation needs"
+            f" its own 17 in its order, {', '.join(KEYPOINTS[:3])} and so on."
+        )
     people: list[dict[str, Any]] = []
     estimated = 0
-    for annotation in annotations["annotations"]:
-        if not is_person(annotation, category):
-            continue
-        if annotation["image_id"] not in images:
+    for number, annotation in enumerate(data["annotations"]):
+        if annotation["image_id"] not in images or not is_person(annotation, category):
             continue
         box = annotation.get("bbox")
         keypoints = annotation.get("keypoints") or [0] * (3 * NUM_KEYPOINTS)
-        if not (is_finite(box, 4) and is_finite(keypoints, 3 * NUM_KEYPOINTS)):
+        if box is None or len(keypoints) != 3 * NUM_KEYPOINTS:
             raise DataError(
-                f"Annotation {annotation.get('id')} is malformed: it needs a 'bbox' of 4 and"
-                f" 'keypoints' of {3 * NUM_KEYPOINTS} finite numbers."
+                f"{data.name}: annotation {_called(annotation, number)} is malformed, it needs a"
+                f" 'bbox' of 4 and 'keypoints' of {3 * NUM_KEYPOINTS} finite numbers."
             )
         count, area = annotation.get("num_keypoints"), annotation.get("area")
         if count is None:
@@ -171,11 +301,6 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
         if area is None:
             estimated += 1
             area = BOX_FILL * box[2] * box[3]
-        if not is_finite([count, area], 2):
-            raise DataError(
-                f"Annotation {annotation.get('id')} is malformed: 'num_keypoints' and 'area' must"
-                " be finite numbers."
-            )
         people.append(
             {
                 "id": len(people) + 1,
@@ -183,7 +308,7 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
                 "category_id": 1,
                 "bbox": list(box),
                 "area": area,
-                "iscrowd": int(annotation.get("iscrowd") or 0),
+                "iscrowd": annotation.get("iscrowd", 0),
                 "keypoints": list(keypoints),
                 "num_keypoints": count,
             }
@@ -194,54 +319,78 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
 
 
 def is_labelled(person: Mapping[str, Any]) -> bool:
-    """Whether COCO's evaluation looks for this person of ``select_people``."""
+    """Tell whether COCO's evaluation looks for this person of ``select_people``."""
     return bool(person["num_keypoints"] > 0 and not person["iscrowd"])
 
 
 def is_finite(values: Any, size: int) -> bool:
-    """Whether ``values`` are ``size`` finite numbers."""
+    """Tell whether ``values`` are ``size`` numbers that may be pixels or scores."""
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
-    return numbers.shape == (size,) and bool(np.isfinite(numbers).all())
+    return numbers.shape == (size,) and bool((np.abs(numbers) <= MAX_COORDINATE).all())
 
 
-def category_of_people(annotations: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The category of people; None where the file names no categories.
+def people_categories(annotations: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The categories of people; none if the file names no categories.
 
-    Raises DataError where it is unclear which one that is.
+    Those named ``person`` are, else all that carry keypoints, else the only one. Of several those
+    without keypoints, and then those without annotations, do not count. Raises DataError if it
+    stays unclear.
     """
-    categories = annotations.get("categories") or []
-    if not categories:
-        return None
+    categories: list[Mapping[str, Any]] = annotations.get("categories") or []
     named = [c for c in categories if c.get("name") == "person"]
-    people: list[Mapping[str, Any]] = (
-        named or [c for c in categories if "keypoints" in c] or categories
-    )
-    if len(people) > 1:
-        raise DataError(
-            "It is unclear which category of the annotations is people: name it 'person'."
-        )
-    return people[0]
+    people = named or categories
+    with_keypoints = [c for c in people if c.get("keypoints")]
+    people = with_keypoints or people
+    if len(people) > 1 and not with_keypoints:
+        used = {a.get("category_id") for a in annotations["annotations"]}
+        people = [c for c in people if c["id"] in used] or people
+        if len(people) > 1 and not named:
+            choices = shown(", ".join(str(c.get("name")) for c in people))
+            raise DataError(
+                "It is unclear which category of the annotations is people: name it 'person', or"
+                f" choose one with --category ({choices})."
+            )
+    return people
 
 
-def person_category(annotations: Mapping[str, Any]) -> Any:
-    """The id of the category of people; None where the file names no categories.
+def person_category(annotations: Mapping[str, Any]) -> frozenset[Any] | None:
+    """The ids of the categories of people; None if the file names no categories.
 
-    Raises DataError where it is unclear which one that is, or its keypoints are not COCO's 17.
+    Raises DataError if it is unclear which ones they are, or if there are annotations and none is
+    of them.
     """
-    category = category_of_people(annotations)
-    if category is None:
+    people = people_categories(annotations)
+    if not people:
         return None
-    if tuple(category.get("keypoints", KEYPOINTS)) != KEYPOINTS:
+    ids = frozenset(c["id"] for c in people)
+    records = annotations["annotations"]
+    if records and not any(is_person(record, ids) for record in records):
+        counts = Counter(str(record.get("category_id")) for record in records)
+        has = ", ".join(f"{number} of category {key}" for key, number in counts.most_common(5))
+        names = ", ".join(f"{c['id']} ({c.get('name')})" for c in people)
+        raise DataError(f"The annotations name the category {names} but hold {has}: mend the ids.")
+    return ids
+
+
+def keypoint_names(annotations: Mapping[str, Any]) -> list[str] | None:
+    """The names of people's keypoints in their order; None if the file does not say.
+
+    Raises DataError if its categories of people name different ones.
+    """
+    names = [c["keypoints"] for c in people_categories(annotations) if c.get("keypoints")]
+    if any(other != names[0] for other in names):
         raise DataError(
-            f"The annotations name the keypoints {category['keypoints']}; COCO's evaluation needs"
-            f" its own 17 in its order, {', '.join(KEYPOINTS[:3])} and so on."
+            "The annotations' categories of people name different keypoints: choose one with"
+            " --category."
         )
-    return category["id"]
+    return list(names[0]) if names else None
 
 
-def is_person(annotation: Mapping[str, Any], category: Any) -> bool:
-    """Whether an annotation is of the category of people; of None, and without one, it is."""
-    return category is None or annotation.get("category_id", category) == category
+def is_person(annotation: Mapping[str, Any], category: frozenset[Any] | None) -> bool:
+    """Tell whether an annotation is of people's categories; of None, and without one, it is."""
+    if category is None or annotation.get("category_id") is None:
+        return True
+    return annotation["category_id"] in category

@@ -2,62 +2,77 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.coco.annotations import is_finite
+from pcr_rt.coco.records import DETECTION, check_record, load_json
 from pcr_rt.errors import DataError
 
 __all__ = ["boxes_by_image", "load_detections", "of_people"]
 
 
-def load_detections(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a detection file: ``image_id``, ``bbox`` (x, y, w, h), ``score`` and more.
+def load_detections(path: str | Path, *, lenient: bool = False) -> list[dict[str, Any]]:
+    """Load a detection file's records: ``image_id``, ``bbox`` (x, y, w, h), ``score`` and more.
 
-    Raises DataError where the file is missing, is not JSON or holds no list of records.
+    lenient: malformed records come as they are, for readers that skip such ones. Raises DataError
+    if the file is missing, is not JSON, holds no list of records or a malformed one.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"The detection file {path} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"The detection file {path} cannot be read as JSON: {error}.") from None
+    data = load_json(path, "detection file")
     if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
         raise DataError(f"{path} holds no detections: give a list in COCO's results format.")
-    return data
+    records = []
+    for number, entry in enumerate(data):
+        try:
+            where = f"{path}: detection {number} (from 0)"
+            records.append(check_record(entry, DETECTION, where, "image_id", "bbox", "score"))
+        except DataError:
+            if not lenient:
+                raise
+            records.append(entry)
+    return records
 
 
-def of_people(detection: Mapping[str, Any], category: Any) -> bool:
-    """Whether a detection is of a person: category 1, as COCO has it, or that of the annotations.
+def of_people(detection: Mapping[str, Any], category: frozenset[Any] | None) -> bool:
+    """Tell whether a detection is of a person: of the annotations' own categories of people.
 
-    Records without a category are of people.
+    Annotations without categories hold people only, and category 1 is theirs, as in COCO. Records
+    without a category are of people.
     """
-    return detection.get("category_id", 1) in (1, category)
+    own = detection.get("category_id")
+    return own is None or own in (category or (1,))
 
 
-def boxes_by_image(path: str | Path, category: Any) -> dict[Any, NDArray[np.float64]]:
-    """The people's boxes of each image, (N, 5) as x1, y1, x2, y2, score, in the file's order.
+def boxes_by_image(
+    path: str | Path, category: frozenset[Any] | None, images: Container[Any] | None = None
+) -> dict[Any, NDArray[np.float64]]:
+    """Collect the people's boxes of each image, (N, 5) as x1, y1, x2, y2, score, in their order.
 
-    category: that of people in the annotations. Boxes without area are left out. Raises DataError
-    as ``load_detections`` does, and for a malformed record.
+    category: those of people in the annotations. images: the ids that the annotations list. Boxes
+    without area are left out. Raises DataError as ``load_detections`` does, and if no detection is
+    of people or of these images.
     """
+    records = load_detections(path)
+    people = [record for record in records if of_people(record, category)]
+    if records and not people:
+        counts = Counter(record["category_id"] for record in records)
+        has = ", ".join(f"{number} of category {key}" for key, number in counts.most_common(5))
+        wanted = ", ".join(map(str, sorted(category or (1,), key=str)))
+        raise DataError(f"{path} holds {has}, but people are category {wanted} of the annotations.")
+    if images is not None and people and not any(r["image_id"] in images for r in people):
+        others = {record["image_id"] for record in people}
+        raise DataError(
+            f"{path} holds {len(people)} detections on {len(others)} images, such as"
+            f" {min(others, key=str)}, none of which the annotations list."
+        )
     found: dict[Any, list[list[float]]] = {}
-    for number, detection in enumerate(load_detections(path)):
-        if not of_people(detection, category):
-            continue
-        box, score = detection.get("bbox"), detection.get("score")
-        if not (is_finite(box, 4) and is_finite([score], 1) and "image_id" in detection):
-            raise DataError(
-                f"Detection {number} (from 0) of {path} is malformed: it needs an 'image_id', a"
-                " 'bbox' of 4 finite numbers and a 'score'."
-            )
-        x, y, width, height = (float(v) for v in detection["bbox"])
+    for record in people:
+        x, y, width, height = record["bbox"]
         if min(width, height) > 0:
-            row = [x, y, x + width, y + height, float(detection["score"])]
-            found.setdefault(detection["image_id"], []).append(row)
+            row = [x, y, x + width, y + height, record["score"]]
+            found.setdefault(record["image_id"], []).append(row)
     return {image: np.array(rows) for image, rows in found.items()}

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.coco.annotations import (
+    Annotations,
+    check_annotations,
     is_labelled,
     load_annotations,
     person_category,
@@ -32,7 +34,7 @@ MAX_RESULTS = 20
 
 @dataclass(frozen=True)
 class KeypointAP:
-    """The ten numbers of the COCO keypoint protocol, 0 to 1; -1 where nobody is labelled.
+    """The ten numbers of the COCO keypoint protocol, 0 to 1; -1 if nobody of that size is labelled.
 
     people: how many labelled people were looked for; results: how many results were given for
     the evaluated images.
@@ -69,19 +71,21 @@ def keypoint_ap(
     results: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int] | None = None,
 ) -> KeypointAP:
-    """COCO keypoint AP and AR of ``results``, as pycocotools computes them.
+    """Compute COCO keypoint AP and AR of ``results`` with pycocotools.
 
     annotations: a parsed COCO person-keypoints file. What it lacks is filled in: ``iscrowd`` 0,
-    ``num_keypoints`` counted, ``area`` 0.53 of the box, no ``categories`` as people only.
+    ``num_keypoints`` counted, ``area`` 0.53 of the box (also for an area of 0), no ``categories``
+    as people only.
     results: COCO results with ``image_id``, ``keypoints`` (51: x, y, score) and ``score``; each
     counts as a person, whatever its ``category_id``. image_ids: the images to evaluate, all when
     None. Neither argument is changed.
 
-    Raises DataError when annotations or results are malformed or speak of unknown images, and
-    MissingDependencyError without pycocotools.
+    Raises DataError if annotations or results are malformed or speak of unknown images or the
+    images hold no labelled people, and MissingDependencyError without pycocotools.
     """
+    annotations = check_annotations(annotations, Annotations.name)
     images = select_images(annotations, image_ids)
-    people = select_people(annotations, images)
+    people = _labelled_people(annotations, images)
     detections = select_results(results, annotations, images)
     matcher = match(images, people, detections)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -114,19 +118,18 @@ def bootstrap_difference(
     seed: int = 0,
     image_ids: Sequence[int] | None = None,
 ) -> tuple[float, float, float]:
-    """AP of ``results_a`` minus AP of ``results_b``, with a 95 % interval.
+    """Subtract AP of ``results_b`` from AP of ``results_a``, with a 95 % interval.
 
     A paired bootstrap: each of ``samples`` rounds draws as many images as there are, with
     replacement (NumPy's default generator, ``seed``), and takes both APs on them; the interval
     holds the middle 95 % of the differences. The other arguments and errors are those of
-    ``keypoint_ap``. Returns (difference, low, high); DataError when nobody is labelled.
+    ``keypoint_ap``. Returns (difference, low, high).
     """
     if samples < 1:
         raise InputError(f"The bootstrap needs at least 1 sample, not {samples}.")
+    annotations = check_annotations(annotations, Annotations.name)
     images = select_images(annotations, image_ids)
-    people = select_people(annotations, images)
-    if not any(map(is_labelled, people)):
-        raise DataError("The evaluated images hold no labelled people: there is no AP to compare.")
+    people = _labelled_people(annotations, images)
     a, b = (
         Matches.of(match(images, people, select_results(results, annotations, images)))
         for results in (results_a, results_b)
@@ -152,6 +155,8 @@ def evaluate(
     boxes: Literal["ground-truth", "detector"] | Path = "ground-truth",
     progress: Callable[[int, int], None] | None = None,
     image_ids: Sequence[int] | None = None,
+    category: str | None = None,
+    ignore_exif: bool = False,
 ) -> tuple[KeypointAP, list[dict[str, Any]]]:
     """Run an estimator over labelled images; return its AP and its results in COCO format.
 
@@ -159,27 +164,31 @@ def evaluate(
     people and leaves out images without any; ``detector`` lets it find people in all images; a path
     is a file of detections in COCO's results format, whose boxes and scores it takes. Of found
     people the 20 best an image are kept. progress: called with (images done, images in all) after
-    each.
+    each. category: the name of the only category of people that counts. ignore_exif: the labels
+    were made on images that are not turned as their EXIF orientation says.
 
-    Raises DataError as ``keypoint_ap`` does and for an image that cannot be read.
+    Raises DataError as ``keypoint_ap`` does, for an image that cannot be read, for a labelled
+    person without a box, and for detections of which none fits the annotations.
     """
     if not isinstance(boxes, Path) and boxes not in ("ground-truth", "detector"):
         raise InputError(
             f"boxes must be 'ground-truth' or 'detector', or the Path of a file, not {boxes!r}."
         )
     require_pycocotools()
-    annotations = load_annotations(annotations_path)
+    annotations = load_annotations(annotations_path, category=category)
     images = select_images(annotations, image_ids)
+    _labelled_people(annotations, images)
     given: dict[Any, NDArray[np.float64]] = {}
     if isinstance(boxes, Path):
-        given = boxes_by_image(boxes, person_category(annotations))
+        everything = {image["id"] for image in annotations["images"]}
+        given = boxes_by_image(boxes, person_category(annotations), everything)
     elif boxes == "ground-truth":
         given = _labelled_boxes(annotations, images)
     todo = [i for i in images if boxes == "detector" or i in given]
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
         try:
-            frame = read_picture(Path(images_folder), images[image_id])
+            frame = read_picture(Path(images_folder), images[image_id], ignore_exif=ignore_exif)
         except InputError as error:
             raise DataError(str(error)) from None
         found = estimator(frame, boxes=given.get(image_id)).to_coco(image_id)
@@ -191,6 +200,19 @@ def evaluate(
     return keypoint_ap(annotations, results, image_ids), results
 
 
+def _labelled_people(
+    annotations: Mapping[str, Any], images: Mapping[Any, Any]
+) -> list[dict[str, Any]]:
+    """``select_people``; DataError with counts if nobody among them is labelled."""
+    people = select_people(annotations, images)
+    if not any(map(is_labelled, people)):
+        raise DataError(
+            f"The {len(images)} evaluated images hold {len(people)} annotations of people and none"
+            " with labelled keypoints: there is nothing to evaluate."
+        )
+    return people
+
+
 def _labelled_boxes(
     annotations: Mapping[str, Any], images: Mapping[Any, Any]
 ) -> dict[Any, NDArray[np.float64]]:
@@ -198,5 +220,10 @@ def _labelled_boxes(
     found: dict[Any, list[list[float]]] = {}
     for person in filter(is_labelled, select_people(annotations, images)):
         x, y, width, height = person["bbox"]
+        if min(width, height) <= 0:
+            raise DataError(
+                f"A labelled person of image {person['image_id']} has the 'bbox' {person['bbox']}"
+                " without area: mend it, or give boxes of a detector."
+            )
         found.setdefault(person["image_id"], []).append([x, y, x + width, y + height])
     return {image: np.array(rows, dtype=np.float64) for image, rows in found.items()}

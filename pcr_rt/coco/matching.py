@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.coco.annotations import is_finite
+from pcr_rt.coco.records import RESULT, check_record, shown
 from pcr_rt.errors import DataError, MissingDependencyError
 from pcr_rt.skeleton import NUM_KEYPOINTS
 
@@ -21,7 +21,7 @@ RECALLS = np.linspace(0, 1, 101)
 
 
 def require_pycocotools() -> tuple[Any, Any]:
-    """The classes COCO and COCOeval; MissingDependencyError where pycocotools is missing."""
+    """Import the classes COCO and COCOeval; MissingDependencyError if pycocotools is missing."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -35,39 +35,40 @@ def require_pycocotools() -> tuple[Any, Any]:
 def select_results(
     results: Sequence[Mapping[str, Any]], annotations: Mapping[str, Any], images: Container[Any]
 ) -> list[dict[str, Any]]:
-    """The results of ``images`` as pycocotools reads them, each a person.
+    """Select the results of ``images`` as pycocotools reads them, each a person.
 
     Their area, by which COCO assigns unmatched results to medium or large, is that of the box
-    where there is one, else of the keypoints' extent. Raises DataError for a malformed result
+    if there is one, else of the keypoints' extent. Raises DataError for a malformed result
     and for one of an image that the annotations do not list.
     """
     known = {image["id"] for image in annotations["images"]}
     detections: list[dict[str, Any]] = []
     for number, result in enumerate(results):
+        where = f"Result {number} (from 0)"
         if not isinstance(result, Mapping):
-            raise DataError(f"Result {number} (from 0) is {result!r}, not a COCO result.")
-        image_id, keypoints = result.get("image_id"), result.get("keypoints")
+            raise DataError(f"{where} is {shown(repr(result))}, not a COCO result.")
+        record = check_record(result, RESULT, where, "image_id", "keypoints", "score")
+        image_id, box = record["image_id"], record.get("bbox")
         if image_id not in known:
             raise DataError(
-                f"Result {number} (from 0) belongs to image {image_id}, which the annotations do"
-                " not list."
+                f"{where} belongs to image {shown(str(image_id))}, which the annotations do not"
+                " list."
             )
-        if not (is_finite(keypoints, 3 * NUM_KEYPOINTS) and is_finite([result.get("score")], 1)):
+        if len(record["keypoints"]) != 3 * NUM_KEYPOINTS:
             raise DataError(
-                f"Result {number} (from 0) is malformed: it needs 'keypoints' of"
-                f" {3 * NUM_KEYPOINTS} finite numbers and a finite 'score'."
+                f"{where} has {len(record['keypoints'])} numbers as 'keypoints': give"
+                f" {3 * NUM_KEYPOINTS}."
             )
         if image_id in images:
-            box: Any = result.get("bbox")
-            points = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
-            size = box[2:] if is_finite(box, 4) else np.ptp(points[:, :2], axis=0)
+            points = np.asarray(record["keypoints"]).reshape(-1, 3)
+            size = np.ptp(points[:, :2], axis=0) if box is None else box[2:]
             detections.append(
                 {
                     "id": len(detections) + 1,
                     "image_id": image_id,
                     "category_id": 1,
                     "keypoints": points.ravel(),
-                    "score": float(result["score"]),
+                    "score": record["score"],
                     "area": float(size[0] * size[1]),
                 }
             )
@@ -75,7 +76,7 @@ def select_results(
 
 
 def match(images: Mapping[Any, Any], people: list[dict[str, Any]], detections: list[Any]) -> Any:
-    """A COCOeval that has matched detections to people. It marks the records that it is given."""
+    """Match detections to people with a COCOeval, which marks the records that it is given."""
     coco, coco_eval = require_pycocotools()
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):
@@ -97,7 +98,7 @@ def match(images: Mapping[Any, Any], people: list[dict[str, Any]], detections: l
 class Matches:
     """What pycocotools matched: D results in the order of the images, at 10 OKS thresholds.
 
-    scores: (D,); hits, misses: (10, D), both False where a result is ignored; first: (I + 1,)
+    scores: (D,); hits, misses: (10, D), both False if a result is ignored; first: (I + 1,)
     where the results of each image begin; people: (I,) labelled people of each image.
     """
 

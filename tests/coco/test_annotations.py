@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from pcr_rt.coco.annotations import load_annotations, select_images, select_people
-from pcr_rt.errors import DataError
+from pcr_rt.coco.annotations import (
+    load_annotations,
+    picture_path,
+    picture_size,
+    read_labelled,
+    select_images,
+    select_people,
+)
+from pcr_rt.errors import DataError, InputError
 from pcr_rt.skeleton import KEYPOINTS
 
 
@@ -123,19 +133,116 @@ def test_only_people_of_the_images_are_selected() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "words"),
     [
-        {"bbox": None},
-        {"bbox": [0, 0, 1]},
-        {"bbox": [0, 0, 1, float("nan")]},
-        {"keypoints": [1, 2, 2] * 14},
-        {"keypoints": ["a"] * 51},
-        {"area": "large"},
+        ({"bbox": None}, "it needs a 'bbox'"),
+        ({"bbox": [0, 0, 1]}, "'bbox' must be 4 finite numbers"),
+        ({"bbox": [0, 0, 1, float("nan")]}, "'bbox' must be 4 finite numbers"),
+        ({"bbox": [0, 0, 1, 1e308]}, "'bbox' must be 4 finite numbers"),
+        ({"bbox": [0, 0, 1, 10**400]}, "'bbox' must hold numbers"),
+        ({"bbox": {"x": 1}}, "'bbox' must be a list"),
+        ({"keypoints": [1, 2, 2] * 14}, "51 finite numbers"),
+        ({"keypoints": [1, 2]}, "'keypoints' must be numbers x, y, v"),
+        ({"keypoints": ["a"] * 51}, "'keypoints' must hold numbers"),
+        ({"keypoints": [float("nan"), 1, 2] * 17}, "'keypoints' must be finite numbers"),
+        ({"keypoints": 0}, "'keypoints' must be a list"),
+        ({"area": "large"}, "'area' must hold numbers"),
+        ({"area": []}, "'area' must be a number"),
+        ({"iscrowd": []}, "'iscrowd' must be a number"),
+        ({"iscrowd": 7}, "'iscrowd' must be 0 or 1"),
+        ({"num_keypoints": -1}, "'num_keypoints' must be a count"),
+        ({"num_keypoints": {}}, "'num_keypoints' must be a number"),
+        ({"image_id": [1]}, "'image_id' must be a whole number or a string"),
+        ({"category_id": {}}, "'category_id' must be a whole number or a string"),
     ],
 )
-def test_a_malformed_person_is_named(fields: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="Annotation 5 is malformed"):
+def test_a_malformed_person_is_named(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    path = written(tmp_path, coco(person(**fields)))
+    with pytest.raises(DataError) as error:
+        select_people(load_annotations(path), {1})
+    assert words in str(error.value)
+    assert "labels.json: annotation 5" in str(error.value)
+    assert len(str(error.value)) < 400
+    with pytest.raises(DataError, match="record: annotation 5"):
         select_people(coco(person(**fields)), {1})
+
+
+@pytest.mark.parametrize(
+    ("part", "record", "words"),
+    [
+        ("images", {"id": None}, "image number 1 (from 0): 'id' is missing"),
+        ("images", {"id": [2]}, "'id' must be a whole number"),
+        ("images", {"id": 9, "width": "wide"}, "'width' must hold numbers"),
+        ("images", {"id": 9, "file_name": 7}, "'file_name' must be a string"),
+        ("categories", {"name": "person"}, "category 'person': 'id' is missing"),
+        ("categories", {"id": {}}, "'id' must be a whole number"),
+        ("categories", {"id": 1, "keypoints": 17}, "'keypoints' must be a list of names"),
+        ("categories", {"id": 1, "keypoints": [1, 2]}, "'keypoints' must be a list of names"),
+        ("categories", "a", "'categories' is ['a'], not a list of records"),
+    ],
+)
+def test_malformed_images_and_categories_are_named(
+    tmp_path: Path, part: str, record: Any, words: str
+) -> None:
+    data = coco(person())
+    data[part] = [data["images"][0], record] if part == "images" else [record]
+    with pytest.raises(DataError) as error:
+        load_annotations(written(tmp_path, data))
+    assert words in str(error.value)
+
+
+def test_numbers_may_be_strings_and_what_nobody_labelled_anything(tmp_path: Path) -> None:
+    nan = float("nan")
+    odd = person(
+        image_id="1",
+        category_id="1",
+        bbox=["0", "0", 10.0, "20"],
+        keypoints=["1", "2", "2"] * 3 + [nan, None, 0] * 14,
+        area="50.5",
+        iscrowd="0",
+        num_keypoints="3",
+    )
+    data = coco(odd, person(2, area=None, iscrowd=None, num_keypoints=None))
+    data["images"] = [{"id": "0001", "width": "640", "height": 480.0}, {"id": 2, "width": 0}]
+    loaded = load_annotations(written(tmp_path, data))
+    assert [image["id"] for image in loaded["images"]] == [1, 2]
+    assert [picture_size(image) for image in loaded["images"]] == [(640, 480), None]
+    first, second = select_people(loaded, {1, 2})
+    assert first["bbox"] == [0, 0, 10, 20]
+    assert first["keypoints"] == [1, 2, 2] * 3 + [0, 0, 0] * 14
+    assert (first["area"], first["iscrowd"], first["num_keypoints"]) == (50.5, 0, 3)
+    assert (second["area"], second["iscrowd"], second["num_keypoints"]) == (
+        pytest.approx(106),
+        0,
+        3,
+    )
+
+
+@pytest.mark.parametrize("area", [0, -3, "0", None])
+def test_an_area_of_0_is_one_that_is_not_known(area: Any, caplog: pytest.LogCaptureFixture) -> None:
+    (found,) = select_people(coco(person(area=area)), {1})
+    assert found["area"] == pytest.approx(106)
+    assert "1 people have no area" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_bytes(json.dumps(coco(person())).encode(encoding))
+    assert len(load_annotations(path)["annotations"]) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, '{"a": ' * 50_000])
+def test_json_that_python_cannot_hold(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="cannot be read as JSON"):
+        load_annotations(written(tmp_path, text))
+
+
+def test_a_lenient_reader_gets_malformed_people_as_they_are(tmp_path: Path) -> None:
+    path = written(tmp_path, coco(person(), person(bbox=[1], id=6)))
+    good, bad = load_annotations(path, lenient=True)["annotations"]
+    assert good["bbox"] == [0, 0, 10, 20]
+    assert bad["bbox"] == [1]
 
 
 def test_other_skeletons_are_refused() -> None:
@@ -145,9 +252,101 @@ def test_other_skeletons_are_refused() -> None:
         select_people(data, {1})
 
 
-def test_the_category_of_people_must_be_clear() -> None:
-    two = [{"id": 1, "name": "adult"}, {"id": 2, "name": "child"}]
-    with pytest.raises(DataError, match="which category"):
-        select_people(coco(person(), categories=two), {1})
-    one = [{"id": 1, "name": "human"}]
-    assert len(select_people(coco(person(area=1), categories=one), {1})) == 1
+def category(number: int, name: str, keypoints: Any = None) -> dict[str, Any]:
+    return {"id": number, "name": name} | ({} if keypoints is None else {"keypoints": keypoints})
+
+
+@pytest.mark.parametrize(
+    ("categories", "used", "people"),
+    [
+        # Roboflow writes a root of the same name, which has no annotations.
+        ([category(0, "person"), category(1, "person", list(KEYPOINTS))], [1, 1], 2),
+        ([category(0, "person"), category(1, "person")], [1, 1], 2),
+        (
+            [category(1, "person", list(KEYPOINTS)), category(2, "person", list(KEYPOINTS))],
+            [1, 2],
+            2,
+        ),
+        ([category(1, "adult", list(KEYPOINTS)), category(2, "child", list(KEYPOINTS))], [1, 2], 2),
+        ([category(1, "adult", list(KEYPOINTS)), category(2, "bag")], [1, 2], 1),
+        ([category(1, "person", list(KEYPOINTS)), category(2, "dog", ["tail"])], [1, 2], 1),
+        ([category(1, "points", [])], [1, 1], 2),  # CVAT
+        ([category(1, "human")], [1, 1], 2),
+        ([category(1, "adult"), category(2, "child")], [1, 1], 2),
+        ([], [1, 2], 2),
+        (None, [1, 2], 2),
+    ],
+)
+def test_which_categories_are_people(
+    categories: Any, used: list[int], people: int, tmp_path: Path
+) -> None:
+    records = [person(category_id=number, area=1) for number in used]
+    data = coco(*records, categories=categories)
+    assert len(select_people(data, {1})) == people
+    assert len(select_people(load_annotations(written(tmp_path, data)), {1})) == people
+
+
+def test_the_category_of_people_must_be_clear(tmp_path: Path) -> None:
+    both = [category(1, "adult"), category(2, "child")]
+    data = coco(person(), person(category_id=2), categories=both)
+    with pytest.raises(DataError, match=r"unclear .* --category \(adult, child\)"):
+        select_people(data, {1})
+    path = written(tmp_path, data)
+    assert len(select_people(load_annotations(path, category="child"), {1})) == 1
+    with pytest.raises(DataError, match="no category 'dog', its categories are: adult, child"):
+        load_annotations(path, category="dog")
+    other = [category(1, "adult", list(KEYPOINTS)), category(2, "child", list(KEYPOINTS[:3]))]
+    with pytest.raises(DataError, match="different keypoints"):
+        select_people(coco(person(), categories=other), {1})
+
+
+def test_annotations_of_no_listed_category_are_counted() -> None:
+    data = coco(person(category_id=7), person(category_id=7), categories=[category(1, "person")])
+    with pytest.raises(DataError, match=r"category 1 \(person\) but hold 2 of category 7"):
+        select_people(data, {1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.jpg",
+        "deeper/a.jpg",
+        "images\\a.jpg",
+        "C:\\data\\images\\a.jpg",
+        "../upload/1/0f3b9c7e-a.jpg",
+        "images\\0f3b9c7e-a.jpg",
+        "/data/local-files/?d=set/a.jpg",
+    ],
+)
+def test_images_are_found_under_the_names_that_tools_write(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert picture_path(tmp_path, {"file_name": name}) == tmp_path / "a.jpg"
+
+
+def test_the_name_as_it_stands_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.jpg", "deeper/a.jpg", "0f3b9c7e-a.jpg"):
+        (tmp_path / name).touch()
+        assert picture_path(tmp_path, {"file_name": name}) == tmp_path / name
+    assert picture_path(tmp_path, {"file_name": "deeper\\a.jpg"}) == tmp_path / "deeper" / "a.jpg"
+    for name in ("none.jpg", "a\0.jpg", "x" * 5000):
+        assert picture_path(tmp_path, {"file_name": name}) == tmp_path / name
+    with pytest.raises(DataError, match="no 'file_name'"):
+        picture_path(tmp_path, {"id": 1})
+
+
+def test_exif_is_named_where_it_is_why_sizes_differ(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])
+    assert read_labelled(path, (48, 64)).shape == (64, 48, 3)
+    assert read_labelled(path, (64, 48), ignore_exif=True).shape == (48, 64, 3)
+    with pytest.raises(InputError, match=r"has 48x64 pixels.*EXIF orientation.*--ignore-exif"):
+        read_labelled(path, (64, 48))
+    with pytest.raises(InputError, match=r"has 64x48 pixels.*leave out --ignore-exif"):
+        read_labelled(path, (48, 64), ignore_exif=True)
+    (tmp_path / "plain.jpg").write_bytes(data)
+    with pytest.raises(InputError, match="48x64: give the images that were labelled"):
+        read_labelled(tmp_path / "plain.jpg", (48, 64))

@@ -31,7 +31,7 @@ def test_boxes_of_people_by_image(tmp_path: Path) -> None:
         {"image_id": 4, "category_id": 1, "bbox": [9, 9, 0, 4], "score": 0.5},
         {"image_id": 4, "category_id": 3, "bbox": [5, 5, 1, 1], "score": 0.7},
     ]
-    found = boxes_by_image(write(tmp_path / "d.json", records), category=3)
+    found = boxes_by_image(write(tmp_path / "d.json", records), frozenset({1, 3}))
     assert found.keys() == {4, 9}
     np.testing.assert_array_equal(found[4], [[1, 2, 4, 6, 0.5], [5, 5, 6, 6, 0.7]])
     np.testing.assert_array_equal(found[9], [[0, 0, 5, 5, 0.1]])
@@ -43,17 +43,45 @@ def test_boxes_of_people_by_image(tmp_path: Path) -> None:
         ("{}", "holds no detections"),
         ("[1]", "holds no detections"),
         ("nothing", "cannot be read as JSON"),
-        ('[{"image_id": 1, "bbox": [1, 2, 3], "score": 1}]', "Detection 0"),
-        ('[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', "Detection 0"),
-        ('[{"bbox": [1, 2, 3, 4], "score": 1}]', "Detection 0"),
+        ('[{"image_id": 1, "bbox": [1, 2, 3], "score": 1}]', "detection 0 "),
+        ('[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', "detection 0 "),
+        ('[{"bbox": [1, 2, 3, 4], "score": 1}]', "detection 0 "),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "d.json").write_text(content)
     with pytest.raises(DataError, match=words):
-        boxes_by_image(tmp_path / "d.json", 1)
+        boxes_by_image(tmp_path / "d.json", None)
     with pytest.raises(DataError, match="does not exist"):
         load_detections(tmp_path / "none.json")
+
+
+def test_categories_are_those_of_the_annotations(tmp_path: Path) -> None:
+    """People are category 0 in both files, dogs are 1."""
+    box = {"image_id": 1, "bbox": [0, 0, 5, 5], "score": 0.5}
+    file = write(tmp_path / "d.json", [{**box, "category_id": 0}, {**box, "category_id": 1}, box])
+    assert len(boxes_by_image(file, frozenset({0}))[1]) == 2
+    assert len(boxes_by_image(file, None)[1]) == 2  # COCO's own id
+    with pytest.raises(DataError, match="holds 2 of category 1, but people are category 7"):
+        dogs = write(tmp_path / "dogs.json", [{**box, "category_id": 1}] * 2)
+        boxes_by_image(dogs, frozenset({7}))
+
+
+def test_ids_may_be_written_as_strings(tmp_path: Path) -> None:
+    record = {"image_id": "000000000785", "category_id": "1", "bbox": ["1", "2", 3, 4.5]}
+    file = write(tmp_path / "d.json", [{**record, "score": "0.25"}])
+    found = boxes_by_image(file, frozenset({1}), {785})
+    np.testing.assert_array_equal(found[785], [[1, 2, 4, 6.5, 0.25]])
+    with pytest.raises(DataError, match="1 detections on 1 images, such as 785, none of which"):
+        boxes_by_image(file, frozenset({1}), {1, 2})
+
+
+@pytest.mark.parametrize("score", [-0.1, 2.0, 87, 1e39, "high", [0.5], True])
+def test_scores_are_of_0_to_1(tmp_path: Path, score: Any) -> None:
+    record = {"image_id": 1, "bbox": [0, 0, 5, 5], "score": score}
+    with pytest.raises(DataError, match=r"d\.json: detection 0 .*'score' must "):
+        load_detections(write(tmp_path / "d.json", [record]))
+    assert load_detections(tmp_path / "d.json", lenient=True) == [record]
 
 
 class Poses:

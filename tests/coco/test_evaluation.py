@@ -179,10 +179,11 @@ def test_no_results() -> None:
 def test_nobody_labelled() -> None:
     nobody = [person(1, 4, POSE * [1, 1, 0]), person(2, 4, POSE, iscrowd=1)]
     for people in (nobody, []):
-        found = keypoint_ap(coco(people, [4]), [result(4, POSE, 0.5)])
-        assert figures(found) == [-1] * 10
-        assert found.people == 0
-    assert figures(keypoint_ap(coco([person(1, 4, POSE)], [4]), [], [])) == [-1] * 10
+        words = f"1 evaluated images hold {len(people)} annotations of people and none"
+        with pytest.raises(DataError, match=words):
+            keypoint_ap(coco(people, [4]), [result(4, POSE, 0.5)])
+    with pytest.raises(DataError, match="0 evaluated images"):
+        keypoint_ap(coco([person(1, 4, POSE)], [4]), [], [])
 
 
 def test_it_is_quiet_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,10 +199,10 @@ def test_it_is_quiet_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> 
     ("wrong", "message"),
     [
         (result(9, POSE, 0.5), "Result 1 .* image 9"),
-        (result(4, POSE[:5], 0.5), "Result 1 .* 51 finite"),
-        (result(4, POSE * np.nan, 0.5), "Result 1 .* 51 finite"),
-        (result(4, POSE, float("nan")), "Result 1 .* finite 'score'"),
-        ({"image_id": 4, "keypoints": POSE.ravel().tolist()}, "finite 'score'"),
+        (result(4, POSE[:5], 0.5), "Result 1 .* has 15 numbers .* give 51"),
+        (result(4, POSE * np.nan, 0.5), "Result 1 .* 'keypoints' must be finite"),
+        (result(4, POSE, float("nan")), "Result 1 .* 'score' must be finite"),
+        ({"image_id": 4, "keypoints": POSE.ravel().tolist()}, "'score' is missing"),
         ("keypoints", "Result 1 .* not a COCO result"),
     ],
 )

@@ -105,7 +105,7 @@ def test_draws_without_people_do_not_count() -> None:
 
 
 def test_a_bootstrap_needs_people_and_samples() -> None:
-    with pytest.raises(DataError, match="no labelled people"):
+    with pytest.raises(DataError, match="nothing to evaluate"):
         bootstrap_difference(coco([], [1]), [], [])
     with pytest.raises(InputError, match="at least 1 sample"):
         bootstrap_difference(coco([person(1, POSE)], [1]), [], [], samples=0)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.coco.annotations import (
-    category_of_people,
     is_finite,
     is_person,
+    keypoint_names,
     load_annotations,
+    person_category,
     picture_path,
     picture_size,
 )
@@ -50,7 +51,7 @@ def read_people(
     them. The other arguments and errors are those of ``people_of``.
     """
     return people_of(
-        load_annotations(annotations),
+        load_annotations(annotations, lenient=broken == "skip"),
         annotations,
         images,
         weight=weight,
@@ -78,14 +79,14 @@ def people_of(
     that is not there, or a box or keypoint list that cannot be right, is reported with its id and
     refused (DataError), or skipped.
     """
-    people_are = category_of_people(data) or {}
-    slots = _slots(source, people_are.get("keypoints", names))
+    category = person_category(data)
+    slots = _slots(source, keypoint_names(data) or names)
     records = {record["id"]: record for record in data["images"]}
     missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
     _report_missing(missing, source, images, broken)
     people = []
     for annotation in data["annotations"]:
-        if not is_person(annotation, people_are.get("id")) or annotation.get("iscrowd"):
+        if not is_person(annotation, category) or annotation.get("iscrowd"):
             continue
         if "keypoints" not in annotation:
             continue

@@ -63,7 +63,8 @@ def read_hard_negatives(
     results format (``image_id``, ``bbox``, ``score``). A detection counts from ``min_score`` on and
     when it has no pixel in common with any person's box. All 17 keypoints have ``weight``.
     """
-    data = load_annotations(annotations, need_keypoints=False)
+    skip = broken == "skip"
+    data = load_annotations(annotations, need_keypoints=False, lenient=skip)
     category = person_category(data)
     records = {r["id"]: r for r in data["images"] if r.get("boxes_complete") is not False}
     people: dict[Any, list[list[float]]] = {}
@@ -77,7 +78,7 @@ def read_hard_negatives(
                 continue
             people.setdefault(annotation["image_id"], []).append(annotation["bbox"])
     negatives = []
-    for number, detection in enumerate(load_detections(detections)):
+    for number, detection in enumerate(load_detections(detections, lenient=skip)):
         if not of_people(detection, category):
             continue
         if not (is_finite(detection.get("bbox"), 4) and is_finite([detection.get("score")], 1)):

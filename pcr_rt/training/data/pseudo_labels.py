@@ -31,7 +31,7 @@ def read_pseudo_labels(
     the teacher's scores as amplitudes, read the same file as a COCO one. Errors are those of
     ``people_of``.
     """
-    data = load_annotations(annotations)
+    data = load_annotations(annotations, lenient=broken == "skip")
     people = []
     for annotation in data["annotations"]:
         if annotation.get("iscrowd") or "keypoints" not in annotation:

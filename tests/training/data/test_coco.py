@@ -112,8 +112,11 @@ def test_broken_coco_annotations_and_missing_images(
         {**good, "id": 7, "image_id": 2},
         images=2,
     )
-    with pytest.raises(DataError, match="first has id 2"):
+    with pytest.raises(DataError, match=r"annotation 6: 'bbox' must be 4 finite numbers"):
         read(tmp_path, data)
+    missing = {**data, "annotations": [good, data["annotations"][2]]}
+    with pytest.raises(DataError, match="first has id 2"):
+        read(tmp_path, missing)
     with caplog.at_level(logging.WARNING):
         assert len(read(tmp_path, data, broken="skip")) == 1
     assert "Annotation 6" in caplog.text

@@ -73,7 +73,7 @@ def test_images_with_missing_boxes_are_left_out(tmp_path: Path) -> None:
 def test_broken_detections_and_people_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(DataError, match="Detection 1"):
+    with pytest.raises(DataError, match="detection 1 "):
         write(tmp_path, [box(1, 2, 3, 4), {"image_id": 1, "score": 1}])
     with pytest.raises(DataError, match="Annotation 0"):
         write(tmp_path, [box(1, 2, 3, 4)], {"bbox": None})
