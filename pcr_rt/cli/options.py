@@ -74,8 +74,13 @@ def make_estimator(
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on stderr; the yielded function takes (done, total or None)."""
+def progress_bar(
+    what: str, before: str | None = None
+) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar on stderr; the yielded function takes (done, total or None).
+
+    before: what it says until that is called.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -85,10 +90,15 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     # In a file or a pipe even a transient bar leaves an empty line.
     silent = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=silent) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(before or what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total, description=what)

@@ -179,7 +179,7 @@ def _stream(
         page = LivePage.at(serve)
         typer.echo(f"Live page: {page.url}", err=True)
         sinks.append(page)
-    with progress_bar("Estimating") as progress:
+    with progress_bar("Estimating", "Waiting for the first frame") as progress:
         return process_stream(
             estimator,
             opened,

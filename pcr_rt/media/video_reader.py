@@ -15,19 +15,13 @@ from av.error import FFmpegError
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media.asf import missing_bytes
+from pcr_rt.media.image_headers import is_heif
 from pcr_rt.media.urls import TIMEOUT_S, hide_password, is_url
 from pcr_rt.media.video_decoder import Decoder, open_video
-from pcr_rt.media.video_frames import (
-    DEFAULT_FPS,
-    Frame,
-    FrameDecoder,
-    average_fps,
-    choose_stream,
-)
+from pcr_rt.media.video_frames import Frame, FrameDecoder, average_fps, choose_stream
 
-__all__ = ["DEFAULT_FPS", "TURNS", "VIDEO_SUFFIXES", "VideoReader", "is_video"]
+__all__ = ["VIDEO_SUFFIXES", "VideoReader", "is_video"]
 
-TURNS = {1: 2, 2: 1, 3: 0}
 
 VIDEO_SUFFIXES = {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm"}
 VIDEO_SUFFIXES |= {".3gp", ".dv", ".m2ts", ".mjpeg", ".mts", ".ogv", ".ts", ".wmv"}
@@ -81,6 +75,12 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 f" ({getattr(error, 'strerror', None) or error}): check its name, or copy or"
                 " convert it again."
             ) from None
+        if self._is_image():
+            self.close()
+            raise InputError(
+                f"The file {self._shown} is an image: give it the ending of its format, or read it"
+                " as an image."
+            )
         self._stream = choose_stream(self._container)
         if self._stream is None:
             self.close()
@@ -105,6 +105,16 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 f"The video {self._shown} has no frame that can be decoded: copy it again."
             )
         self._items = chain(first, items)
+
+    def _is_image(self) -> bool:
+        """FFmpeg opens images as videos of a frame, and of HEIC a single tile."""
+        name = self._container.format.name
+        if name == "image2" or name.endswith("_pipe"):
+            return True
+        with suppress(OSError), self.path.open("rb") as file:
+            head = file.read(32)
+            return is_heif(head) or head[4:12] == b"ftypavif"
+        return False
 
     def __iter__(self) -> Iterator[tuple[Frame, float]]:
         return ((frame, seconds) for frame, seconds in self._items if frame is not None)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, MissingDependencyError
-from pcr_rt.media.video_reader import DEFAULT_FPS
+from pcr_rt.media.video_frames import DEFAULT_FPS
 from pcr_rt.streaming.sources import Item, Source
 
 __all__ = ["GStreamerSource", "TimedFrame", "csi_pipeline", "nvv4l2_pipeline", "read_frames"]
@@ -35,14 +35,17 @@ FORMAT = "BGR"
 HEADER = struct.Struct(">BBxxHIQ44x")
 """A packet's version, kind, bytes of payload and time in ns; the rest is skipped."""
 BUFFER, CAPS = 1, 2
+MAX_CAPS, MAX_SIDE = 1 << 16, 1 << 15
+"""Bytes of a description, and pixels of a frame: what is beyond is no such stream."""
 NO_TIME = 2**64 - 1
+FILES = ("filesrc", "multifilesrc")
 
 
 class GStreamerSource(Source):
     """Run a pipeline in gst-launch's notation; an ``appsink`` at its end may be left out.
 
-    live: by default every pipeline that does not begin with a file. Lost after ``timeout_s``
-    without a frame, to be started again if live.
+    live: by default every pipeline that neither begins with a file nor has ``num-buffers``. Lost
+    after ``timeout_s`` without a frame, to be started again if live.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class GStreamerSource(Source):
         ends = [i for i, element in enumerate(elements) if element == "!"]
         if ends and elements[ends[-1] + 1 : ends[-1] + 2] == ["appsink"]:
             elements = elements[: ends[-1]]
-        self.live = not any(e in ("filesrc", "multifilesrc") for e in elements)
+        self.live = not any(e in FILES or e.startswith("num-buffers=") for e in elements)
         self.live = self.live if live is None else live
         self.reconnects = self.live
         self.name = name or f"GStreamer pipeline {elements[0]}"
@@ -193,7 +196,9 @@ def read_frames(read: Callable[[int], bytearray]) -> Iterator[TimedFrame]:
     fps = None
     while len(header := read(HEADER.size)) == HEADER.size:
         major, _, kind, length, time_ns = HEADER.unpack(header)
-        if major != 1:
+        # Rows may be padded. Without a check a damaged header would take its gigabytes at once.
+        largest = max(MAX_CAPS, 4 * (width + 64) * height)
+        if major != 1 or length > largest:
             raise InputError("The GStreamer pipeline gave something other than frames.")
         payload = read(length)
         if len(payload) < length:
@@ -207,11 +212,15 @@ def read_frames(read: Callable[[int], bytearray]) -> Iterator[TimedFrame]:
 
 def _shape(caps: str) -> tuple[int, int, float | None]:
     """Return width, height and frames a second, the last if it is known and constant."""
-    found = re.search(r"width=\(int\)(\d+).*height=\(int\)(\d+)", caps)
-    if found is None or f"format=(string){FORMAT}" not in caps:
+    found = re.search(r"width=\(int\)(\d{1,9}).*height=\(int\)(\d{1,9})", caps)
+    if (
+        found is None
+        or max(int(found[1]), int(found[2])) > MAX_SIDE
+        or f"format=(string){FORMAT}" not in caps
+    ):
         raise InputError(f"The GStreamer pipeline gives {caps[:80]!r}, not {FORMAT} frames.")
-    rate = re.search(r"framerate=\(fraction\)(\d+)/(\d+)", caps)
-    fps = int(rate[1]) / int(rate[2]) if rate and int(rate[1]) else None
+    rate = re.search(r"framerate=\(fraction\)(\d{1,9})/(\d{1,9})\b", caps)
+    fps = int(rate[1]) / int(rate[2]) if rate and int(rate[1]) and int(rate[2]) else None
     return int(found[1]), int(found[2]), fps
 
 

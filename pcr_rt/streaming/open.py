@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
-from pcr_rt.media import is_video
+from pcr_rt.media import is_image, is_video
 from pcr_rt.media.urls import is_url, url_path
 from pcr_rt.streaming.gstreamer import GStreamerSource, csi_pipeline, nvv4l2_pipeline
 from pcr_rt.streaming.network import NetworkSource
@@ -65,6 +65,7 @@ def open_source(source: SourceLike, **options: Unpack[SourceOptions]) -> Source:
     ``0``, ``"0"``, ``/dev/video0``  a camera of this machine
     ``"csi://0"``                   a camera on a Jetson's CSI connector, through GStreamer
     ``"rtsp://..."``, other URLs    a network stream; a video file if the URL's path ends in one
+                                    or HTTP says how long it is
     ``"videotestsrc ! ..."``        a GStreamer pipeline
     a folder, a video file          its images in order of name, its frames
     an iterable of frames           what it yields
@@ -90,7 +91,7 @@ def open_source(source: SourceLike, **options: Unpack[SourceOptions]) -> Source:
         if not isinstance(source, Iterable):
             raise InputError(f"A {type(source).__name__} is no source of frames.")
         opened, suitable = FrameSource(source, fps=fps), ("fps",)
-    elif (text.isdigit() and not Path(text).exists()) or text.startswith("/dev/video"):
+    elif (text.isdigit() and not os.path.exists(text)) or text.startswith("/dev/video"):
         camera: int | str = int(text) if text.isdigit() else text
         fourcc = options.get("fourcc")
         opened = CameraSource(camera, width=width, height=height, fps=fps, fourcc=fourcc)
@@ -101,9 +102,11 @@ def open_source(source: SourceLike, **options: Unpack[SourceOptions]) -> Source:
         suitable = ("width", "height", "fps")
     elif " ! " in text and not os.path.exists(text):  # Path.exists refuses long names
         opened = GStreamerSource(text)
-    elif Path(text).is_dir():
+    elif os.path.isdir(text):
         opened, suitable = FolderSource(text, fps), ("fps",)
-    elif is_url(text) or Path(text).exists():
+    elif not is_url(text) and is_image(text) and os.path.exists(text):
+        raise InputError(f"{text} is an image: give a video, or images alone.")
+    elif is_url(text) or os.path.exists(text):
         path = url_path(text)
         recorded = text.startswith("http") and is_video(path) and not path.endswith(".mjpeg")
         live = is_url(text) and not recorded and not text.startswith("file:")

@@ -47,13 +47,14 @@ class Access:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             given = request.query.get("token") or request.cookies.get(self._cookie, "")
-            if self.token and not secrets.compare_digest(given.encode(), self.token.encode()):
+            if self.token and not secrets.compare_digest(
+                given.encode(errors="surrogateescape"), self.token.encode()
+            ):
                 raise web.HTTPForbidden(text="Open the address with the token that was printed.")
-            named = urlsplit(f"//{request.host}").hostname or ""
-            origin = request.headers.get("Origin")
+            named, origin = _host(f"//{request.host}"), request.headers.get("Origin")
             if is_loopback(self.host) and not is_loopback(named):
                 raise web.HTTPForbidden(text="This page is for this machine only.")
-            if origin is not None and urlsplit(origin).netloc != request.host:
+            if origin is not None and origin.partition("://")[2] != request.host:
                 raise web.HTTPForbidden(text="Another site may not look in here.")
             response = await handler(request)
             if not response.prepared:
@@ -63,6 +64,14 @@ class Access:
             return response
 
         return check
+
+
+def _host(url: str) -> str:
+    """The host of a URL; nothing for one that is none, which no browser sends."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -23,22 +23,25 @@ class Closes(Protocol):
 
 @contextmanager
 def terminated_properly() -> Iterator[None]:
-    """Let SIGTERM end the program like sys.exit, unless it has a handler: files are finished."""
+    """Let SIGTERM and SIGHUP end the program like sys.exit, unless they have handlers.
+
+    So files are finished, also when the terminal is closed.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, leave)
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    ours = [n for n in numbers if n is not None and signal.getsignal(n) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.media import Camera, VideoReader, list_images, read_image
 from pcr_rt.media.urls import is_url
 from pcr_rt.media.video_decoder import Decoder
-from pcr_rt.media.video_reader import DEFAULT_FPS
+from pcr_rt.media.video_frames import DEFAULT_FPS
 
 __all__ = [
     "CameraSource",
@@ -111,10 +111,10 @@ class VideoSource(Source):
         self.name = f"video {Path(path).name}"  # without folders, or a password in a URL
 
     def frames(self) -> Iterator[Item]:
-        """Yield frames with the seconds since the first one."""
+        """Yield frames with the seconds since the first one; None for damaged ones."""
         with VideoReader(self._path, decoder=self._decoder) as video:
             self.fps, self.total = video.fps, video.frames
-            yield from video
+            yield from video.with_damaged()
 
 
 class FolderSource(Source):

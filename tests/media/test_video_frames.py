@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -302,6 +303,14 @@ def test_from_damage_to_the_next_key_frame_all_is_failed(
     assert len(given) >= 40
 
 
+@pytest.mark.parametrize("form", [".png", ".jpg", ".webp", ".bmp", ".avif", ".jp2"])
+def test_an_image_is_no_video_under_any_name(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(cv2.imencode(form, texture(64, 48))[1].tobytes())
+    with pytest.raises(InputError, match=r"film\.mp4 is an image"):
+        VideoReader(path)
+
+
 def test_a_lost_piece_of_a_transport_stream(tmp_path: Path) -> None:
     """Its packets are whole, their counters tell that some are missing."""
     path = film(tmp_path / "a.ts", codec="mpeg2video", gop=1)
@@ -360,3 +369,10 @@ def test_a_mirrored_video_shows_what_the_other_one_shows(shared: Path) -> None:
     square, wide = (read(folder / name)[0] for name in ("sar_1_1.mp4", "sar_2_1.mp4"))
     assert np.abs(square[0].astype(int) - wide[0]).mean() < 6
     assert np.abs(square[0].astype(int) - wide[0][:, ::-1]).mean() > 20
+
+
+@pytest.mark.shared
+def test_no_tile_of_a_heic_is_taken_for_the_image(shared: Path) -> None:
+    for name in ("tiles.heic", "plain.heic", "plain.avif", "exif6.jfif"):
+        with pytest.raises(InputError, match="is an image"):
+            VideoReader(shared / "cases" / "pictures" / name)

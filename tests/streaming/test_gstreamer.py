@@ -15,6 +15,7 @@ from pcr_rt import media
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.streaming import gstreamer
 from pcr_rt.streaming.gstreamer import (
+    HEADER,
     GStreamerSource,
     TimedFrame,
     csi_pipeline,
@@ -201,6 +202,22 @@ def test_a_stream_that_is_cut_off_ends() -> None:
     assert len(read(data + packet(1, bytes(16))[:20])) == 1
 
 
+@pytest.mark.parametrize("rate", [b"30/0", b"0/1", b"9" * 5000 + b"/1"])
+def test_a_rate_that_is_none(rate: bytes) -> None:
+    (frame,) = read(packet(2, CAPS.replace(b"30/1", rate)) + packet(1, bytes(16)))
+    assert frame.fps is None
+
+
+def test_finite_pipelines_are_not_live() -> None:
+    for pipeline, live in (
+        ("videotestsrc num-buffers=30 ! videoconvert", False),
+        ("filesrc location=a.mp4 ! decodebin", False),
+        ("videotestsrc ! videoconvert", True),
+    ):
+        source = GStreamerSource(pipeline)
+        assert (source.live, source.reconnects) == (live, live)
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -208,6 +225,9 @@ def test_a_stream_that_is_cut_off_ends() -> None:
         (packet(1, bytes(16)), "16 bytes for 0x0"),
         (packet(2, CAPS) + packet(1, bytes(15)), "15 bytes for 2x2"),
         (packet(2, CAPS) + packet(1, bytes(8)), "8 bytes for 2x2"),
+        (HEADER.pack(1, 0, 1, 2**32 - 1, 0), "something other than frames"),
+        (packet(2, CAPS) + HEADER.pack(1, 0, 1, 2**32 - 1, 0), "something other than frames"),
+        (packet(2, CAPS.replace(b")2,", b")%d," % 10**60)), "not BGR frames"),
         (packet(2, b"audio/x-raw"), "not BGR frames"),
         (packet(2, CAPS.replace(b"BGR", b"RGB")), "not BGR frames"),
     ],

@@ -8,16 +8,21 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from drawn_frames import write_clip
 from pcr_rt.errors import InputError
 from pcr_rt.media import video_reader
 from pcr_rt.streaming.network import NetworkSource
 from pcr_rt.streaming.open import open_source
+from toy_streams import stream
 
 
 def test_passwords_stay_out_of_names_and_messages() -> None:
@@ -93,3 +98,41 @@ def test_silence_is_a_loss(motion_jpeg: str) -> None:
         for _ in frames:
             pass
     assert time.monotonic() - start < 4
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address under which it is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *what: Any) -> None: ...
+
+    handler = partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_recordings_behind_http_are_read_once_and_whole(served: tuple[Path, str]) -> None:
+    """A file whose name does not end like a video's, and a finished HLS playlist."""
+    folder, address = served
+    with av.open(str(folder / "index.m3u8"), "w", format="hls", options={"hls_time": "1"}) as hls:
+        film = hls.add_stream("libx264", 10)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        film.codec_context.gop_size = 10
+        for k in range(40):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 6 * k, np.uint8), "bgr24")
+            frame.pts = k
+            hls.mux(film.encode(frame))
+        hls.mux(film.encode(None))
+    write_clip(folder / "clip.mp4").rename(folder / "download")
+    for name, count, fps in (("download", 12, 25), ("index.m3u8", 40, 10)):
+        source = open_source(f"{address}/{name}?token=1")
+        items = list(source.frames())
+        assert (source.live, source.reconnects, source.fps) == (False, False, fps)
+        assert [seconds for _, seconds in items] == pytest.approx(
+            [k / fps for k in range(count)], abs=2e-3
+        )
+    with stream(open_source(f"{address}/download")) as poses:
+        assert [result.poses.frame_index for result in poses.results()] == list(range(12))

@@ -178,7 +178,12 @@ async def status(url: str, method: str = "GET", **options: Any) -> int:
 def test_other_sites_cannot_look_in(page: LivePage) -> None:
     async def check() -> None:
         assert await status(page.url) == 200
-        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        for headers in (
+            {"Host": "evil.example"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "http://["},
+            {"Host": "["},
+        ):
             assert await status(page.url, headers=headers) == 403
             assert await status(f"{page.url}live", headers=headers) == 403
         own = page.url.removesuffix("/")

@@ -174,7 +174,7 @@ for frame, poses in PoseStream(frames(), ToyEstimator(), sinks=sinks, track=Fals
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_finish_the_files(tmp_path: Path, number: signal.Signals) -> None:
     from pcr_rt.media import VideoReader
 

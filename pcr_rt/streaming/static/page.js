@@ -32,6 +32,9 @@ function card(source) {
 
 function count(sources, viewers) {
   document.getElementById("viewers").textContent = viewers + (viewers === 1 ? " viewer" : " viewers");
+  if (sources.some((stats) => stats.connected)) say("live", "live");
+  else if (sources.some((stats) => stats.read > 0)) say("lost", "lost, trying again");
+  else say("waiting", "waiting for the first frame");
   sources.forEach((stats, source) => {
     const { title, fields } = card(source);
     title.textContent = stats.size ? `${stats.name}, ${stats.size[0]}×${stats.size[1]}` : stats.name;
@@ -73,7 +76,7 @@ function connect() {
   let ended = false;
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
-    say("live", "live");
+    say("waiting", "waiting for the first frame");
     for (let i = 0; i < AHEAD; i++) socket.send("next");
   };
   socket.onmessage = async ({ data }) => {
