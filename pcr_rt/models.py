@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from pcr_rt.calibration import Calibration
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, Transform
 
@@ -104,6 +105,7 @@ class ModelSpec:
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
     the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
     target: what an INT8 file's form of quantisation is for.
+    calibration: from raw scores to probabilities; None: the model's scores are raw.
     provenance: free facts for the model card (data hashes, recipe, AP, licences).
     """
 
@@ -123,6 +125,7 @@ class ModelSpec:
     fill: float = 114.0
     precision: Precision = "fp32"
     target: Target = "any"
+    calibration: Calibration | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -163,6 +166,8 @@ class ModelSpec:
             for key in ("input_size", "mean", "std"):
                 if key in table:
                     table[key] = tuple(table[key])
+            if table.get("calibration") is not None:
+                table["calibration"] = Calibration.from_table(table["calibration"])
             return cls(**table)
         except (TypeError, ValueError) as error:
             raise ModelError(f"The model's spec cannot be read: {error}.") from None
