@@ -1,0 +1,225 @@
+"""How often a model's scores are right on labelled images, and the calibration that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.calibration import Calibration, Knots
+from pcr_rt.coco.annotations import (
+    is_labelled,
+    load_annotations,
+    read_picture,
+    select_images,
+    select_people,
+)
+from pcr_rt.errors import DataError, InputError
+from pcr_rt.geometry import box_iou
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import keypoint_similarity
+
+__all__ = [
+    "Judged",
+    "Outcomes",
+    "brier_score",
+    "calibration_error",
+    "cross_fitted",
+    "fit_calibration",
+    "fit_knots",
+    "judge",
+    "judge_images",
+    "reliability",
+]
+
+RIGHT = 0.5
+"""From this OKS on a person or keypoint is in its place."""
+OVERLAPS, INSIDE = 0.4, 0.7
+"""A result is on a box if their IoU is that large, or that share of the result lies inside."""
+KEYPOINT_BINS, PEOPLE_BINS = 20, 10
+FEWEST = 100
+"""Scores that a curve is fitted to."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Scores (N,), whether each was right (N,), and the number (N,) of the image each is from."""
+
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    images: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What labelled images say of a model's keypoints and people."""
+
+    keypoints: Outcomes
+    people: Outcomes
+
+
+class _Estimator(Protocol):
+    def __call__(self, frame: NDArray[Any]) -> Poses: ...
+
+
+def judge_images(
+    estimator: _Estimator,
+    annotations_path: str | Path,
+    images_folder: str | Path,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Judged:
+    """Run an estimator over the labelled images and judge all that it finds.
+
+    Images that say ``boxes_complete: false`` are left out, since people without a label are in
+    them. progress: called with (images done, images in all) after each. Raises DataError for
+    annotations or images that cannot be used.
+    """
+    annotations = load_annotations(annotations_path)
+    images = {
+        key: image
+        for key, image in select_images(annotations).items()
+        if image.get("boxes_complete", True)
+    }
+    people: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
+    for person in select_people(annotations, images):
+        people[person["image_id"]].append(person)
+    judged = []
+    for done, (key, image) in enumerate(images.items(), 1):
+        try:
+            frame = read_picture(Path(images_folder), image)
+        except InputError as error:
+            raise DataError(str(error)) from None
+        judged.append(judge(estimator(frame), people[key]))
+        progress(done, len(images))
+    return Judged(*(_joined(of_image) for of_image in zip(*judged, strict=True)))
+
+
+def judge(poses: Poses, people: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """Judge the keypoints and the people that were found in one image.
+
+    people: those of the image, as ``select_people`` gives them. Returns (scores, right) of the
+    keypoints and of the people. A person is right with an OKS of 0.5 or more with a label; one who
+    lies on a person without labelled keypoints, or on a crowd, is not judged. The keypoints of
+    right people are judged if the label has them; one is right if its own term of OKS is 0.5 or
+    more.
+    """
+    labels = [person for person in people if is_labelled(person)]
+    terms = np.zeros((len(poses), len(labels), poses.keypoints.shape[1]))
+    visible = np.zeros(terms.shape[1:], dtype=bool)
+    for column, label in enumerate(labels):
+        points = np.array(label["keypoints"], dtype=np.float64).reshape(-1, 3)
+        visible[column] = points[:, 2] > 0
+        for row, keypoints in enumerate(poses.keypoints):
+            terms[row, column] = keypoint_similarity(keypoints, points[:, :2], label["area"])
+    oks = (terms * visible).sum(2) / visible.sum(1).clip(min=1)
+    right = (oks >= RIGHT).any(1)
+    best = oks[right].argmax(1) if len(labels) else np.zeros(0, dtype=np.intp)
+    has = visible[best]
+    keypoints = (
+        poses.keypoint_scores[right][has].astype(np.float64),
+        terms[right, best][has] >= RIGHT,
+    )
+    judged = right | ~_lies_on(poses.boxes, [p["bbox"] for p in people if not is_labelled(p)])
+    return keypoints, (poses.scores[judged].astype(np.float64), right[judged])
+
+
+def _lies_on(boxes: NDArray[np.float32], others: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
+    """Which of the boxes (N, 4) xyxy lie on one of the others, each (x, y, width, height)."""
+    if not others:
+        return np.zeros(len(boxes), dtype=bool)
+    own = boxes.astype(np.float64)[:, None]
+    other = np.array(others, dtype=np.float64)
+    other[:, 2:] += other[:, :2]
+    shared = np.minimum(own[..., 2:], other[:, 2:]) - np.maximum(own[..., :2], other[:, :2])
+    inside = shared.clip(min=0).prod(2) / (own[..., 2:] - own[..., :2]).prod(2)
+    found: NDArray[np.bool_] = ((box_iou(boxes, other) >= OVERLAPS) | (inside >= INSIDE)).any(1)
+    return found
+
+
+def _joined(of_images: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> Outcomes:
+    scores, right = (np.concatenate(column) for column in zip(*of_images, strict=True))
+    return Outcomes(
+        scores, right, np.repeat(np.arange(len(of_images)), [len(s) for s, _ in of_images])
+    )
+
+
+def fit_calibration(judged: Judged) -> Calibration:
+    """Fit both curves. Raises DataError where too little was found to fit one."""
+    return Calibration(
+        keypoints=fit_knots(judged.keypoints.scores, judged.keypoints.right, KEYPOINT_BINS),
+        people=fit_knots(judged.people.scores, judged.people.right, PEOPLE_BINS),
+    )
+
+
+def fit_knots(scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int) -> Knots:
+    """Fit a curve that rises strictly from (0, 0) to (1, 1), by isotonic regression over bins.
+
+    The scores (N,), in order, are cut into bins of equal counts. A bin's knot is its mean score and
+    the share of its scores that are right, (right + 1) / (count + 2), which keeps away from 0 and
+    1; bins that do not rise are pooled (pool adjacent violators). Scores outside 0 to 1 are taken
+    as 0 or 1. Raises DataError for fewer than 100 scores.
+    """
+    if len(scores) < FEWEST:
+        raise DataError(
+            f"Only {len(scores)} scores can be judged, too few to calibrate: give images with more"
+            " labelled people."
+        )
+    order = np.argsort(scores, kind="stable")
+    clipped = scores.clip(0, 1)
+    pooled: list[tuple[int, float, float]] = []  # count, sum of scores, number of right ones
+    for part in np.array_split(order, bins):
+        new = (len(part), float(clipped[part].sum()), float(right[part].sum()))
+        while pooled and not _rises(pooled[-1], new):
+            last = pooled.pop()
+            new = (last[0] + new[0], last[1] + new[1], last[2] + new[2])
+        pooled.append(new)
+    inner = [_knot(pool) for pool in pooled if 0 < _knot(pool)[0] < 1]
+    return ((0.0, 0.0), *inner, (1.0, 1.0))
+
+
+def _knot(pool: tuple[int, float, float]) -> tuple[float, float]:
+    count, score, right = pool
+    return round(score / count, 5), round((right + 1) / (count + 2), 5)
+
+
+def _rises(one: tuple[int, float, float], other: tuple[int, float, float]) -> bool:
+    return all(a < b for a, b in zip(_knot(one), _knot(other), strict=True))
+
+
+def cross_fitted(outcomes: Outcomes, bins: int, folds: int = 5) -> NDArray[np.float64]:
+    """The probability (N,) of each score by a curve fitted to the images of the other folds."""
+    probabilities = np.empty(len(outcomes.scores))
+    for fold in range(folds):
+        held = outcomes.images % folds == fold
+        knots = fit_knots(outcomes.scores[~held], outcomes.right[~held], bins)
+        probabilities[held] = np.interp(outcomes.scores[held], *np.transpose(knots))
+    return probabilities
+
+
+def reliability(
+    probabilities: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
+) -> list[tuple[float, float, int]]:
+    """Mean probability, share of right ones and count of each bin of equal width that has some."""
+    place = np.clip((probabilities * bins).astype(int), 0, bins - 1)
+    members = [np.flatnonzero(place == b) for b in range(bins)]
+    return [
+        (float(probabilities[m].mean()), float(right[m].mean()), len(m)) for m in members if len(m)
+    ]
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Expected calibration error: the mean of |probability - share of right ones| of the bins."""
+    table = reliability(probabilities, right, bins)
+    return sum(count * abs(p - share) for p, share, count in table) / max(len(right), 1)
+
+
+def brier_score(probabilities: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Mean square of probability minus outcome."""
+    return float(np.square(probabilities - right).mean())

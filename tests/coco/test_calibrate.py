@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pcr_rt.calibration import Calibration
+from pcr_rt.coco.calibrate import (
+    Outcomes,
+    brier_score,
+    calibration_error,
+    cross_fitted,
+    fit_knots,
+    judge,
+    judge_images,
+    reliability,
+)
+from pcr_rt.errors import DataError
+from pcr_rt.poses import Poses
+from pcr_rt.skeleton import SIGMAS
+
+
+def scored(*groups: tuple[float, int, int]) -> tuple[Any, Any]:
+    """Groups of (score, how many, how many of them right)."""
+    scores = np.concatenate([np.full(count, score) for score, count, _ in groups])
+    right = np.concatenate([np.arange(count) < yes for _, count, yes in groups])
+    return scores, right
+
+
+def test_knots_are_the_bins_shares_and_bins_that_fall_are_pooled() -> None:
+    scores, right = scored((0.2, 25, 5), (0.4, 25, 4), (0.6, 25, 20), (0.8, 25, 24))
+    # 0.4 has fewer right than 0.2: together 9 of 50 at a mean of 0.3.
+    expected = [(0, 0), (0.3, 10 / 52), (0.6, 21 / 27), (0.8, 25 / 27), (1, 1)]
+    np.testing.assert_allclose(fit_knots(scores, right, 4), expected, atol=1e-5)
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert fit_knots(scores[shuffled], right[shuffled], 4) == fit_knots(scores, right, 4)
+
+
+@pytest.mark.parametrize(
+    ("score", "yes"), [(0.5, 60), (0.0, 0), (1.0, 120), (1.7, 120), (0.5, 0), (0.5, 120)]
+)
+def test_scores_that_are_all_alike_still_give_a_curve_that_rises(score: float, yes: int) -> None:
+    knots = fit_knots(*scored((score, 120, yes)), 10)
+    Calibration(knots, knots)
+
+
+def test_a_curve_of_noise_rises_strictly() -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        scores = generator.random(300).round(2)
+        knots = fit_knots(scores, generator.random(300) < 0.5, 20)
+        Calibration(knots, knots)
+
+
+def test_too_few_scores_are_refused() -> None:
+    with pytest.raises(DataError, match="Only 99 scores"):
+        fit_knots(*scored((0.5, 99, 50)), 10)
+
+
+def test_calibration_error_and_brier_score_by_hand() -> None:
+    probabilities = np.array([0.1, 0.3, 0.9, 0.9])
+    right = np.array([False, True, True, False])
+    # Two bins: (0.2, half right, 2) and (0.9, half right, 2).
+    assert reliability(probabilities, right, bins=2) == [
+        (pytest.approx(0.2), 0.5, 2),
+        (pytest.approx(0.9), 0.5, 2),
+    ]
+    assert calibration_error(probabilities, right, bins=2) == pytest.approx(0.5 * 0.3 + 0.5 * 0.4)
+    assert brier_score(probabilities, right) == pytest.approx((0.01 + 0.49 + 0.01 + 0.81) / 4)
+    assert reliability(np.array([1.0]), np.array([True])) == [(1.0, 1.0, 1)]
+
+
+def test_held_out_images_do_not_take_part_in_their_own_curve() -> None:
+    # In images of fold 0 everything is wrong, in the others everything is right.
+    images = np.arange(1000) % 2
+    outcomes = Outcomes(np.full(1000, 0.5), images == 1, images)
+    held = cross_fitted(outcomes, 1, folds=2)
+    np.testing.assert_allclose(held[images == 0], 501 / 502, atol=1e-5)
+    np.testing.assert_allclose(held[images == 1], 1 / 502, atol=1e-5)
+
+
+def person(box: list[float], *, visible: int = 17, crowd: int = 0) -> dict[str, Any]:
+    """A label whose keypoints all lie at the centre of its box, the first ``visible`` labelled."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    keypoints = [v for k in range(17) for v in ((x, y, 2) if k < visible else (0, 0, 0))]
+    return {
+        "bbox": box,
+        "area": box[2] * box[3],
+        "keypoints": keypoints,
+        "num_keypoints": visible,
+        "iscrowd": crowd,
+    }
+
+
+def poses_at(*people: tuple[float, float], score: float = 0.7) -> Poses:
+    """People of 100x100 pixels whose keypoints all lie at their centre; peaks 0.01, 0.02, ..."""
+    centres = np.array(people, np.float32).reshape(-1, 2)
+    count = len(centres)
+    return Poses(
+        keypoints=np.repeat(centres[:, None], 17, 1),
+        keypoint_scores=np.tile(np.arange(1, 18, dtype=np.float32) / 100, (count, 1)),
+        boxes=np.concatenate([centres - 50, centres + 50], 1),
+        scores=np.full(count, score, np.float32),
+    )
+
+
+def test_keypoints_are_judged_by_their_own_term_of_oks() -> None:
+    label = person([0, 0, 100, 100], visible=16)
+    poses = poses_at((50, 50))
+    moved = poses.keypoints.copy()
+    # A term of exp(-d^2 / (2 area (2 sigma)^2)) is 0.5 at d = 2 sigma sqrt(2 ln 2 area).
+    half = 2 * SIGMAS * np.sqrt(2 * np.log(2) * 100 * 100)
+    moved[0, 3, 0] += half[3] * 1.01
+    moved[0, 5, 1] -= half[5] * 0.99
+    poses = Poses(moved, poses.keypoint_scores, poses.boxes, poses.scores)
+    (peaks, right), (scores, found) = judge(poses, [label])
+    np.testing.assert_allclose(peaks, np.arange(1, 17) / 100, atol=1e-6)
+    assert right.tolist() == [k != 3 for k in range(16)]
+    assert found.tolist() == [True]
+    np.testing.assert_allclose(scores, 0.7, atol=1e-6)
+
+
+def test_people_without_a_label_are_wrong_unless_they_lie_on_one_that_is_not_judged() -> None:
+    labels = [
+        person([0, 0, 100, 100]),
+        person([300, 0, 100, 100], visible=0),
+        person([500, 0, 400, 400], crowd=1),
+    ]
+    # In place; far from all; on a person without keypoints; inside a crowd.
+    poses = poses_at((50, 50), (150, 300), (350, 50), (600, 100))
+    (peaks, _), (scores, found) = judge(poses, labels)
+    assert len(peaks) == 17
+    assert found.tolist() == [True, False]
+    assert len(scores) == 2
+
+
+def test_nobody_found_and_nobody_labelled() -> None:
+    (peaks, _), (scores, _) = judge(Poses.empty(), [person([0, 0, 100, 100])])
+    assert len(peaks) == len(scores) == 0
+    (peaks, _), (scores, found) = judge(poses_at((50, 50)), [])
+    assert len(peaks) == 0
+    assert found.tolist() == [False]
+
+
+def test_images_whose_boxes_are_not_complete_are_left_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 100, 3), np.uint8))
+    images = [
+        {"id": 1, "file_name": "a.png"},
+        {"id": 2, "file_name": "a.png", "boxes_complete": False},
+        {"id": 3, "file_name": "a.png", "boxes_complete": True},
+    ]
+    people = [{**person([0, 0, 100, 100]), "image_id": i, "id": i} for i in (1, 2, 3)]
+    (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": people}))
+    steps: list[tuple[int, int]] = []
+    judged = judge_images(
+        lambda frame: poses_at((50, 50)),
+        tmp_path / "labels.json",
+        tmp_path,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert judged.people.images.tolist() == [0, 1]
+    assert judged.keypoints.images.tolist() == [0] * 17 + [1] * 17
+    assert judged.keypoints.right.all()
+    assert steps == [(1, 2), (2, 2)]
