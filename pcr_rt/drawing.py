@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -57,8 +58,9 @@ def draw_poses(
     """Draw a frame's people: left limbs orange, right ones blue, the middle yellow.
 
     frame: (H, W, 3) uint8 BGR; a copy is drawn on unless ``inplace``. Keypoints with a score below
-    ``keypoint_threshold`` and their limbs are left out. Labels are "#id score", or the score alone
-    if nobody is tracked. Raises InputError for another kind of array.
+    ``keypoint_threshold`` and their limbs fade with the square of their score. Labels are
+    "#id score", or the score alone if nobody is tracked. Raises InputError for another kind of
+    array.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise InputError(
@@ -73,10 +75,12 @@ def draw_poses(
     if boxes:
         for person in order:
             _draw_box(canvas, corners[person])
-    for person in order:
-        seen = poses.keypoint_scores[person] >= keypoint_threshold
-        width = _line_width(corners[person], canvas)
-        _draw_skeleton(canvas, poses.keypoints[person], seen, width)
+    quarters = _quarters(poses, keypoint_threshold)
+    for level in (1, 2, 3, 4):  # what is sure lies on top
+        for person in order[(quarters[order] == level).any(axis=1)]:
+            keypoints, width = poses.keypoints[person], _line_width(corners[person], canvas)
+            with _opacity(canvas, keypoints[quarters[person] >= level], width, level / 4):
+                _draw_skeleton(canvas, keypoints, quarters[person], level, width)
     if labels:
         taken: list[list[int]] = []
         for person in order[::-1]:  # the best have their label in its place
@@ -98,13 +102,47 @@ def _line_width(box: list[int], canvas: Frame) -> int:
     return round(float(np.clip(person / 80, 1, max(2.0, 4 * _frame_scale(canvas)))))
 
 
+def _quarters(poses: Poses, threshold: float) -> NDArray[np.intp]:
+    """Opacity (N, 17) of each keypoint in quarters, rounded down; 0 for what is not finite."""
+    share = np.nan_to_num(poses.keypoint_scores / max(threshold, 1e-9)).clip(0, 1)
+    finite = np.isfinite(poses.keypoints).all(axis=2)
+    return np.floor(4 * np.square(share) * finite).astype(np.intp)
+
+
+@contextmanager
+def _opacity(
+    canvas: Frame, points: NDArray[np.float32], width: int, opacity: float
+) -> Iterator[None]:
+    """Let what is drawn meanwhile, with lines between points (N, 2), be that opaque."""
+    if opacity == 1 or not len(points):
+        yield
+        return
+    margin = 2 * width + 4
+    (left, top), (right, bottom) = (
+        np.clip(edge, 0, canvas.shape[1::-1]).astype(int)
+        for edge in (points.min(axis=0) - margin, points.max(axis=0) + margin)
+    )
+    part = canvas[top:bottom, left:right]
+    before = part.copy()
+    yield
+    if part.size:
+        cv2.addWeighted(part, opacity, before, 1 - opacity, 0, dst=part)
+
+
 def _draw_skeleton(
-    canvas: Frame, keypoints: NDArray[np.float32], seen: NDArray[np.bool_], width: int
+    canvas: Frame,
+    keypoints: NDArray[np.float32],
+    quarters: NDArray[np.intp],
+    level: int,
+    width: int,
 ) -> None:
-    seen = seen & np.isfinite(keypoints).all(axis=1)
-    inside = np.clip(np.where(seen[:, None], keypoints, 0), -FARTHEST, FARTHEST)
+    """Draw the joints and limbs of one opacity; a limb has that of its fainter joint."""
+    seen = quarters == level
+    limbs = quarters[_LIMBS].min(axis=1) == level
+    drawn = seen.copy()
+    drawn[_LIMBS[limbs]] = True
+    inside = np.clip(np.where(drawn[:, None], keypoints, 0), -FARTHEST, FARTHEST)
     points = np.rint(inside * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    limbs = seen[_LIMBS].all(axis=1)
     # A line without length is drawn as a dot, and one call draws many lines.
     lines, dots = points[_LIMBS], np.stack([points, points], axis=1)
     outline = 3 if width > 1 else 2  # a line without anti-aliasing is thinner, but far faster

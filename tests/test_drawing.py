@@ -127,21 +127,30 @@ def test_nobody_draws_nothing() -> None:
     np.testing.assert_array_equal(draw_poses(canvas(), Poses.empty()), canvas())
 
 
-def test_uncertain_joints_and_their_limbs_are_left_out() -> None:
+@pytest.mark.parametrize(
+    ("share", "opacity"),
+    [(1.5, 1), (1, 1), (0.99, 0.75), (0.8, 0.5), (0.6, 0.25), (0.49, 0), (0, 0), (np.nan, 0)],
+)
+def test_unsure_joints_and_their_limbs_fade(share: float, opacity: float) -> None:
+    # Quarters of the share's square, rounded down: 0.99^2 is above 3/4, 0.6^2 above 1/4.
     scores = np.full((1, 17), 0.9)
-    scores[0, KEYPOINTS.index("left_elbow")] = 0.29
-    drawn = skeleton_only(people(keypoint_scores=scores))
-    for y, x in [(115, 215), (95, 205), (135, 220)]:  # elbow, upper arm, forearm
-        np.testing.assert_array_equal(drawn[y, x], GREY)
-    np.testing.assert_allclose(drawn[155, 225], LEFT, atol=12)  # the wrist is sure
-    lower = draw_poses(
-        canvas(),
-        people(keypoint_scores=scores),
-        keypoint_threshold=0.2,
-        boxes=False,
-        labels=False,
+    scores[0, KEYPOINTS.index("left_elbow")] = 0.4 * share
+    drawn = draw_poses(
+        canvas(), people(keypoint_scores=scores), keypoint_threshold=0.4, boxes=False, labels=False
     )
-    np.testing.assert_allclose(lower[115, 215], LEFT, atol=12)
+    expected = (1 - opacity) * GREY + opacity * np.array(LEFT)
+    for y, x in [(115, 215), (95, 205), (135, 220)]:  # elbow, upper arm, forearm
+        np.testing.assert_allclose(drawn[y, x], expected, atol=12)
+    np.testing.assert_allclose(drawn[155, 225], LEFT, atol=12)  # the wrist is sure
+    np.testing.assert_array_equal(drawn[:20], GREY)
+
+
+def test_a_faint_limb_reaches_over_the_border() -> None:
+    scores = np.full((1, 17), 0.24)
+    drawn = skeleton_only(people(keypoints=STANDING[None] - [150, 40], keypoint_scores=scores))
+    np.testing.assert_allclose(drawn[35, 45], (GREY + np.array(LEFT)) / 2, atol=12)
+    outside = skeleton_only(people(keypoints=STANDING[None] - [1500, 40], keypoint_scores=scores))
+    np.testing.assert_array_equal(outside, GREY)
 
 
 def test_boxes_are_lines_along_the_border() -> None:
