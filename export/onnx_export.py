@@ -17,10 +17,11 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pcr_rt.errors import ModelError
+from pcr_rt.export.metadata import embed
 from pcr_rt.files import make_folder, write_whole
 from pcr_rt.inference.agreement import SAMPLE, keypoints_in_input, person_crops
 from pcr_rt.media import read_image
-from pcr_rt.models import METADATA_KEY, ModelSpec
+from pcr_rt.models import ModelSpec
 
 __all__ = [
     "OPSET",
@@ -137,11 +138,10 @@ def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
 
 def write_as_it_is(model: Any, spec: ModelSpec, path: Path) -> None:
     """Embed ``spec`` in ``model`` and write it; the file is whole or not there."""
-    del model.metadata_props[:]
-    model.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     model.doc_string = ""
+    content = embed(model, spec)
     onnx.checker.check_model(model)
-    place(model.SerializeToString(deterministic=True), path)
+    place(content, path)
 
 
 def place(content: bytes, path: Path) -> None:
