@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from pcr_rt.skeleton import NUM_KEYPOINTS
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Poses"]
+__all__ = ["Poses", "ScoreKind"]
+
+ScoreKind = Literal["probability", "raw"]
 
 FORMAT = "pcr-rt.poses/1"
 STREAM_FIELDS = ("source", "frame_index", "timestamp", "age_ms")
@@ -38,8 +40,9 @@ class Poses:
     keypoints: (N, 17, 2) float32, frame pixels, x then y, in COCO's order. keypoint_scores:
     (N, 17) float32. boxes: (N, 4) float32 xyxy. scores: (N,) float32. ids: (N,) int64, or None
     if nobody is tracked. image_size: (width, height) of the frame. In a stream also source
-    (index), frame_index, timestamp (seconds) and age_ms; None on single images. Raises ValueError
-    if the shapes do not fit together.
+    (index), frame_index, timestamp (seconds) and age_ms; None on single images. score_kind:
+    ``probability`` if scores are probabilities that the keypoint or person is right, ``raw`` if
+    only their order means something. Raises ValueError if the shapes do not fit together.
     """
 
     keypoints: NDArray[np.float32]
@@ -52,6 +55,7 @@ class Poses:
     frame_index: int | None = None
     timestamp: float | None = None
     age_ms: float | None = None
+    score_kind: ScoreKind = "raw"
 
     def __post_init__(self) -> None:
         people = len(self.scores)
@@ -79,7 +83,9 @@ class Poses:
         return copy
 
     @classmethod
-    def empty(cls, image_size: tuple[int, int] | None = None) -> Poses:
+    def empty(
+        cls, image_size: tuple[int, int] | None = None, score_kind: ScoreKind = "raw"
+    ) -> Poses:
         """Make Poses of nobody, with the right shapes."""
         return cls(
             keypoints=np.zeros((0, NUM_KEYPOINTS, 2), np.float32),
@@ -87,6 +93,7 @@ class Poses:
             boxes=np.zeros((0, 4), np.float32),
             scores=np.zeros(0, np.float32),
             image_size=image_size,
+            score_kind=score_kind,
         )
 
     def __len__(self) -> int:
@@ -102,14 +109,15 @@ class Poses:
         return self._with(chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON-safe ``format``, ``image_size``, the stream's fields if set, and ``people``.
+        """Give ``format``, ``scores``, ``image_size``, the stream's fields if set, and ``people``.
 
-        Each of ``people`` has ``score``, ``box`` (xyxy), ``keypoints`` (17 of [x, y, score]) and,
-        if tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
+        All is JSON-safe. ``scores`` tells the kind of all scores, ``probability`` or ``raw``. Each
+        of ``people`` has ``score``, ``box`` (xyxy), ``keypoints`` (17 of [x, y, score]) and, if
+        tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
         0.0001. For example::
 
-            {"format": "pcr-rt.poses/1", "image_size": [1280, 720], "frame_index": 4,
-             "timestamp": 0.1333, "people": [{"id": 2, "score": 0.8731,
+            {"format": "pcr-rt.poses/1", "scores": "probability", "image_size": [1280, 720],
+             "frame_index": 4, "timestamp": 0.1333, "people": [{"id": 2, "score": 0.8731,
              "box": [795.1, 380.0, 934.62, 674.9], "keypoints": [[833.4, 402.9, 0.92], ...]}]}
         """
         people = []
@@ -132,7 +140,8 @@ class Poses:
         }
         stream = {name: value for name, value in rounded.items() if value is not None}
         size = None if self.image_size is None else list(self.image_size)
-        return {"format": FORMAT, "image_size": size, **stream, "people": people}
+        head = {"format": FORMAT, "scores": self.score_kind, "image_size": size}
+        return {**head, **stream, "people": people}
 
     def to_json(self) -> str:
         """Give `to_dict` as one line of JSON."""
@@ -145,6 +154,11 @@ class Poses:
             if table["format"] != FORMAT:
                 raise InputError(f"The poses have format {table['format']!r}, not {FORMAT!r}.")
             people, size = table["people"], table["image_size"]
+            kind = table.get("scores", "raw")
+            if kind not in get_args(ScoreKind):
+                raise InputError(
+                    f"The poses have scores {kind!r}, neither 'probability' nor 'raw'."
+                )
             joints = np.array([p["keypoints"] for p in people], np.float32)
             joints = joints.reshape(len(people), NUM_KEYPOINTS, 3)
             tracked = any("id" in person for person in people)
@@ -155,6 +169,7 @@ class Poses:
                 scores=np.array([p["score"] for p in people], np.float32),
                 ids=np.array([p["id"] for p in people], np.int64) if tracked else None,
                 image_size=None if size is None else (size[0], size[1]),
+                score_kind=kind,
                 **{key: table.get(key) for key in STREAM_FIELDS},
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -154,6 +154,7 @@ def test_json_is_one_line_with_rounded_numbers() -> None:
     assert len(table.pop("people")) == 2
     assert table == {
         "format": "pcr-rt.poses/1",
+        "scores": "raw",
         "image_size": [64, 48],
         "source": 1,
         "frame_index": 2,
@@ -182,7 +183,7 @@ def test_equal_people_are_two_poses() -> None:
 
 
 def test_single_images_have_no_stream_fields() -> None:
-    assert set(three().to_dict()) == {"format", "image_size", "people"}
+    assert set(three().to_dict()) == {"format", "scores", "image_size", "people"}
     assert "id" not in three().to_dict()["people"][0]
 
 
@@ -323,3 +324,14 @@ def test_poses_pass_between_processes() -> None:
         np.testing.assert_array_equal(again.keypoints, poses.keypoints)
         np.testing.assert_array_equal(again.ids, poses.ids)
         assert again.source == 2
+
+
+def test_json_tells_the_kind_of_scores() -> None:
+    table = three(score_kind="probability").to_dict()
+    assert table["scores"] == "probability"
+    assert Poses.from_dict(table).score_kind == "probability"
+    assert Poses.empty((4, 3), "probability").to_dict()["scores"] == "probability"
+    del table["scores"]  # as files from before have it
+    assert Poses.from_dict(table).score_kind == "raw"
+    with pytest.raises(InputError, match="odds"):
+        Poses.from_dict({**table, "scores": "odds"})

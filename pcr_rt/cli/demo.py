@@ -27,7 +27,7 @@ def demo(
     """Run on the sample clip: an annotated video, JSON lines and a contact sheet."""
     from pcr_rt.annotate import run_demo
 
-    with make_estimator(model, "rtmdet-nano", device, "auto", 0.2, False) as estimator:
+    with make_estimator(model, "rtmdet-nano", device, "auto", False) as estimator:
         estimator.warmup()
         with progress_bar("Sample clip") as progress:
             summary = run_demo(estimator, output, progress=progress, sheet_frames=SHEET_FRAMES)

@@ -60,11 +60,17 @@ def label(
         raise InputError("Give SOURCE and OUTPUT, or ANNOTATIONS, IMAGES and OUTPUT.")
     source, output = paths[0], paths[-1]
     has_boxes = len(paths) == 3
-    options: dict[str, Any] = {"device": device, "flip_test": flip_test, "score_threshold": 0.0}
+    # Raw scores are the heights of heatmaps, and so what a student's targets are to have.
+    options: dict[str, Any] = {"device": device, "flip_test": flip_test, "calibrated": False}
     if has_boxes:
-        options |= {"detector": None, "nms": None}
+        options |= {"detector": None, "nms": None, "score_threshold": 0.0}
     else:
-        options |= {"detector": None if detector == "none" else detector, "score_threshold": 0.2}
+        options |= {
+            "detector": None if detector == "none" else detector,
+            "box_threshold": 0.2,
+            "score_threshold": 0.2,
+            "oks_threshold": 0.9,
+        }
     frames: dict[str, Any] = {
         "min_score": min_score,
         "provenance": None if has_boxes else _provenance(model, detector, flip_test),

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from pcr_rt.models import AnyPrecision
 
 __all__ = [
+    "BoxThreshold",
     "Detect",
     "Device",
     "FlipTest",
     "Model",
     "Precision",
-    "Threshold",
+    "ScoreThreshold",
     "detector_or_none",
     "make_estimator",
     "progress_bar",
@@ -42,8 +43,17 @@ Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
     typer.Option(help="Precision of the models; auto: FP16 on TensorRT, else FP32."),
 ]
-Threshold = Annotated[
-    float, typer.Option("--score-threshold", min=0.0, max=1.0, help="Lowest score of a person.")
+BoxThreshold = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Lowest score of a box that is looked at.")
+]
+ScoreThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Lowest score of a person; default: a probability of 0.5, raw 0.14 if the model has no"
+        " calibration.",
+    ),
 ]
 
 
@@ -57,8 +67,9 @@ def make_estimator(
     detector: str,
     device: str,
     precision: AnyPrecision,
-    threshold: float,
     flip_test: bool,
+    box_threshold: float = 0.3,
+    score_threshold: float | None = None,
 ) -> PoseEstimator:
     """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator
@@ -68,8 +79,9 @@ def make_estimator(
         detector=detector_or_none(detector),
         device=device,
         precision=precision,
-        score_threshold=threshold,
         flip_test=flip_test,
+        box_threshold=box_threshold,
+        score_threshold=score_threshold,
     )
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pcr_rt.cli.options import (
+    BoxThreshold,
     Detect,
     Device,
     FlipTest,
     Model,
     Precision,
-    Threshold,
+    ScoreThreshold,
     make_estimator,
     progress_bar,
 )
@@ -51,7 +52,8 @@ def run(
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
     precision: Precision = "auto",
-    score_threshold: Threshold = 0.2,
+    box_threshold: BoxThreshold = 0.3,
+    score_threshold: ScoreThreshold = None,
     flip_test: FlipTest = False,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
     serve: Annotated[
@@ -98,7 +100,13 @@ def run(
     if images := _images(sources):
         _refuse({"show": show or None, "serve": serve, **asked})
     with make_estimator(
-        model, detector, device, precision, score_threshold, flip_test
+        model,
+        detector,
+        device,
+        precision,
+        flip_test,
+        box_threshold=box_threshold,
+        score_threshold=score_threshold,
     ) as estimator:
         if images:
             summary = _annotate(estimator, images, output or OUTPUT)

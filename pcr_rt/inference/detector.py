@@ -70,7 +70,12 @@ def finder(detector: DetectorLike | None) -> Finder:
     if isinstance(detector, Detector):
         return partial(detect, detector.engine)
     locate: Callable[[Any], Any] = detector or _whole_frame
-    return lambda frames, _: [as_boxes(locate(frame), frame_size(frame)) for frame in frames]
+
+    def find(frames: Sequence[Any], score_threshold: float) -> list[Boxes]:
+        found = (as_boxes(locate(frame), frame_size(frame)) for frame in frames)
+        return [(b[s >= score_threshold], s[s >= score_threshold]) for b, s in found]
+
+    return find
 
 
 def _whole_frame(frame: Any) -> list[list[float]]:

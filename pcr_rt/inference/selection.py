@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pcr_rt.calibration import Calibration
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.models import PersonScore
-from pcr_rt.poses import Poses
+from pcr_rt.poses import Poses, ScoreKind
 
 __all__ = ["People", "Selection", "Suppressed", "person_scores"]
 
@@ -35,34 +36,55 @@ class People:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which people stay; its fields are options of `PoseEstimator`."""
+    """Which people stay; its fields are options of `PoseEstimator`, and what the model's spec says.
+
+    Suppression and order go by raw scores; score_threshold is on what is shown: probabilities if
+    there is a calibration, whose curves rise strictly, raw scores if not.
+    """
 
     score_threshold: float
     max_people: int | None
     nms: Literal["hard", "soft"] | None
     oks_threshold: float
     person_score: PersonScore
+    calibration: Calibration | None = None
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """The kind of the scores of the people who stay."""
+        return "raw" if self.calibration is None else "probability"
 
     def __call__(self, people: People, size: tuple[int, int]) -> Poses:
         """Choose who stays, in the order of the boxes; size: (width, height) of the frame."""
         scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
-        keep = np.flatnonzero(scores >= self.score_threshold)
+        keep = np.flatnonzero(self._passes(scores))
         if self.nms is not None and len(keep) > 1:
             keep, rescored = self._suppress(people, scores, keep)
             if self.nms == "soft":
                 scores = scores.copy()
                 scores[keep] = rescored
-                keep = keep[rescored >= np.float32(self.score_threshold)]
+                keep = keep[self._passes(scores[keep])]
         if self.max_people is not None:
             keep = keep[np.argsort(-scores[keep], kind="stable")[: self.max_people]]
         keep = np.sort(keep)
+        keypoint_scores = people.keypoint_scores[keep]
+        if self.calibration is not None:
+            keypoint_scores = self.calibration.of_keypoints(keypoint_scores)
         return Poses(
             keypoints=people.keypoints[keep],
-            keypoint_scores=people.keypoint_scores[keep],
+            keypoint_scores=keypoint_scores,
             boxes=people.boxes[keep].astype(np.float32),
-            scores=scores[keep].astype(np.float32),
+            scores=self._shown(scores[keep]).astype(np.float32),
             image_size=size,
+            score_kind=self.score_kind,
         )
+
+    def _shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return scores if self.calibration is None else self.calibration.of_people(scores)
+
+    def _passes(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which raw scores reach the threshold, as float32, which is what people get."""
+        return self._shown(scores).astype(np.float32) >= np.float32(self.score_threshold)
 
     def _suppress(
         self, people: People, scores: NDArray[np.float64], keep: NDArray[np.intp]
@@ -70,7 +92,7 @@ class Selection:
         if people.suppressed is not None:
             # Those below the threshold come last in order of score, so they change nobody else.
             chosen, rescored = people.suppressed
-            stays = scores[chosen] >= self.score_threshold
+            stays = self._passes(scores[chosen])
             return chosen[stays], rescored[stays]
         assert self.nms is not None
         boxes = people.boxes[keep]

@@ -97,7 +97,9 @@ def _keypoints(
     boxes: NDArray[np.float64], first: Engine, second: Engine, frame: NDArray[np.uint8], path: Path
 ) -> Comparison:
     one, other = (
-        PoseEstimator(engine, detector=None, score_threshold=0, nms=None)(frame, boxes=boxes)
+        PoseEstimator(engine, detector=None, score_threshold=0, nms=None, calibrated=False)(
+            frame, boxes=boxes
+        )
         for engine in (first, second)
     )
     step = crop_transforms(boxes, first.spec)[:, None, [0, 1], [0, 1]]

@@ -100,7 +100,8 @@ def test_detector_boxes(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> 
     options = ("--boxes", "detector", "--detector", "rtmdet-nano", "--results", file)
     answer = cli("eval", labelled, tmp_path, "-m", toy, "--json", *options)
     results = []
-    with PoseEstimator(toy, score_threshold=0.02) as estimator:
+    published = {"box_threshold": 0.02, "score_threshold": 0.0, "oks_threshold": 0.9}
+    with PoseEstimator(toy, **published) as estimator:
         for number in range(1, len(OFFSETS) + 1):
             found = estimator(cv2.imread(str(tmp_path / f"{number}.png"))).to_coco(number)
             results += sorted(found, key=lambda result: -result["score"])[:20]
@@ -113,7 +114,7 @@ def test_the_whole_frame_as_the_box(cli: Any, toy: Path, labelled: Path, tmp_pat
     file = tmp_path / "results.json"
     options = ("--boxes", "detector", "--detector", "none", "--results", file)
     assert cli("eval", labelled, tmp_path, "-m", toy, *options).code == 0
-    with PoseEstimator(toy, detector=None, score_threshold=0.02) as estimator:
+    with PoseEstimator(toy, detector=None, score_threshold=0.0) as estimator:
         expected = estimator(cv2.imread(str(tmp_path / "1.png"))).to_coco(1)
     assert [r for r in json.loads(file.read_text()) if r["image_id"] == 1] == expected
     assert len(expected) == 1

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("onnx")
 
 import emulated_cupy
+from pcr_rt.calibration import Calibration
 from pcr_rt.errors import InputError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
@@ -40,6 +41,27 @@ def test_same_people_as_on_the_host(
     assert len(expected) == 4 if nms is None else 1 < len(expected) < 5
     for _ in range(3):  # eager, recorded, again
         same(device(frame, boxes), expected)
+
+
+@pytest.mark.parametrize("nms", ["hard", "soft", None])
+@pytest.mark.parametrize("score_threshold", [0.0, None])
+def test_same_probabilities_as_on_the_host(
+    frame: np.ndarray, tmp_path: Path, nms: Any, score_threshold: float | None
+) -> None:
+    knots = ((0.0, 0.0), (0.1, 0.45), (0.6, 0.9), (1.0, 0.99))
+    spec = replace(SPEC, calibration=Calibration(keypoints=knots, people=knots))
+    model = brightness_model(tmp_path / "calibrated.onnx", spec, size=(24, 32))
+    host, device = both(lambda kind: kind(model), nms=nms, score_threshold=score_threshold)
+    boxes = [[*box, 0.2 + 0.25 * i] for i, box in enumerate([*BOXES, BOXES[0]])]
+    expected = host(frame, boxes)
+    assert len(expected) > 0
+    assert expected.score_kind == "probability"
+    raw = PoseEstimator(model, detector=None, nms=nms, score_threshold=0.0, calibrated=False)
+    assert expected.scores.max() > raw(frame, boxes).scores.max() + 0.1
+    for _ in range(3):  # eager, recorded, again
+        found = device(frame, boxes)
+        same(found, expected)
+        assert found.score_kind == "probability"
 
 
 @pytest.mark.parametrize("people", [0, 1, 2, 3, 4, 5, 9])

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from pcr_rt.calibration import Calibration
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.selection import person_scores
@@ -144,6 +145,47 @@ def test_score_threshold_is_on_box_times_keypoints(tmp_path: Path) -> None:
     assert len(sure(frame, boxes=[[*BOX, 0.59]])) == 0
 
 
+def test_box_threshold_is_on_what_the_detector_says_alone(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "m.onnx", spec())
+    frame = blob_frame((200, 160), BLOB)
+
+    def find(frame: Any) -> Any:
+        return [[*BOX, 0.41], [20, 20, 80, 100, 0.39]]
+
+    options: dict[str, Any] = {"detector": find, "score_threshold": 0.0, "nms": None}
+    assert len(PoseEstimator(path, **options)(frame)) == 2
+    some = PoseEstimator(path, **options, box_threshold=0.4)
+    np.testing.assert_array_equal(some(frame).boxes, [BOX])
+    assert len(some(frame, boxes=find(frame))) == 2  # the caller's are looked at as they are
+
+
+def test_default_score_threshold_is_a_probability_if_the_model_has_a_calibration(
+    tmp_path: Path,
+) -> None:
+    calibration = Calibration(((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (0.2, 0.5), (1.0, 0.6)))
+    raw = brightness_model(tmp_path / "raw.onnx", spec(person_score="mean"))
+    path = brightness_model(tmp_path / "m.onnx", spec(person_score="mean", calibration=calibration))
+    frame = blob_frame((200, 160), BLOB)
+    # The keypoint scores are 1/17 to 17/17 of 250/255: their mean is 0.519.
+    boxes = [[*BOX, score] for score in (0.24, 0.3, 0.36, 0.42)]
+    counts = {
+        name: len(PoseEstimator(model, detector=None, nms=None, **options)(frame, boxes=boxes))
+        for name, model, options in (
+            ("raw", raw, {}),
+            ("calibrated", path, {}),
+            ("uncalibrated", path, {"calibrated": False}),
+            ("all", path, {"score_threshold": 0.0}),
+        )
+    }
+    # From raw 0.14 on box scores of 0.27, from a probability of 0.5 on those of 0.39.
+    assert counts == {"raw": 3, "calibrated": 1, "uncalibrated": 3, "all": 4}
+    estimator = PoseEstimator(path, detector=None)
+    assert (estimator.score_threshold, estimator.score_kind) == (0.5, "probability")
+    nobody = estimator(frame, boxes=[])
+    assert nobody.score_kind == "probability"
+    assert PoseEstimator(raw, detector=None)(frame, boxes=[]).score_kind == "raw"
+
+
 def test_ensemble_averages_networks_of_different_sizes(tmp_path: Path) -> None:
     models = [
         brightness_model(tmp_path / "a.onnx", spec()),
@@ -209,6 +251,8 @@ def test_callable_detector(tmp_path: Path) -> None:
         ({"score_threshold": "0.3"}, "score_threshold"),
         ({"score_threshold": float("nan")}, "score_threshold is nan"),
         ({"oks_threshold": -1}, "oks_threshold"),
+        ({"box_threshold": None}, "box_threshold is None"),
+        ({"box_threshold": float("inf")}, "box_threshold is inf"),
         ({"oks_threshold": 0, "nms": "soft"}, "oks_threshold is 0"),
         ({"detector": 5}, "detector is 5"),
         ({"device": 0}, "device is 0"),
