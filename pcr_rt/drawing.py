@@ -106,7 +106,7 @@ def _quarters(poses: Poses, threshold: float) -> NDArray[np.intp]:
     """Opacity (N, 17) of each keypoint in quarters, rounded down; 0 for what is not finite."""
     share = np.nan_to_num(poses.keypoint_scores / max(threshold, 1e-9)).clip(0, 1)
     finite = np.isfinite(poses.keypoints).all(axis=2)
-    return np.floor(4 * np.square(share) * finite).astype(np.intp)
+    return np.asarray(np.floor(4 * np.square(share) * finite), dtype=np.intp)
 
 
 @contextmanager

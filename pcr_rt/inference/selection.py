@@ -84,7 +84,8 @@ class Selection:
 
     def _passes(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which raw scores reach the threshold, as float32, which is what people get."""
-        return self._shown(scores).astype(np.float32) >= np.float32(self.score_threshold)
+        shown = self._shown(scores).astype(np.float32)
+        return np.greater_equal(shown, np.float32(self.score_threshold))
 
     def _suppress(
         self, people: People, scores: NDArray[np.float64], keep: NDArray[np.intp]
