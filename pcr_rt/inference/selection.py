@@ -85,7 +85,8 @@ class Selection:
     def _passes(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which raw scores reach the threshold, as float32, which is what people get."""
         shown = self._shown(scores).astype(np.float32)
-        return np.greater_equal(shown, np.float32(self.score_threshold))
+        passes: NDArray[np.bool_] = shown >= np.float32(self.score_threshold)
+        return passes
 
     def _suppress(
         self, people: People, scores: NDArray[np.float64], keep: NDArray[np.intp]
