@@ -7,7 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pcr_rt.drawing import contact_sheet, draw_poses
 from pcr_rt.errors import InputError
-from pcr_rt.files import GrowingFile
+from pcr_rt.files import GrowingFile, fitting_name
 from pcr_rt.inference.estimator import PoseEstimator
-from pcr_rt.media import VideoReader, read_image, write_image
+from pcr_rt.media import VideoReader, is_video, read_image, write_image
 from pcr_rt.media.images import can_write
 from pcr_rt.streaming.open import open_sources
 from pcr_rt.streaming.pipeline import PoseStream
@@ -32,6 +32,7 @@ from pcr_rt.streaming.sources import Source
 __all__ = [
     "SAMPLE_CLIP",
     "Summary",
+    "free_name",
     "process_images",
     "process_stream",
     "run_demo",
@@ -55,12 +56,17 @@ Watch = Callable[[Result], bool]
 class Summary:
     """What was done: frames, people found, wall seconds, and milliseconds of each stage in all.
 
-    failed: images that could not be read, or sources that ended with an error.
+    failed: images that could not be read, or sources that ended with an error. skipped: files that
+    an earlier run had finished; failures: what was wrong with each file of a folder. interrupted:
+    Ctrl-C came before the end.
     """
 
     frames: int = 0
     people: int = 0
     failed: int = 0
+    skipped: int = 0
+    interrupted: bool = False
+    failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     outputs: list[Path] = field(default_factory=list)
@@ -81,6 +87,8 @@ class Summary:
             "frames": self.frames,
             "people": self.people,
             "failed": self.failed,
+            **({"skipped": self.skipped} if self.skipped else {}),
+            **({"failures": self.failures} if self.failures else {}),
             "fps": round(self.fps, 2),
             "ms_per_frame": {k: round(v, 2) for k, v in self.stage_means_ms().items()},
             "outputs": [str(path) for path in self.outputs],
@@ -133,7 +141,7 @@ def process_images(
             with summary.stage("draw"):
                 drawn = draw_poses(frame, poses)
             with summary.stage("write"):
-                target = _free_name(output, path, taken)
+                target = free_name(output, path, taken)
                 taken.add(target.resolve())
                 write_image(target, drawn)
                 file = path.name if len(names) == len(paths) else str(path)
@@ -148,11 +156,12 @@ def process_images(
     return summary
 
 
-def _free_name(output: Path, path: Path, taken: set[Path]) -> Path:
-    """Name the annotated image; taken: resolved paths of the others and of all inputs."""
+def free_name(output: Path, path: Path, taken: set[Path]) -> Path:
+    """Name the annotated image or video; taken: resolved paths of the others and of all inputs."""
     suffix = path.suffix if can_write(path.suffix) else ".jpg"
-    candidates = (f"-{number}" if number else "" for number in count())
-    places = (output / f"{path.stem}-poses{ending}{suffix}" for ending in candidates)
+    suffix = ".mp4" if is_video(path) else suffix
+    candidates = (f"-poses-{number}" if number else "-poses" for number in count())
+    places = (output / fitting_name(path.stem, ending + suffix) for ending in candidates)
     return next(place for place in places if place.resolve() not in taken)
 
 
@@ -184,13 +193,16 @@ def process_stream(
         raise
     stream.stop_on_sink_error = not any(source.live for source in stream.sources)
     summary, start = Summary(), time.perf_counter()
-    with stream, suppress(KeyboardInterrupt):
-        for result in stream.results():
-            summary.frames += 1
-            summary.people += len(result.poses)
-            progress(summary.frames, stream.sources[0].total)
-            if watch and not watch(result):
-                break
+    with stream:
+        try:
+            for result in stream.results():
+                summary.frames += 1
+                summary.people += len(result.poses)
+                progress(summary.frames, stream.sources[0].total)
+                if watch and not watch(result):
+                    break
+        except KeyboardInterrupt:
+            summary.interrupted = True
     summary.seconds = time.perf_counter() - start
     summary.stages_ms.update(stream.stages_ms)
     summary.sources = stream.stats

@@ -14,11 +14,16 @@ __all__ = [
     "GrowingFile",
     "cannot_write",
     "check_json_output",
+    "fitting_name",
     "make_folder",
     "refuse_inputs",
     "replace_whole",
     "write_whole",
 ]
+
+
+LONGEST_NAME = 240
+"""Bytes; file systems take 255, and files that are being written have a longer name."""
 
 
 def refuse_inputs(output: Path, *inputs: Path) -> None:
@@ -46,6 +51,13 @@ def make_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from None
 
 
+def fitting_name(stem: str, ending: str) -> str:
+    """Join a stem and an ending, the stem cut to what file systems take."""
+    while stem and len(os.fsencode(stem + ending)) > LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + ending
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole; an InputError leaves it as it was."""
     try:
@@ -66,7 +78,7 @@ def replace_whole(
     content: the bytes, or what writes them to an open file. permissions: before the process's
     mask. sync: wait until it is on the disk.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{fitting_name(path.name, f'.{os.getpid()}.part')}")
     try:
         with open(part, "wb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
             if callable(content):

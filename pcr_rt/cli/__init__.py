@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -58,6 +59,9 @@ def options(
 
 def main() -> None:
     """Run the command line: exit code 2 and one sentence for a user's mistake."""
+    for stream in (sys.stdout, sys.stderr):  # a name must not end the work in a Windows code page
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PoseError as error:

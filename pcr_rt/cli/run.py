@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +24,7 @@ from pcr_rt.cli.options import (
     progress_bar,
 )
 from pcr_rt.errors import InputError
+from pcr_rt.files import fitting_name
 
 if TYPE_CHECKING:
     from pcr_rt.annotate import Summary
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from pcr_rt.streaming.open import SourceOptions
 
 OUTPUT = Path("pcr-rt-output")
+MAX_LINES = 40
+"""Files that are listed by name."""
 
 
 def run(
@@ -35,8 +41,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Image, folder, video, camera number, csi://0, URL or GStreamer pipeline;"
-            " several videos or cameras run together.",
+            help="Image, folder (with all images and videos below it), video, camera number,"
+            " csi://0, URL or GStreamer pipeline; several videos or cameras run together.",
         ),
     ],
     output: Annotated[
@@ -83,11 +89,16 @@ def run(
         Literal["cpu", "nvdec", "auto", "nvv4l2"] | None,
         typer.Option(help="For videos and network streams; default: cpu; nvv4l2: a Jetson's own."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray: share the files of a folder out on a Ray cluster (RAY_ADDRESS)."),
+    ] = "local",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find people's keypoints and write annotated files and JSON lines.
 
-    Exit code 1 if one of the images could not be read or one of several sources failed.
+    What an earlier run over a folder finished is skipped. Exit code 1 if one of the images or
+    videos of a folder, or one of several sources, failed.
     """
     asked: SourceOptions = {
         "width": width,
@@ -97,9 +108,8 @@ def run(
         "decoder": decoder,
     }
     tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
-    if images := _images(sources):
-        _refuse({"show": show or None, "serve": serve, **asked})
-    with make_estimator(
+    make = partial(
+        make_estimator,
         model,
         detector,
         device,
@@ -107,11 +117,29 @@ def run(
         flip_test,
         box_threshold=box_threshold,
         score_threshold=score_threshold,
-    ) as estimator:
+    )
+    if os.path.isdir(sources[0]) and len(sources) == 1:
+        of_cameras = {name: value for name, value in asked.items() if name != "decoder"}
+        _refuse({"show": show or None, "serve": serve, **of_cameras}, "folders")
+        about = {"model": [*map(str, make.args)], **make.keywords, **tracking}
+        options: dict[str, Any] = {"about": about, "asked": asked, **tracking}
+        gpus = engine == "ray" and device.startswith("cuda")
+        summary = _bulk(make, Path(sources[0]), output or OUTPUT, engine, gpus, options)
+        _finish(summary, json_output)
+        return
+    if engine == "ray":
+        raise InputError("--engine ray shares out a folder: name one, or leave the option out.")
+    if images := _images(sources):
+        _refuse({"show": show or None, "serve": serve, **asked}, "images")
+    with make() as estimator:
         if images:
             summary = _annotate(estimator, images, output or OUTPUT)
         else:
             summary = _stream(estimator, sources, output, show, serve, asked, tracking)
+    _finish(summary, json_output)
+
+
+def _finish(summary: Summary, json_output: bool) -> None:
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
     else:
@@ -132,30 +160,63 @@ def _print(summary: Summary) -> None:
                 f"{source.name}: {source.read} read, {source.dropped} dropped, {source.failed}"
                 f" failed, {source.reconnects} reconnects"
             )
-    for path in summary.outputs:
-        typer.echo(path)
+    if len(summary.outputs) <= MAX_LINES:
+        for path in summary.outputs:
+            typer.echo(path)
+    else:
+        places = sorted({path.parent for path in summary.outputs})
+        typer.echo(
+            f"{len(summary.outputs)} files in {places[0]} and {len(places) - 1} other folders"
+        )
+    if summary.skipped:
+        typer.echo(f"finished by an earlier run: {summary.skipped}")
+    if summary.failures:
+        for name, reason in summary.failures.items():
+            typer.echo(f"{name}: {reason}", err=True)
     if summary.failed:
-        what = "sources failed" if summary.sources else "images left out"
+        what = "sources failed" if summary.sources else _left_out(summary.failures)
         typer.echo(f"{what}: {summary.failed}", err=True)
 
 
-def _images(sources: list[str]) -> list[Path]:
-    """List the images that are meant, if these are images or a folder of them."""
-    from pcr_rt.media.images import IMAGE_SUFFIXES, list_images
+def _left_out(failures: Mapping[str, str]) -> str:
+    from pcr_rt.media import is_video
 
-    paths = [Path(source) for source in sources]
-    if len(paths) == 1 and paths[0].is_dir():
-        return list_images(paths[0])
-    if all(path.suffix.lower() in IMAGE_SUFFIXES and path.exists() for path in paths):
-        return paths
+    return "files left out" if any(map(is_video, failures)) else "images left out"
+
+
+def _images(sources: list[str]) -> list[Path]:
+    """List the images that are meant, if these are images."""
+    from pcr_rt.media import is_image
+
+    if all("://" not in s and is_image(s) and os.path.exists(s) for s in sources):
+        return [Path(source) for source in sources]
     return []
 
 
-def _refuse(given: dict[str, Any]) -> None:
-    """Raise InputError for an option that does not apply to images."""
+def _refuse(given: Mapping[str, Any], what: str) -> None:
+    """Raise InputError for an option that does not apply to images or folders."""
     for name, value in given.items():
         if value is not None:
-            raise InputError(f"--{name} is for videos and cameras, not for images: leave it out.")
+            raise InputError(f"--{name} is for videos and cameras, not for {what}: leave it out.")
+
+
+def _bulk(
+    make: Callable[[], PoseEstimator],
+    folder: Path,
+    output: Path,
+    engine: str,
+    gpus: bool,
+    options: dict[str, Any],
+) -> Summary:
+    from pcr_rt.bulk import process_folder, process_folder_on_ray
+
+    with progress_bar("Estimating") as progress:
+        if engine == "ray":
+            return process_folder_on_ray(
+                make, folder, output, gpus=gpus, progress=progress, **options
+            )
+        with make() as estimator:
+            return process_folder(estimator, folder, output, progress=progress, **options)
 
 
 def _annotate(estimator: PoseEstimator, images: list[Path], output: Path) -> Summary:
@@ -203,8 +264,8 @@ def _stem(source: str) -> str:
     """Name a source's files, without suffix."""
     if source.isdigit():
         return f"camera-{source}"
-    if "://" not in source and Path(source).exists():
-        return f"{Path(source).stem}-poses"
+    if "://" not in source and os.path.exists(source):
+        return fitting_name(Path(source).stem, "-poses.jsonl").removesuffix(".jsonl")
     scheme, _, rest = source.partition("://")
     plain = f"{scheme}-{rest.rpartition('@')[2]}" if rest else source
     return re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")[:60]

@@ -43,6 +43,7 @@ __all__ = [
     "picture_size",
     "read_labelled",
     "read_picture",
+    "require_coco_keypoints",
     "select_images",
     "select_people",
 ]
@@ -277,12 +278,7 @@ def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> lis
     """
     data = check_annotations(annotations, Annotations.name)
     category = person_category(data)
-    names = keypoint_names(data)
-    if names is not None and tuple(names) != KEYPOINTS:
-        raise DataError(
-            f"{data.name} names the keypoints {shown(', '.join(names))}; COCO's evaluation needs"
-            f" its own 17 in its order, {', '.join(KEYPOINTS[:3])} and so on."
-        )
+    require_coco_keypoints(data)
     people: list[dict[str, Any]] = []
     estimated = 0
     for number, annotation in enumerate(data["annotations"]):
@@ -387,6 +383,16 @@ def keypoint_names(annotations: Mapping[str, Any]) -> list[str] | None:
             " --category."
         )
     return list(names[0]) if names else None
+
+
+def require_coco_keypoints(annotations: Mapping[str, Any]) -> None:
+    """Raise DataError if the file names other keypoints of people than COCO's 17."""
+    names = keypoint_names(annotations)
+    if names is not None and tuple(names) != KEYPOINTS:
+        raise DataError(
+            f"The annotations name the keypoints {shown(', '.join(names))}; COCO's own 17 are"
+            f" needed in its order, {', '.join(KEYPOINTS[:3])} and so on."
+        )
 
 
 def is_person(annotation: Mapping[str, Any], category: frozenset[Any] | None) -> bool:

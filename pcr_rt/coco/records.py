@@ -83,7 +83,9 @@ def check_record(
             meant = convert(value)
         except (TypeError, ValueError, OverflowError) as error:
             reason = str(error) if isinstance(error, _Wrong) else "must hold numbers"
-            raise DataError(f"{where}: {name!r} {reason}, it is {shown(repr(value))}.") from None
+            raise DataError(
+                f"{where} is malformed: {name!r} {reason}, it is {shown(repr(value))}."
+            ) from None
         if meant is None:  # it says nothing
             del result[name]
         else:

@@ -58,14 +58,16 @@ class Journal:
         whole = before[: before.rfind(b"\n") + 1]
         try:
             lines = [json.loads(line) for line in whole.splitlines()]
-        except ValueError:
+        except (ValueError, RecursionError):
             lines = []
+        if not all(isinstance(line, dict) for line in lines):
+            raise DataError(f"{self.path} is damaged: remove it to start anew.")
         if not lines and not first.startswith(before):
             raise DataError(f"{self.path} is no journal of PCR-RT: move it away.")
         if lines and lines[0] != json.loads(first):
             raise DataError(
-                f"{self.path} belongs to a labelling of other images or with other options: name"
-                " another output, or remove the journal to start anew."
+                f"{self.path} belongs to work on other images or with other options: name another"
+                " output, or remove the journal to start anew."
             )
         self._file.truncate(len(whole))
         if not lines:

@@ -23,6 +23,7 @@ from pcr_rt.coco.annotations import (
     load_annotations,
     person_category,
     read_picture,
+    require_coco_keypoints,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.files import check_json_output, refuse_inputs, write_whole
@@ -65,6 +66,7 @@ def label_people(
     data = load_annotations(annotations, need_keypoints=False)
     check_json_output(output)
     refuse_inputs(output, annotations)
+    require_coco_keypoints(data)
     records = {record["id"]: record for record in data["images"]}
     by_image = _people_by_image(data, rule)
     labelled = []

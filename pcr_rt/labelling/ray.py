@@ -17,7 +17,7 @@ from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.labelling.images import Progress, entry_of, label_images
 from pcr_rt.media import is_video
 
-__all__ = ["label_on_ray"]
+__all__ = ["label_on_ray", "spread"]
 
 # An image takes some tens of milliseconds, a batch costs Ray a few.
 BATCH = 16
@@ -58,6 +58,25 @@ def label_on_ray(
 def _label(
     make_estimator: Callable[[], PoseEstimator], files: list[Path], min_score: float, gpus: bool
 ) -> Iterator[dict[str, Any]]:
+    rows = [{"path": str(file.absolute())} for file in files]
+    for row in spread(rows, _Labeller, (make_estimator, min_score), batch=BATCH, gpus=gpus):
+        yield json.loads(row["entry"])
+
+
+def spread(
+    rows: list[dict[str, Any]],
+    worker: type,
+    arguments: tuple[Any, ...],
+    *,
+    batch: int,
+    gpus: bool,
+) -> Iterator[dict[str, Any]]:
+    """Give rows in batches to workers on each CPU (gpus: each GPU) of a cluster; yield theirs.
+
+    worker: made in each process with ``arguments``, then called with columns. The rows of a worker
+    that died go to another one. Raises MissingDependencyError without Ray, and InputError if the
+    cluster has no GPU or stops.
+    """
     try:
         import ray
         import ray.data
@@ -66,7 +85,7 @@ def _label(
         raise MissingDependencyError(
             "--engine ray needs Ray Data: pip install 'pcr-rt[label]'."
         ) from error
-    if not files:
+    if not rows:
         return
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
@@ -74,24 +93,20 @@ def _label(
     if not workers:
         raise InputError("The Ray cluster has no GPU: use --device cpu, or join nodes with GPUs.")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    batches = -(-len(files) // BATCH)
-    images = ray.data.from_items(
-        [{"path": str(file.absolute())} for file in files], override_num_blocks=batches
-    )
-    labelled = images.map_batches(
-        _Labeller,
-        batch_size=BATCH,
+    batches = -(-len(rows) // batch)
+    results = ray.data.from_items(rows, override_num_blocks=batches).map_batches(
+        worker,
+        batch_size=batch,
         compute=ray.data.ActorPoolStrategy(size=min(workers, batches)),
-        fn_constructor_args=(make_estimator, min_score),
+        fn_constructor_args=arguments,
         num_gpus=1 if gpus else None,
         num_cpus=None if gpus else 1,
     )
     try:
-        for row in labelled.iter_rows():
-            yield json.loads(row["entry"])
+        yield from results.iter_rows()
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"The Ray cluster stopped labelling: {reason}") from error
+        raise InputError(f"The Ray cluster stopped: {reason}") from error
 
 
 class _Labeller:

@@ -111,11 +111,15 @@ class VideoSink(Sink):
 
 
 class JsonLinesSink(Sink):
-    """Write each frame as a line of JSON (`Poses.to_dict`), flushed at once; one file for all."""
+    """Write each frame as a line of JSON (`Poses.to_dict`), flushed at once; one file for all.
+
+    Only live sources' lines have an age: two runs over a recording write equal files.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.name = f"JSON lines {path}"
         self._file = GrowingFile(Path(path))
+        self._sources: Sequence[Source] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -125,10 +129,14 @@ class JsonLinesSink(Sink):
     def attach(self, stream: StreamLike) -> None:
         """Raise InputError if another stream has finished this sink."""
         _refuse_again(self, self._file.closed)
+        self._sources = stream.sources
 
     def write(self, result: Result) -> None:
         """Append a line."""
-        self._file.append(result.poses.to_json() + "\n")
+        poses = result.poses
+        if self._sources and not self._sources[poses.source or 0].live:
+            poses = dataclasses.replace(poses, age_ms=None)
+        self._file.append(poses.to_json() + "\n")
 
     def close(self) -> None:
         """Finish the file."""

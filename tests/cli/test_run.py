@@ -88,7 +88,7 @@ def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None
     options = ("-m", toy, "--detector", "none", "--no-track", "--json", "-o", tmp_path / "out")
     answer = cli("run", folder, *options)
     assert answer.json["frames"] == 3
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
     assert names == {"poses.jsonl", "a-poses.webp", "b-poses.png", "c-poses.bmp"}
     found = lines(tmp_path / "out" / "poses.jsonl")
     assert [line["file"] for line in found] == ["a.webp", "b.png", "c.bmp"]
