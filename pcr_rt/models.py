@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pcr_rt.calibration import Calibration
 from pcr_rt.errors import ModelError
@@ -95,6 +94,22 @@ def _last(shape: Sequence[Any]) -> int | None:
     return shape[-1] if shape and _known(shape[-1]) else None
 
 
+NUMBERS: dict[str, tuple[int | None, float, float]] = {
+    "input_size": (2, 1, 8192),
+    "mean": (3, -1e6, 1e6),
+    "std": (3, 1e-6, 1e6),
+    "padding": (None, 0.1, 10),
+    "sigma": (None, 0.01, 64),
+    "split": (None, 0.1, 64),
+    "fill": (None, -1e6, 1e6),
+}
+"""How many numbers a field of a spec has, None for a bare one, and between which two they lie."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """How to feed a model and how to read it; stored as JSON in the ONNX metadata.
@@ -129,19 +144,29 @@ class ModelSpec:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        choices = {key: get_args(hint) for key, hint in get_type_hints(ModelSpec).items()}
-        choices["layout"] = tuple(LAYOUTS)
-        for key in (f.name for f in dataclasses.fields(self)):
-            allowed, value = choices[key], getattr(self, key)
-            if isinstance(value, str) and allowed and value not in allowed:
+        hints = get_type_hints(ModelSpec).items()
+        choices = {key: get_args(hint) for key, hint in hints if get_origin(hint) is Literal}
+        for key, allowed in {**choices, "layout": tuple(LAYOUTS)}.items():
+            value = getattr(self, key)
+            if not isinstance(value, str) or value not in allowed:
                 raise ModelError(
-                    f"The model's spec says {key} = {value!r}; allowed are {', '.join(allowed)}."
+                    f"The model's spec says {key} = {repr(value)[:40]}; allowed are"
+                    f" {', '.join(allowed)}."
                 )
-        numbers = (*self.input_size, *self.std, self.padding, self.sigma, self.split)
-        if not all(math.isfinite(n) and n > 0 for n in numbers):
-            raise ModelError(
-                "The model's spec needs positive input_size, std, padding, sigma and split."
-            )
+        for key, (count, low, high) in NUMBERS.items():
+            value = getattr(self, key)
+            numbers = [value] if count is None else value
+            right = isinstance(numbers, list | tuple) and len(numbers) == (count or 1)
+            if not (right and all(_is_number(n) and low <= n <= high for n in numbers)):
+                what = "a number" if count is None else f"{count} numbers"
+                raise ModelError(
+                    f"The model's spec says {key} = {repr(value)[:40]}: give {what} of {low:g} to"
+                    f" {high:g}."
+                )
+        if not all(isinstance(side, int) for side in self.input_size):
+            raise ModelError("The model's spec needs whole numbers as input_size.")
+        if not isinstance(self.name, str) or not isinstance(self.provenance, Mapping):
+            raise ModelError("The model's spec needs a name, and provenance as a table.")
 
     @property
     def is_detector(self) -> bool:
@@ -169,8 +194,9 @@ class ModelSpec:
             if table.get("calibration") is not None:
                 table["calibration"] = Calibration.from_table(table["calibration"])
             return cls(**table)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"The model's spec cannot be read: {error}.") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"The model's spec cannot be read: {reason}.") from None
 
     def check_outputs(self, shapes: Shapes) -> None:
         """Raise ModelError if output shapes contradict the spec; open sizes are not ints."""

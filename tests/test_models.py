@@ -119,3 +119,37 @@ def test_model_path(tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match=word):
             model_path(wrong)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"transform": 3},
+        {"colour": None},
+        {"layout": []},
+        {"mean": [None] * 3},
+        {"mean": [0.5, 0.5]},
+        {"std": [0, 1, 1]},
+        {"input_size": [192]},
+        {"input_size": [192, 256, 3]},
+        {"input_size": [192.5, 256]},
+        {"input_size": [10**6, 10**6]},
+        {"sigma": 1000},
+        {"sigma": "2"},
+        {"padding": True},
+        {"fill": float("inf")},
+        {"split": float("nan")},
+        {"name": 7},
+        {"provenance": []},
+    ],
+)
+def test_fields_of_a_spec_are_checked_for_type_and_size(field: dict[str, Any]) -> None:
+    table = json.loads(ModelSpec("toy", "heatmap", (192, 256)).to_json()) | field
+    with pytest.raises(ModelError, match="The model's spec"):
+        ModelSpec.from_json(json.dumps(table))
+
+
+def test_specs_that_json_cannot_hold() -> None:
+    for text in ("[" * 100_000, "1" * 5000, "null", "[]"):
+        with pytest.raises(ModelError):
+            ModelSpec.from_json(text)

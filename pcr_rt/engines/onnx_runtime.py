@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class OnnxRuntimeEngine:
             session = _session(path, self._threads, [CPU])
         self._path = path
         self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
-        entry, shapes = self.inputs[0], [value.shape for value in self.outputs]
+        entry, shapes = _only_input(path, self.inputs), [value.shape for value in self.outputs]
         self.spec = spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes)
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
@@ -95,17 +96,23 @@ class OnnxRuntimeEngine:
         if step is None and self.provider == "cpu" and len(images) >= self._threads > 1:
             return self._run_shared(images)
         if step is None or step == len(images):
-            outputs: list[NDArray[Any]] = self._session.run(None, {self._input: images})
-            return outputs
+            return self._call(self._session, images)
         parts = []
         for start in range(0, len(images), step):
             part = images[start : start + step]
             short = step - len(part)
             if short:
                 part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-            result = self._session.run(None, {self._input: part})
+            result = self._call(self._session, part)
             parts.append([output[: step - short] for output in result])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _call(self, session: ort.InferenceSession, images: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            outputs: list[NDArray[Any]] = session.run(None, {self._input: images})
+        except Exception as error:  # of a file that loads and cannot run, by a dozen classes
+            raise ModelError(f"The model file {self._path} cannot run: {_reason(error)}") from None
+        return outputs
 
     @property
     def closed(self) -> bool:
@@ -150,7 +157,7 @@ class OnnxRuntimeEngine:
                 )
         single, pool = self._sharing
         shares = np.array_split(images, self._threads)
-        parts = pool.map(lambda share: single.run(None, {self._input: share}), shares)
+        parts = pool.map(lambda share: self._call(single, share), shares)
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def close(self) -> None:
@@ -201,12 +208,51 @@ def _open(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad file
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The model file {path} cannot be loaded: {reason}") from None
+        if mistaken := _mistaken(path):
+            raise ModelError(f"The model file {path} {mistaken}.") from None
+        raise ModelError(f"The model file {path} cannot be loaded: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime says in one line; why stands at the end, after the names of its files."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 500 else f"{text[:100]} ... {text[-380:]}"
+
+
+def _mistaken(path: Path) -> str:
+    """What is often downloaded instead of a model; nothing if it is neither of them."""
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(200).lstrip().lower()
+        if head.startswith(b"version https://git-lfs"):
+            return "is a pointer of Git LFS: run git lfs pull"
+        if head.startswith((b"<!doctype html", b"<html")):
+            return "is a web page: download the file itself"
+    return ""
+
+
+def _only_input(path: Path, inputs: list[Any]) -> Any:
+    """The one input of a model; ModelError for what no crops can be given to."""
+    if len(inputs) != 1:
+        names = ", ".join(str(value.name) for value in inputs) or "none"
+        raise ModelError(f"The model file {path} has the inputs {names[:200]}: give one with one.")
+    entry = inputs[0]
+    if entry.type not in ("tensor(float)", "tensor(float16)"):
+        raise ModelError(
+            f"The model file {path} takes {entry.type}: export it with float32 or float16 input."
+        )
+    if len(entry.shape) == 4 and entry.shape[3] == 3 and entry.shape[1] != 3:
+        raise ModelError(
+            f"The model file {path} takes {tuple(entry.shape)}, channels last: export it with"
+            " (N, 3, H, W)."
+        )
+    return entry
 
 
 def _embedded_spec(session: ort.InferenceSession) -> ModelSpec | None:
-    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError:
+        raise ModelError("The model's metadata is not UTF-8: export it again.") from None
     return None if metadata is None else ModelSpec.from_json(metadata)
 
 

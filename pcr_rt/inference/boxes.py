@@ -12,6 +12,7 @@ from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError
 from pcr_rt.frames import check_on_host
+from pcr_rt.inference.inputs import rows_of
 from pcr_rt.models import ModelSpec
 
 __all__ = [
@@ -29,6 +30,9 @@ Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 IOU_THRESHOLD = 0.6
 MAX_BOXES = 100
+MAX_COORDINATE = 1e7
+SCORE_SLACK = 1e-4
+"""By which rounding may carry a score over 1."""
 
 
 def detect(
@@ -82,14 +86,15 @@ def large_enough(
 def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
     """Check what a caller gave as boxes, and leave out those outside the frame.
 
-    boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score; size: the frame's (width, height).
-    Boxes that lie wholly outside the frame are dropped; others are kept as they are, since a crop
-    may reach over the border. Raises InputError for other shapes, for NaN or infinite values and
-    for boxes without area.
+    boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score of 0 to 1, or
+    ``supervision.Detections``; size: the frame's (width, height). Boxes that lie wholly outside the
+    frame are dropped; others are kept as they are, since a crop may reach over the border. Raises
+    InputError for other shapes, for NaN or values that are no pixels, for other scores and for
+    boxes without area.
     """
     try:
-        rows = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError):
+        rows = np.asarray(rows_of(boxes), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             "boxes must be numbers of shape (N, 4) xyxy or (N, 5) with a score."
         ) from None
@@ -101,6 +106,12 @@ def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
         )
     if not np.isfinite(rows).all():
         raise InputError("boxes hold NaN or infinite values: remove those rows.")
+    if (np.abs(rows[:, :4]) > MAX_COORDINATE).any():
+        raise InputError("boxes reach further than any image: give pixels of the frame.")
+    if rows.shape[1] == 5 and ((rows[:, 4] < 0) | (rows[:, 4] > 1 + SCORE_SLACK)).any():
+        raise InputError(
+            f"boxes have scores from {rows[:, 4].min():g} to {rows[:, 4].max():g}: give 0 to 1."
+        )
     empty = (rows[:, 2] <= rows[:, 0]) | (rows[:, 3] <= rows[:, 1])
     if empty.any():
         row = int(np.flatnonzero(empty)[0])
@@ -112,5 +123,5 @@ def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
         (rows[:, 2] <= 0) | (rows[:, 3] <= 0) | (rows[:, 0] >= size[0]) | (rows[:, 1] >= size[1])
     )
     rows = rows[~outside]
-    scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
+    scores = np.minimum(rows[:, 4], 1) if rows.shape[1] == 5 else np.ones(len(rows))
     return rows[:, :4], scores

@@ -22,6 +22,7 @@ from pcr_rt.inference.boxes import as_boxes
 from pcr_rt.inference.detector import Detector, DetectorLike, finder
 from pcr_rt.inference.device import DeviceStages, device_stages
 from pcr_rt.inference.host import HostStages
+from pcr_rt.inference.inputs import as_frames
 from pcr_rt.inference.loading import make_engine
 from pcr_rt.inference.pose_network import PoseNetwork
 from pcr_rt.inference.selection import People, Selection
@@ -144,15 +145,16 @@ class PoseEstimator:
         self._local = threading.local()
 
     def __call__(self, frame: Frame, boxes: ArrayLike | None = None) -> Poses:
-        """Find the people of one frame: HxWx3 uint8 BGR, or an `Nv12Frame`.
+        """Find the people of one frame: HxWx3 uint8 BGR, an `Nv12Frame`, a PIL image or a path.
 
         If the models run on a CUDA device, frames may lie there: CuPy, torch, PyCUDA, whatever has
         ``__cuda_array_interface__`` or DLPack.
 
-        boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score each; None: the detector looks
-        for them. People keep the order of their boxes; the result's ``boxes`` tell who is who,
-        since suppressed ones are left out. Raises InputError for a frame or boxes that are not as
-        said here.
+        boxes: (N, 4) xyxy in frame pixels, or (N, 5) with a score of 0 to 1 each, or
+        ``supervision.Detections``, of which those named otherwise than ``person`` are left out;
+        None: the detector looks for them. People keep the order of their boxes; the result's
+        ``boxes`` tell who is who, since suppressed ones are left out. Raises InputError for a frame
+        or boxes that are not as said here.
         """
         return self.batch([frame], None if boxes is None else [boxes])[0]
 
@@ -165,6 +167,7 @@ class PoseEstimator:
 
         Frames and errors are those of a single call.
         """
+        frames = as_frames(frames)
         with self._stages.scene(frames) as scene:
             if boxes is not None and len(boxes) != len(frames):
                 raise InputError(f"boxes has {len(boxes)} entries for {len(frames)} frames.")

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
+
+from onnx import TensorProto, helper, numpy_helper
 
 from pcr_rt.engines import Engine, onnx_runtime
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
@@ -165,3 +168,59 @@ def test_closed_engine_says_so(tmp_path: Path, images: np.ndarray) -> None:
     engine.close()
     with pytest.raises(InputError, match="closed"):
         engine.run(images)
+
+
+def test_what_is_downloaded_instead_of_a_model_is_named(tmp_path: Path) -> None:
+    for text, words in (
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n", "git lfs pull"),
+        ("<!DOCTYPE html><html>404</html>", "is a web page"),
+        ("  <HTML>404</HTML>", "is a web page"),
+    ):
+        (tmp_path / "model.onnx").write_text(text)
+        with pytest.raises(ModelError, match=words):
+            OnnxRuntimeEngine(tmp_path / "model.onnx", device="cpu")
+
+
+def _model(path: Path, kind: int, shape: list[Any], inputs: int = 1, opset: int = 13) -> Path:
+    """Casts its first input to float; its outputs are those of a heatmap model."""
+    entries = [helper.make_tensor_value_info(f"images{i}", kind, shape) for i in range(inputs)]
+    maps = numpy_helper.from_array(np.zeros((1, 17, 64, 48), np.float32), "maps")
+    nodes = [helper.make_node("Identity", ["maps"], ["output"])]
+    info = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 17, 64, 48])
+    graph = helper.make_graph(nodes, "g", entries, [info], [maps])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "inputs", "words"),
+    [
+        (TensorProto.UINT8, [1, 3, 256, 192], 1, r"takes tensor\(uint8\): export it with float32"),
+        (TensorProto.DOUBLE, [1, 3, 256, 192], 1, r"takes tensor\(double\)"),
+        (TensorProto.FLOAT, [1, 256, 192, 3], 1, "channels last"),
+        (TensorProto.FLOAT, [1, 3, 256, 192], 2, "has the inputs images0, images1"),
+        (TensorProto.FLOAT, [1, 3, 256, 192], 0, "has the inputs none"),
+    ],
+)
+def test_inputs_that_no_crop_fits_are_named_at_load(
+    tmp_path: Path, kind: int, shape: list[Any], inputs: int, words: str
+) -> None:
+    path = _model(tmp_path / "model.onnx", kind, shape, inputs)
+    with pytest.raises(ModelError, match=words):
+        OnnxRuntimeEngine(path, device="cpu")
+
+
+def test_the_end_of_the_runtimes_reason_is_kept(tmp_path: Path) -> None:
+    path = _model(tmp_path / ("x" * 150 + ".onnx"), TensorProto.FLOAT, [1, 3, 256, 192], opset=40)
+    with pytest.raises(ModelError, match=r"opset \d+\.?$"):
+        OnnxRuntimeEngine(path, device="cpu")
+
+
+def test_metadata_that_is_not_utf8(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
+    data = path.read_bytes()
+    assert b'"toy"' in data
+    path.write_bytes(data.replace(b'"toy"', b'"t\xe9y"'))
+    with pytest.raises(ModelError, match="not UTF-8"):
+        OnnxRuntimeEngine(path, device="cpu")
