@@ -42,7 +42,8 @@ def build(
         int | None, typer.Option(min=1, help="Device memory that one layer's kernel may use.")
     ] = None,
     level: Annotated[
-        int | None, typer.Option(min=0, max=5, help="Optimisation level; higher builds longer.")
+        int | None,
+        typer.Option(min=0, max=5, help="Optimisation level, 0 to 5; a higher one builds longer."),
     ] = None,
     device: Device = "auto",
     cache_dir: Annotated[Path | None, typer.Option(help="Folder for built engines.")] = None,
@@ -94,12 +95,13 @@ def build(
 
 def _device(api: Api, device: str) -> int | None:
     """Return the GPU's number; None if there is none, which TensorRT-RTX can do without."""
-    from pcr_rt.engines.gpu import device_number, gpu_facts
+    from pcr_rt.engines.gpu import check_kernels, device_number, gpu_facts
     from pcr_rt.errors import PoseError
 
     number = device_number(device)
     try:
         gpu_facts(number)
+        check_kernels(number)  # of no use without them, and they take seconds
     except PoseError:
         if api.is_rtx and device == "auto":
             return None

@@ -18,7 +18,7 @@ class Check:
 
     status: ``ok``; ``missing``: an optional package is not there; ``warning``: it works, but not
     as one would expect; ``error``: PCR-RT does not work. remedy: what to do, often a command;
-    empty where nothing is to be done.
+    empty if nothing is to be done.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Check:
 
 
 def find_module(name: str) -> bool:
-    """Whether there is a module of that name; it is not imported."""
+    """Find out whether there is a module of that name, without importing it."""
     return importlib.util.find_spec(name) is not None
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, without line breaks."""
+    """Return an error's text on one line."""
     return " ".join(f"{error}".split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What is installed, whether it works, and what to do where it does not."""
+"""What is installed, whether it works, and what to do if it does not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ONNX_RUNTIME_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 H264_ENCODERS = ("libx264", "libopenh264")
 DEFAULT_MODELS = {"pcr-tiny", "rtmdet-nano"}
 NUMPY_ABI = r"multiarray failed to import|_ARRAY_API not found|compiled using NumPy 1"
-"""What a module says that was compiled for NumPy 1 and finds NumPy 2."""
+"""What a module that was compiled for NumPy 1 says if it finds NumPy 2."""
 REINSTALL = "pip install --force-reinstall pcr-rt"
 
 
@@ -60,7 +60,7 @@ def diagnose() -> list[Check]:
 
 
 def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
-    """Those of the distributions that are installed, with their versions."""
+    """The installed ones of these distributions, with their versions."""
     found = {}
     for name in distributions:
         try:

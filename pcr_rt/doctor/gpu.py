@@ -191,8 +191,8 @@ def _in_use() -> Check:
         providers = importlib.import_module("onnxruntime").get_available_providers()
     except Exception as error:  # what is wrong with it, its own check tells
         return Check("device auto", "error", f"nothing can run models: {one_line(error)}")
-    where = "CUDA" if "CUDAExecutionProvider" in providers else "the CPU"
-    return Check("device auto", "ok", f"ONNX Runtime on {where}; not TensorRT: {problem}")
+    place = "CUDA" if "CUDAExecutionProvider" in providers else "the CPU"
+    return Check("device auto", "ok", f"ONNX Runtime on {place}; not TensorRT: {problem}")
 
 
 def _distributions(start: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Engines: one protocol for the host, one for the device, one file an engine."""
+"""Engines run one network each: a protocol for the host, one for the device, a file an engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Engine(Protocol):
     spec: ModelSpec
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """Outputs for a batch of images (N, 3, H, W), each with N as its first dimension."""
+        """Compute the outputs for a batch of images (N, 3, H, W), each (N, ...)."""
 
     def close(self) -> None:
         """Give back what the engine holds; it cannot run afterwards."""
@@ -48,4 +48,4 @@ class DeviceEngine(Engine, Protocol):
     max_batch: int
 
     def bind(self, batch: int) -> Binding:
-        """New buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own."""
+        """Make buffers for ``batch`` images, 1 to ``max_batch``, with a context of their own."""

@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 
 _LEFT_BEHIND: list[Any] = []
-"""What a forked process has of its parent: to end it would be to wait for threads it has not."""
+"""What a forked process has of its parent: ending it would wait for threads that it lacks."""
 
 
 class OnnxRuntimeEngine:
     """A model in an ONNX Runtime session.
 
     model: a shipped name or the path of an .onnx file. spec: overrides what the file says of
-    itself. device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` (CUDA where ONNX Runtime can use it).
+    itself. device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` (CUDA if ONNX Runtime can use it).
     precision: which of a shipped model's files, or what a file must have. threads: CPU threads of
-    the session, 0 for one a core. Raises ModelError when the file is broken, of another precision
-    or its outputs contradict the spec, InputError when the device is not there.
+    the session, 0 for one a core. Raises ModelError if the file is broken, of another precision or
+    its outputs contradict the spec, InputError if the device is not there.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class OnnxRuntimeEngine:
         log.info("%s runs on ONNX Runtime (%s)", self.spec.name, self.provider)
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """All outputs for images (N, 3, H, W), in one call where the model's batch is open."""
+        """Compute all outputs for images (N, 3, H, W), in one call if the model's batch is open."""
         if self._session is None:
             raise InputError(f"The engine of {self.spec.name!r} is closed.")
         if self._process != os.getpid():
@@ -161,7 +161,7 @@ class OnnxRuntimeEngine:
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def close(self) -> None:
-        """Drop the sessions."""
+        """Close the sessions and their threads."""
         if self._process != os.getpid():
             self._leave_behind()
         self._session = None

@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pcr_rt.models import ModelSpec
+from tensorrt_fixtures import private_home, tensorrt
 from toys import PLAIN, brightness_model
+
+__all__ = ["private_home", "tensorrt"]
 
 SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
 
@@ -37,6 +41,21 @@ def test_without_tensorrt_it_says_so(cli, monkeypatch: pytest.MonkeyPatch) -> No
     answer = cli("build", "pcr-lite")
     assert answer.code == 2
     assert "TensorRT cannot be used" in answer.err
+
+
+def test_kernels_that_do_not_compile_are_found_first(
+    cli, tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import emulated_cupy
+
+    def refuse(self: Any, log_stream: Any = None) -> None:
+        raise RuntimeError("CuPy failed to load libnvrtc.so.12")
+
+    monkeypatch.setattr(emulated_cupy.RawModule, "compile", refuse)
+    answer = cli("build", "pcr-nano")
+    assert answer.code == 2
+    assert "libnvrtc.so.12" in answer.err
+    assert tensorrt.behaviour.builds == 0
 
 
 def test_engine_is_built_once(cli, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""ONNX -> TensorRT plan, with every way of failing told in one sentence."""
+"""Builds a TensorRT plan of an ONNX file; every way of failing is one sentence."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def _add_profiles(
 
 
 class Progress:
-    """Reports a build's phases, by IProgressMonitor where it exists, else by the logger's lines."""
+    """Reports a build's phases, by IProgressMonitor if it exists, else by the logger's lines."""
 
     def __init__(self, api: Api, config: Any, journal: Journal, report: ProgressCallback) -> None:
         self._report, self._journal = report, journal
@@ -255,18 +255,18 @@ class Progress:
             journal.listener = lambda line: report(line, int(time.monotonic() - self._start), None)
 
     def done(self) -> None:
-        """Listen no longer; raises what stopped the build, such as KeyboardInterrupt."""
+        """Stop listening; raises what stopped the build, such as KeyboardInterrupt."""
         self._journal.listener = None
         if self.stopped is not None:
             raise self.stopped
 
     def begin(self, phase: str, steps: int) -> None:
-        """A phase of so many steps begins."""
+        """Begin a phase of so many steps."""
         self._steps[phase] = steps
         self.step(phase, 0)
 
     def step(self, phase: str, done: int) -> bool:
-        """Tell what is done; False asks TensorRT to stop, since it cannot pass exceptions on."""
+        """Report a step; False asks TensorRT to stop, since it cannot pass exceptions on."""
         try:
             self._report(phase, done, self._steps.get(phase))
         except BaseException as error:

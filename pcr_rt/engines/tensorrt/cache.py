@@ -115,7 +115,7 @@ def cached_engine(
 
 
 def deserialize(api: Api, content: bytes, plan: Path) -> tuple[Any, Any]:
-    """Load a plan on the current device; returns the runtime, which has to live as long, and it."""
+    """Load a plan on the current device; returns its runtime, which has to live as long, and it."""
     writer = logger(api)
     writer.journal.forget()
     runtime = api.module.Runtime(writer)

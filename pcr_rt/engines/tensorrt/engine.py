@@ -161,10 +161,10 @@ class TensorRTEngine:
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def memory(self) -> list[dict[str, Any]]:
-        """Tell the device memory in bytes of each thread and batch size.
+        """Return the device memory in bytes of each thread and batch size.
 
         Keys: thread, batch, buffers, context. Memory that several contexts of a thread share is
-        told once. The engine's weights come on top.
+        counted once. The engine's weights come on top.
         """
         rows, seen = [], set()
         bindings = list(self._bindings)

@@ -112,7 +112,7 @@ def check_precision(asked: str, types: dict[str, int], what: str) -> None:
 
 
 def hold_fp32_layers(trt: Any, network: Any) -> int:
-    """Hold the layers that the ONNX file types FP32 to FP32 (TensorRT 8.6); returns their number.
+    """Keep the layers that are FP32 in the ONNX file in FP32 (TensorRT 8.6); returns their number.
 
     With the FP16 flag a weakly typed network may compute any layer in FP16.
     """

@@ -24,10 +24,7 @@ from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import (
     Sidecar,
-    cache_folder,
-    locked,
     sidecar_path,
-    write_private,
 )
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
@@ -221,36 +218,6 @@ def test_no_space_ends_in_one_sentence(
     monkeypatch.undo()
 
 
-def test_cache_that_is_no_folder_or_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(InputError, match="cannot be written: Not a directory"):
-        cache_folder(file)
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(InputError, match="belongs to another user"):
-        cache_folder(tmp_path)
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_no_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="Permission denied"):
-        cache_folder(tmp_path)
-
-
-def test_no_permission_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(InputError, match="Permission denied"):
-        write_private(tmp_path / "engine", b"x")
-    with pytest.raises(InputError, match="Permission denied"), locked(tmp_path / "lock"):
-        pass
-
-
 def test_threads_that_need_one_engine_build_it_once(tensorrt: Any, model: Path) -> None:
     results: list[tuple[Path, bool]] = []
     slow = lambda *_: time.sleep(0.1)  # noqa: E731
@@ -292,24 +259,6 @@ def test_processes_that_need_one_engine_build_it_once(model: Path, tmp_path: Pat
     assert answers[0][0] == answers[1][0]
     assert sorted(answer[1] for answer in answers) == ["False", "True"]
     assert Path(answers[0][0]).read_bytes()[:4] == b"vtrt"
-
-
-def test_a_killed_builder_leaves_no_lock(tmp_path: Path) -> None:
-    code = (
-        "import sys, time\nfrom pathlib import Path\n"
-        "from pcr_rt.engines.tensorrt.sidecar import locked\n"
-        "with locked(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)\n"
-    )
-    lock = tmp_path / "x.lock"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "in\n"
-    child.kill()
-    child.communicate()
-    with locked(lock):
-        pass
 
 
 def test_failed_engine_is_remembered_until_its_note_is_deleted(tensorrt: Any, model: Path) -> None:

@@ -15,18 +15,14 @@ import pytest
 pytest.importorskip("onnx")
 
 import emulated_cupy
-from pcr_rt.cli.build import build
 from pcr_rt.engines import Binding, DeviceEngine
-from pcr_rt.engines.gpu import Gpus
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt.api import load
 from pcr_rt.engines.tensorrt.builder import BuildOptions
 from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTBinding, TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import Sidecar
-from pcr_rt.errors import InputError, MissingDependencyError, ModelError
-from pcr_rt.inference import loading
-from pcr_rt.inference.loading import make_engine
+from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
 from tensorrt_standin import VERSIONS
 from toys import PLAIN, brightness_model, write
@@ -44,7 +40,7 @@ def built(
     return TensorRTEngine(plan, **more)
 
 
-def pictures(count: int, seed: int = 0) -> np.ndarray:
+def random_images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, 3, 64, 48), dtype=np.float32)
 
 
@@ -54,12 +50,12 @@ def test_every_version_builds_and_runs(tensorrt: Any, tmp_path: Path) -> None:
     assert isinstance(engine, DeviceEngine)
     assert (engine.device, engine.max_batch, engine.spec) == (0, 16, SPEC)
     for count in (1, 3, 16, 35):
-        images = pictures(count, count)
+        images = random_images(count, count)
         (heatmaps,) = engine.run(images)
         np.testing.assert_allclose(heatmaps[:, 16], images[:, 0], rtol=1e-6)
     engine.close()
     with pytest.raises(InputError, match="closed"):
-        engine.run(pictures(1))
+        engine.run(random_images(1))
     with pytest.raises(InputError, match="closed"):
         engine.bind(1)
     engine.close()
@@ -80,12 +76,12 @@ def test_close_waits_for_a_run_and_lets_no_other_begin(
 
     def late() -> None:
         try:
-            engine.run(pictures(1))
+            engine.run(random_images(1))
         except InputError as error:
             refused.append(str(error))
 
     monkeypatch.setattr(TensorRTBinding, "enqueue", slow)
-    run = threading.Thread(target=engine.run, args=(pictures(1),))
+    run = threading.Thread(target=engine.run, args=(random_images(1),))
     run.start()
     assert running.wait(20)
     close = threading.Thread(target=engine.close)
@@ -140,13 +136,15 @@ def test_bindings_stay_where_they_are(tensorrt: Any, tmp_path: Path) -> None:
     assert first.capturable == (not engine.api.is_rtx)
     assert first.images.shape == (2, 3, 64, 48)
     assert hasattr(first.images, "__cuda_array_interface__")
-    first.images[...] = pictures(2, 1)
-    second.images[...] = pictures(2, 2)
+    first.images[...] = random_images(2, 1)
+    second.images[...] = random_images(2, 2)
     for _ in range(3):
         first.enqueue(0)
         second.enqueue(0)
     for seed, binding in ((1, first), (2, second)):
-        np.testing.assert_allclose(binding.outputs[0][:, 16], pictures(2, seed)[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(
+            binding.outputs[0][:, 16], random_images(2, seed)[:, 0], rtol=1e-6
+        )
     engine.close()
     with pytest.raises(InputError, match="closed"):
         first.enqueue(0)
@@ -159,9 +157,9 @@ def test_work_can_be_recorded(tensorrt: Any, tmp_path: Path) -> None:
         stream.begin_capture()
         binding.enqueue(stream.ptr)
         graph = stream.end_capture()
-    binding.images[...] = pictures(1, 5)
+    binding.images[...] = random_images(1, 5)
     graph.launch(stream)
-    np.testing.assert_allclose(binding.outputs[0][:, 16], pictures(1, 5)[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(binding.outputs[0][:, 16], random_images(1, 5)[:, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("batch", [0, 17])
@@ -176,8 +174,8 @@ def test_several_profiles(tensorrt: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 to 1, 4 to 8"):
         engine.bind(2)
     for count in (1, 2, 5, 11):
-        (heatmaps,) = engine.run(pictures(count))
-        np.testing.assert_allclose(heatmaps[:, 16], pictures(count)[:, 0], rtol=1e-6)
+        (heatmaps,) = engine.run(random_images(count))
+        np.testing.assert_allclose(heatmaps[:, 16], random_images(count)[:, 0], rtol=1e-6)
 
 
 @EVERY
@@ -186,8 +184,8 @@ def test_fixed_batch(tensorrt: Any, tmp_path: Path) -> None:
     assert engine.max_batch == 4
     assert engine.bind(3).images.shape[0] == 3
     for count in (1, 4, 6):
-        (heatmaps,) = engine.run(pictures(count))
-        np.testing.assert_allclose(heatmaps[:, 16], pictures(count)[:, 0], rtol=1e-6)
+        (heatmaps,) = engine.run(random_images(count))
+        np.testing.assert_allclose(heatmaps[:, 16], random_images(count)[:, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +209,7 @@ def test_threads_have_their_own_contexts(tensorrt: Any, tmp_path: Path) -> None:
     wrong = []
 
     def work(seed: int) -> None:
-        images = pictures(3, seed)
+        images = random_images(3, seed)
         for _ in range(20):
             if not np.allclose(engine.run(images)[0][:, 16], images[:, 0]):
                 wrong.append(seed)
@@ -230,7 +228,7 @@ def test_memory_is_told_and_limited(tensorrt: Any, tmp_path: Path) -> None:
     """The stand-in needs 64 KiB for each image; 8.6 and RTX take those of the largest batch."""
     engine = built(tmp_path, memory_limit_mb=3)
     contexts = tensorrt.behaviour.contexts
-    engine.run(pictures(1))
+    engine.run(random_images(1))
     (row,) = engine.memory()
     pixels = 64 * 48 * 4
     is_largest = tensorrt.__version__ in ("8.6.1", "1.7.1")
@@ -241,12 +239,12 @@ def test_memory_is_told_and_limited(tensorrt: Any, tmp_path: Path) -> None:
         "context": (16 if is_largest else 1) << 16,
     }
     for _ in range(50):
-        engine.run(pictures(1))
+        engine.run(random_images(1))
     assert len(engine.memory()) == 1
     assert tensorrt.behaviour.contexts == contexts + 1
-    engine.run(pictures(2))
+    engine.run(random_images(2))
     with pytest.raises(InputError, match="limit of 3 MB"):
-        engine.run(pictures(16))
+        engine.run(random_images(16))
 
 
 @pytest.mark.parametrize(
@@ -269,25 +267,16 @@ def test_a_thread_has_one_block_of_memory_for_its_contexts(
     larger = engine.bind(16)
     assert sum(row["context"] for row in engine.memory()) == images[1] << 16
     for binding in (*bindings, larger):
-        binding.images[...] = pictures(binding.batch)
+        binding.images[...] = random_images(binding.batch)
         binding.enqueue(0)
         np.testing.assert_allclose(
-            binding.outputs[0][:, 16], pictures(binding.batch)[:, 0], rtol=1e-6
+            binding.outputs[0][:, 16], random_images(binding.batch)[:, 0], rtol=1e-6
         )
     other: list[Any] = []
     thread = threading.Thread(target=lambda: other.append(engine.bind(1)), name="other")
     thread.start()
     thread.join()
     assert next(row["context"] for row in engine.memory() if row["thread"] == "other")
-
-
-def test_the_comparison_leaves_no_buffers(tensorrt: Any, tmp_path: Path) -> None:
-    engine = make_engine(brightness_model(tmp_path / "toy.onnx", SPEC), device="cuda")
-    assert isinstance(engine, TensorRTEngine)
-    assert Sidecar.read(engine.plan).agreement
-    gc.collect()
-    assert engine.memory() == []
-    np.testing.assert_allclose(engine.run(pictures(2))[0][:, 16], pictures(2)[:, 0], rtol=1e-6)
 
 
 def test_close_waits_for_what_bindings_have_queued(tensorrt: Any, tmp_path: Path) -> None:
@@ -299,21 +288,6 @@ def test_close_waits_for_what_bindings_have_queued(tensorrt: Any, tmp_path: Path
     engine.close()
     gc.collect()
     assert tensorrt.behaviour.freed_at_work == 0
-
-
-@pytest.mark.parametrize("tensorrt", ["8.6.1"], indirect=True)
-def test_8_6_gives_a_second_context_no_profile(tensorrt: Any, tmp_path: Path) -> None:
-    """The stand-in's contract: without a profile of its own it refuses every shape."""
-    engine = built(tmp_path)
-    first, second = (
-        engine.engine.create_execution_context_without_device_memory() for _ in range(2)
-    )
-    shape = (1, 3, 64, 48)
-    assert first.set_input_shape("images", shape)
-    assert not second.set_input_shape("images", shape)
-    assert second.set_optimization_profile_async(0, 0)
-    assert second.set_input_shape("images", shape)
-    assert engine.bind(2).images.shape[0] == engine.bind(2).images.shape[0] == 2
 
 
 def test_outputs_that_depend_on_the_image_are_refused_before_a_build(
@@ -330,54 +304,10 @@ def test_outputs_that_depend_on_the_image_are_refused_before_a_build(
     assert tensorrt.behaviour.builds == 0
 
 
-def broken_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Any, log_stream: Any = None) -> None:
-        raise RuntimeError("CuPy failed to load libnvrtc.so.12: OSError: no such file")
-
-    monkeypatch.setattr(emulated_cupy.RawModule, "compile", refuse)
-
-
-def test_kernels_that_do_not_compile_are_found_before_minutes_are_spent(
-    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = brightness_model(tmp_path / "toy.onnx", SPEC)
-    broken_nvrtc(monkeypatch)
-    monkeypatch.setattr(loading, "look_for_gpus", lambda: Gpus(names=["Orin"]))
-    for _ in range(2):
-        engine = make_engine(model, device="auto")
-        assert isinstance(engine, OnnxRuntimeEngine)
-    assert len(caplog.records) == 1
-    assert "though there is a GPU" in caplog.text
-    assert "pcr-rt[cuda12]" in caplog.text
-    with pytest.raises(InputError, match=r"libnvrtc\.so\.12.*NVRTC and CUDA's headers") as error:
-        make_engine(model, device="cuda")
-    assert "\n" not in str(error.value)
-    with pytest.raises(MissingDependencyError, match="cannot be compiled"):
-        loading.tensorrt_engine(model)
-    assert tensorrt.behaviour.builds == 0
-
-
-def test_a_machine_without_a_gpu_is_not_told_so(
-    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken_nvrtc(monkeypatch)
-    monkeypatch.setattr(loading, "look_for_gpus", lambda: Gpus("there is no NVIDIA driver"))
-    make_engine(brightness_model(tmp_path / "toy.onnx", SPEC), device="auto")
-    assert not caplog.records
-
-
-@pytest.mark.parametrize("tensorrt", ["rtx-1.7.1"], indirect=True)
-def test_a_gpu_that_rtx_makes_no_kernels_for(tensorrt: Any) -> None:
-    tensorrt.behaviour.gpu.update(major=9, minor=0)
-    assert "no kernels for compute capability 9.0" in loading.tensorrt_problem("cuda")
-    tensorrt.behaviour.gpu.update(major=8, minor=9)
-    assert loading.tensorrt_problem("cuda") == ""
-
-
 @pytest.mark.parametrize("tensorrt", ["rtx-1.7.1"], indirect=True)
 def test_rtx_keeps_its_kernels(tensorrt: Any, tmp_path: Path) -> None:
     engine = built(tmp_path)
-    engine.run(pictures(1))
+    engine.run(random_images(1))
     engine.close()
     again = TensorRTEngine(engine.plan)
     assert tensorrt.behaviour.kernels == b"kernels"
@@ -387,77 +317,6 @@ def test_rtx_keeps_its_kernels(tensorrt: Any, tmp_path: Path) -> None:
     tensorrt.behaviour.kernels = b""
     TensorRTEngine(engine.plan).close()
     assert tensorrt.behaviour.kernels == b""
-
-
-def test_engine_given_by_its_path(tensorrt: Any, tmp_path: Path) -> None:
-    plan = built(tmp_path).plan
-    engine = make_engine(plan, device="cuda")
-    assert engine.spec == SPEC
-    with pytest.raises(InputError, match="needs a GPU"):
-        make_engine(plan, device="cpu")
-    with pytest.raises(InputError, match="no cuda:1"):
-        make_engine(plan, device="cuda:1")
-
-
-def test_estimator_takes_tensorrt_and_says_so(
-    tensorrt: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = brightness_model(tmp_path / "toy.onnx", SPEC)
-    engine = make_engine(model, device="auto")
-    assert isinstance(engine, TensorRTEngine)
-    assert "may take minutes" in caplog.text
-    assert Sidecar.read(engine.plan).agreement
-    caplog.clear()
-    make_engine(model, device="cuda")
-    assert tensorrt.behaviour.builds == 1
-    assert not caplog.text
-
-
-def test_the_default_on_tensorrt_is_pcr_lite_in_fp16(tensorrt: Any) -> None:
-    engine = make_engine("auto", device="auto")
-    assert isinstance(engine, TensorRTEngine)
-    assert (engine.spec.name, engine.spec.precision) == ("pcr-lite", "fp16")
-    assert "shift" in Sidecar.read(engine.plan).agreement or "relative" in (
-        Sidecar.read(engine.plan).agreement
-    )
-
-
-@pytest.mark.parametrize("precision", ["auto", "fp32"])
-def test_the_estimator_takes_the_engine_that_build_made(tensorrt: Any, precision: Any) -> None:
-    build("pcr-nano", precision)
-    assert tensorrt.behaviour.builds == 1
-    engine = make_engine("pcr-nano", device="cuda", precision=precision)
-    assert isinstance(engine, TensorRTEngine)
-    assert engine.spec.precision == ("fp16" if precision == "auto" else precision)
-    assert tensorrt.behaviour.builds == 1
-
-
-def test_engine_that_computes_something_else_is_set_aside(
-    tensorrt: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = brightness_model(tmp_path / "toy.onnx", SPEC)
-    tensorrt.behaviour.distort = lambda maps: np.roll(maps, 2, axis=3)
-    engine = make_engine(model, device="auto")
-    assert isinstance(engine, OnnxRuntimeEngine)
-    assert "differs too much" in caplog.text
-    assert "ONNX Runtime is used instead" in caplog.text
-    for _ in range(2):
-        with pytest.raises(ModelError, match="differs too much"):
-            make_engine(model, device="cuda")
-    assert tensorrt.behaviour.builds == 1
-
-
-def test_without_a_gpu_the_reason_is_told(
-    tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = brightness_model(tmp_path / "toy.onnx", SPEC)
-    monkeypatch.setattr(emulated_cupy.cuda.runtime, "getDeviceCount", lambda: 0)
-    assert isinstance(make_engine(model, device="auto"), OnnxRuntimeEngine)
-    with pytest.raises(InputError, match="TensorRT is no way out: There is no cuda:0"):
-        make_engine(model, device="cuda")
-    tensorrt.behaviour.has_driver = False
-    with pytest.raises(ModelError, match="NVIDIA GPU and its driver"):
-        cached_engine(load(), model, SPEC, device=None)
 
 
 def test_messages_of_tensorrt_are_log_lines(

@@ -35,7 +35,7 @@ OPEN = "N/A due to dynamic shapes"
         ([layer("Thirty-two wide channel vectorized row major Int8 format")], {"INT8": 1}),
         # A reformat stands between two types and computes nothing.
         ([layer("Row major linear FP32", LayerType="Reformat"), layer("Half")], {"HALF": 1}),
-        # Where the inputs have no type, the weights' tells it.
+        # If the inputs have no type, the weights' tells it.
         ([layer(OPEN, Weights={"Type": "Half", "Count": 864})] * 2, {"HALF": 2}),
         ([layer(OPEN, Weights={"Type": "Float", "Count": 864})], {"FLOAT": 1}),
         # One layer of constants says nothing of three others.
