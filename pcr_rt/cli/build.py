@@ -77,6 +77,7 @@ def build(
             device=_device(api, device),
             cache_dir=cache_dir,
             output=output,
+            retry=True,
             progress=progress,
         )
     sidecar = Sidecar.read(plan)

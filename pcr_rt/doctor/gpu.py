@@ -14,6 +14,7 @@ from pcr_rt.doctor.check import Check, find_module, one_line
 from pcr_rt.engines import gpu
 from pcr_rt.engines.gpu import Gpus, check_kernels, look_for_gpus
 from pcr_rt.engines.tensorrt.api import load
+from pcr_rt.engines.tensorrt.sidecar import failures
 from pcr_rt.errors import PoseError
 from pcr_rt.inference.loading import tensorrt_problem
 from pcr_rt.media.video_decoder import has_nvdec
@@ -36,6 +37,7 @@ def gpu_checks() -> list[Check]:
         _cupy(gpus, release),
         *_kernels(gpus, release),
         _tensorrt(gpus, release),
+        *_engines(),
         _pycuda(),
         _decoder(),
         _in_use(),
@@ -143,6 +145,14 @@ def _tensorrt(gpus: Gpus, release: str | None) -> Check:
         able = "builds engines for other machines" if api.is_rtx else "can do nothing"
         return Check("TensorRT", "ok", f"{detail}; {able} here: {gpus.problem}")
     return Check("TensorRT", "ok", detail)
+
+
+def _engines() -> list[Check]:
+    """Engines of the default cache that could not be built, or were wrong."""
+    return [
+        Check("TensorRT engine", "warning", reason, f"pcr-rt build, or delete {path}")
+        for path, reason in failures().items()
+    ]
 
 
 def _pycuda() -> Check:

@@ -101,8 +101,7 @@ def tensorrt_engine(
             words = _compare(engine, expected)
         except ModelError as error:
             engine.close()
-            set_aside(plan, error)
-            raise
+            raise set_aside(plan, Sidecar.read(plan), error) from None
         engine.trim()  # the comparison's buffers
         dataclasses.replace(Sidecar.read(plan), agreement=words).write(plan)
         log.info("%s agrees with ONNX Runtime: %s", plan.name, words)

@@ -14,6 +14,8 @@ from pcr_rt.doctor.check import Check
 from pcr_rt.doctor.diagnosis import diagnose
 from pcr_rt.doctor.gpu import gpu_checks
 from pcr_rt.engines import gpu as engine_gpu
+from pcr_rt.engines.tensorrt.sidecar import Sidecar, cache_folder
+from pcr_rt.models import ModelSpec
 from stand_in_driver import Driver
 
 
@@ -150,6 +152,20 @@ def test_kernels_that_do_not_compile_are_named_with_the_repair(
     assert "libnvrtc.so.12" in check.detail
     assert repair in check.remedy
     assert "not TensorRT: The CUDA kernels cannot be compiled" in named("device auto").detail
+
+
+def test_engines_that_could_not_be_built_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "TensorRT engine" not in {check.name for check in gpu_checks()}
+    assert not list(tmp_path.iterdir())  # looking makes no folder
+    spec = ModelSpec("toy", "heatmap", (48, 64))
+    plan = cache_folder() / "toy-fp16-0123.engine"
+    Sidecar("", {}, spec, failed="TensorRT cannot build toy.onnx: Conv_7.").write(plan)
+    check = named("TensorRT engine")
+    assert (check.status, check.detail) == ("warning", "TensorRT cannot build toy.onnx: Conv_7.")
+    assert check.remedy == f"pcr-rt build, or delete {plan}.json"
 
 
 def test_a_driver_before_cuda_12_has_to_be_updated(

@@ -19,6 +19,7 @@ from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
 
 __all__ = [
+    "BuildError",
     "BuildOptions",
     "Built",
     "Progress",
@@ -33,6 +34,10 @@ DATA_DEPENDENT = ("NMS", "NON_ZERO")
 
 ProgressCallback = Callable[[str, int, int | None], None]
 """Takes a phase, the steps done and their number; None: unknown, steps are then seconds."""
+
+
+class BuildError(ModelError):
+    """TensorRT took the network and could not build it, which it says after minutes."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ def build_plan(
 ) -> Built:
     """Build the plan of an .onnx file whose spec is ``spec``, on the current device.
 
-    Raises ModelError if the file cannot be parsed, is of another precision than its spec says or
-    cannot be built, and InputError for options that this TensorRT does not have. What can be seen
-    in the parsed network is refused before the minutes of a build.
+    Raises ModelError at once if the file cannot be parsed, is of another precision than its spec
+    says or has outputs that no buffer can be made for; BuildError if it fails after minutes; and
+    InputError for options that this TensorRT does not have.
     """
     options = options or BuildOptions()
     writer = logger(api)
@@ -126,7 +131,7 @@ def build_plan(
     if watch is not None:
         watch.done()
     if plan is None:
-        raise ModelError(f"{api.product} cannot build {model}: {journal.last_error()}")
+        raise BuildError(f"{api.product} cannot build {model}: {journal.last_error()}")
     kept = bytes(timing.serialize()) if timing is not None else b""
     return Built(bytes(plan), types, kept)
 

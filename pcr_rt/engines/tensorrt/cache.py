@@ -11,7 +11,7 @@ from typing import Any
 
 from pcr_rt.engines.gpu import gpu_facts, on
 from pcr_rt.engines.tensorrt.api import Api, logger
-from pcr_rt.engines.tensorrt.builder import BuildOptions, ProgressCallback, build_plan
+from pcr_rt.engines.tensorrt.builder import BuildError, BuildOptions, ProgressCallback, build_plan
 from pcr_rt.engines.tensorrt.context import make_context, shape_context
 from pcr_rt.engines.tensorrt.precision import check_precision, engine_types
 from pcr_rt.engines.tensorrt.sidecar import (
@@ -66,14 +66,15 @@ def cached_engine(
     device: int | None = 0,
     cache_dir: str | Path | None = None,
     output: Path | None = None,
+    retry: bool = False,
     progress: ProgressCallback | None = None,
 ) -> tuple[Path, bool]:
     """Find the engine file of a model or build it; returns it and whether it was built now.
 
     device: the GPU, None: none, which TensorRT-RTX alone can do. output: the file, instead of one
-    in the cache. Of several processes one builds and the others wait for its file. Raises
-    ModelError for a model that cannot be built or whose engine was set aside, InputError if the
-    file cannot be written.
+    in the cache. retry: build again what failed before. Of several processes one builds and the
+    others wait for its file. Raises ModelError for a model that cannot be built or whose engine was
+    set aside, InputError if the file cannot be written.
     """
     options = options or BuildOptions()
     key = engine_key(api, model, spec, options, device)
@@ -86,7 +87,7 @@ def cached_engine(
                 sidecar, _ = vouch(plan, key)
                 return plan, False
             except ModelError as error:
-                if _was_set_aside(plan, key):
+                if _was_set_aside(plan, key) and not retry:
                     raise
                 log.warning("%s It is built again.", error)
         else:
@@ -94,14 +95,17 @@ def cached_engine(
         log.info("%s %s builds %s", api.product, api.version, plan.name)
         kept = cache_folder(cache_dir) / f"timing-{_machine_digest(api, device)}.cache"
         with nullcontext() if device is None else on(device):
-            built = build_plan(
-                api,
-                model,
-                spec,
-                options,
-                timing_cache=kept.read_bytes() if kept.is_file() else b"",
-                progress=progress,
-            )
+            try:
+                built = build_plan(
+                    api,
+                    model,
+                    spec,
+                    options,
+                    timing_cache=kept.read_bytes() if kept.is_file() else b"",
+                    progress=progress,
+                )
+            except BuildError as error:
+                raise set_aside(plan, Sidecar("", key, spec), error) from None
             # Written before it is judged: minutes of work, and a verdict that is remembered.
             sidecar = Sidecar(sha256(built.plan), key, spec, built.types)
             write_private(plan, built.plan)
@@ -127,11 +131,15 @@ def deserialize(api: Api, content: bytes, plan: Path) -> tuple[Any, Any]:
     return runtime, engine
 
 
-def set_aside(plan: Path, error: ModelError) -> None:
-    """Delete an engine that is wrong and remember why, so that it is not built again."""
-    words = f"{error} It was set aside; delete {sidecar_path(plan)} to try again."
-    dataclasses.replace(Sidecar.read(plan), failed=words).write(plan)
-    plan.unlink()
+def set_aside(plan: Path, sidecar: Sidecar, error: ModelError) -> ModelError:
+    """Delete an engine that is wrong and remember why, so that no start spends minutes on it.
+
+    Returns the error to raise, which says so.
+    """
+    words = f"{error} That is remembered: 'pcr-rt build' tries again."
+    dataclasses.replace(sidecar, failed=words).write(plan)
+    plan.unlink(missing_ok=True)
+    return ModelError(words)
 
 
 def _read_back(api: Api, content: bytes, sidecar: Sidecar, plan: Path) -> None:
@@ -155,8 +163,7 @@ def _read_back(api: Api, content: bytes, sidecar: Sidecar, plan: Path) -> None:
     try:
         check_precision(sidecar.spec.precision, types, f"The engine of {sidecar.spec.name!r}")
     except ModelError as error:
-        set_aside(plan, error)
-        raise
+        raise set_aside(plan, sidecar, error) from None
     dataclasses.replace(sidecar, types=types, types_from="inspector").write(plan)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Sidecar",
     "cache_folder",
     "differences",
+    "failures",
     "locked",
     "sha256",
     "sidecar_path",
@@ -133,8 +134,7 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
 
     An engine is code, so a folder of another user is refused. Default: below XDG_CACHE_HOME.
     """
-    base = Path(cache_dir or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = (base if cache_dir else base / "pcr-rt") / "engines"
+    folder = _cache_path(cache_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if sys.platform != "win32":
@@ -147,6 +147,24 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     except OSError as error:
         raise _refused(folder, error) from None
     return folder
+
+
+def failures(cache_dir: str | Path | None = None) -> dict[Path, str]:
+    """Return why engines of the cache were set aside, by the file beside each."""
+    found = {}
+    for path in sorted(_cache_path(cache_dir).glob("*.engine.json")):
+        try:
+            reason = Sidecar.read(path.with_suffix("")).failed
+        except ModelError:  # is written again by the next build
+            continue
+        if reason:
+            found[path] = reason
+    return found
+
+
+def _cache_path(cache_dir: str | Path | None) -> Path:
+    base = Path(cache_dir or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (base if cache_dir else base / "pcr-rt") / "engines"
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -24,6 +24,7 @@ from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import (
     Sidecar,
+    failures,
     sidecar_path,
 )
 from pcr_rt.errors import InputError, ModelError
@@ -190,6 +191,30 @@ def test_engine_that_is_of_another_precision_is_not_built_twice(tensorrt: Any, m
         with pytest.raises(ModelError, match="is not fp32"):
             get(model)
     assert tensorrt.behaviour.builds == 1
+
+
+def test_a_build_that_fails_is_remembered(tensorrt: Any, model: Path, private_home: Path) -> None:
+    tensorrt.behaviour.builds_engines = False
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"for node Conv_7.*'pcr-rt build' tries again"):
+            get(model)
+    assert tensorrt.behaviour.builds == 1
+    ((path, reason),) = failures().items()
+    assert path.parent == private_home
+    assert "Conv_7" in reason
+    tensorrt.behaviour.builds_engines = True
+    assert get(model, retry=True)[1]
+    assert failures() == {}
+    assert not get(model)[1]
+
+
+def test_a_file_that_cannot_be_parsed_is_not_remembered(tensorrt: Any, model: Path) -> None:
+    """It takes no time to find out, and the next version of TensorRT may read it."""
+    content = model.read_bytes()
+    model.write_bytes(content[:50])
+    with pytest.raises(ModelError, match="cannot parse"):
+        get(model)
+    assert failures() == {}
 
 
 def test_inspector_without_types_judges_nothing(

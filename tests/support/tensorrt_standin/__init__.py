@@ -78,7 +78,7 @@ def make(version: str) -> Any:
     module: Any = Module("tensorrt_rtx" if version.startswith("rtx") else "tensorrt")
     module.__version__ = version.removeprefix("rtx-")
     behaviour = SimpleNamespace(builds=0, distort=np.copy, types=None, contexts=0, has_driver=True)
-    behaviour.freed_at_work = 0
+    behaviour.freed_at_work, behaviour.builds_engines = 0, True
     module.behaviour = behaviour
 
     for kind in ENUMERATIONS:

@@ -193,6 +193,8 @@ def building(version: Version) -> tuple[type, type]:
                         return fail(self._logger, "Cancelled by the progress monitor")
                 monitor.phase_finish("Building engine")
             self._logger.log(ILogger.Severity.INFO, "Local timing cache in use.")
+            if not behaviour.builds_engines:
+                return fail(self._logger, "Could not find any implementation for node Conv_7")
             (entry,) = network._in
             if -1 in entry.shape and not config._profiles:
                 return fail(self._logger, "no optimization profile has been defined")
