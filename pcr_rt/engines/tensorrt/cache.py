@@ -105,6 +105,8 @@ def cached_engine(
                     progress=progress,
                 )
             except BuildError as error:
+                if output is not None:  # a file of the user's, which may be an older engine
+                    raise
                 raise set_aside(plan, Sidecar("", key, spec), error) from None
             # Written before it is judged: minutes of work, and a verdict that is remembered.
             sidecar = Sidecar(sha256(built.plan), key, spec, built.types)

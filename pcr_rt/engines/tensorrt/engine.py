@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import weakref
@@ -17,8 +16,9 @@ from pcr_rt.engines.tensorrt.api import load, logger
 from pcr_rt.engines.tensorrt.cache import deserialize, machine_key
 from pcr_rt.engines.tensorrt.context import give_memory, make_context, memory_size, shape_context
 from pcr_rt.engines.tensorrt.host_io import HostIOName, home_of, make_host_io
-from pcr_rt.engines.tensorrt.sidecar import Sidecar, sha256, vouch, write_private
-from pcr_rt.errors import InputError, ModelError, PoseError
+from pcr_rt.engines.tensorrt.runtime_cache import RuntimeCache
+from pcr_rt.engines.tensorrt.sidecar import Sidecar, vouch
+from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
 
 __all__ = ["TensorRTBinding", "TensorRTEngine"]
@@ -72,7 +72,9 @@ class TensorRTEngine:
         self._bindings: weakref.WeakSet[TensorRTBinding] = weakref.WeakSet()
         with self._home():
             self._runtime, self.engine = deserialize(self.api, content, self.plan)
-            self._runtime_config, self._runtime_cache = self._make_runtime_config()
+            self._kernels: RuntimeCache | None = None
+            if self.api.is_rtx:
+                self._kernels = RuntimeCache(self.api, self.engine, self.plan, self.sidecar)
         self._read_tensors()
         log.info("%s runs on %s %s", self.spec.name, self.api.product, self.api.version)
 
@@ -189,7 +191,8 @@ class TensorRTEngine:
 
     def make_context(self, size: int) -> Any:
         """Make a context for ``size`` images; RTX's shares the runtime cache and makes graphs."""
-        context = make_context(self.api, self.engine, self._runtime_config)
+        config = None if self._kernels is None else self._kernels.config
+        context = make_context(self.api, self.engine, config)
         shape = (size, *self.image_shape)
         shape_context(self.api, context, self.profile_of(size), self.input, shape)
         return context
@@ -235,7 +238,8 @@ class TensorRTEngine:
             self._closed = True
         self.trim()
         with self._lock, self._home():
-            self._keep_runtime_cache()
+            if self._kernels is not None:
+                self._kernels.keep()
             # What bindings and graphs with them have queued still reads contexts and weights.
             try:
                 wait_for_device()
@@ -243,7 +247,7 @@ class TensorRTEngine:
                 log.warning("The device failed before %s was closed: %s", self.spec.name, error)
             for binding in list(self._bindings):
                 binding.release()
-            self._runtime_config = self._runtime_cache = self.engine = self._runtime = None
+            self._kernels = self.engine = self._runtime = None
 
     def _check_open(self) -> None:
         if self._closed:
@@ -258,43 +262,6 @@ class TensorRTEngine:
                 self._check_open()
                 self._workers.add(worker)
         return worker
-
-    @property
-    def _runtime_cache_file(self) -> Path:
-        return self.plan.with_name(f"{self.plan.name}.runtime-cache")
-
-    def _make_runtime_config(self) -> tuple[Any, Any]:
-        """RTX's: kernels of earlier runs are found again, whole graphs are captured inside."""
-        if not self.api.is_rtx:
-            return None, None
-        runtime_config = self.engine.create_runtime_config()
-        strategy = self.api.module.CudaGraphStrategy
-        runtime_config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE
-        runtime_cache = runtime_config.create_runtime_cache()
-        file = self._runtime_cache_file
-        if self.sidecar.runtime_cache_sha256 and file.is_file():
-            content = file.read_bytes()
-            if sha256(content) == self.sidecar.runtime_cache_sha256:
-                runtime_cache.deserialize(content)
-            else:
-                log.warning("%s is not the file that was written: kernels are made anew.", file)
-        runtime_config.set_runtime_cache(runtime_cache)
-        return runtime_config, runtime_cache
-
-    def _keep_runtime_cache(self) -> None:
-        if self._runtime_cache is None:
-            return
-        content = bytes(self._runtime_cache.serialize())
-        digest = sha256(content)
-        if digest == self.sidecar.runtime_cache_sha256:
-            return
-        try:
-            write_private(self._runtime_cache_file, content)
-            dataclasses.replace(Sidecar.read(self.plan), runtime_cache_sha256=digest).write(
-                self.plan
-            )
-        except PoseError as error:  # the engine itself is in order
-            log.warning("The kernels that were made are not kept: %s", error)
 
 
 class TensorRTBinding:

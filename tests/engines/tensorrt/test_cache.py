@@ -208,6 +208,18 @@ def test_a_build_that_fails_is_remembered(tensorrt: Any, model: Path, private_ho
     assert not get(model)[1]
 
 
+def test_a_build_that_fails_leaves_the_file_of_the_user(
+    tensorrt: Any, model: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.engine"
+    get(model, output=mine)
+    before = mine.read_bytes(), sidecar_path(mine).read_bytes()
+    tensorrt.behaviour.builds_engines = False
+    with pytest.raises(ModelError, match="Conv_7"):
+        get(model, output=mine, options=BuildOptions(workspace_mb=64))
+    assert (mine.read_bytes(), sidecar_path(mine).read_bytes()) == before
+
+
 def test_a_file_that_cannot_be_parsed_is_not_remembered(tensorrt: Any, model: Path) -> None:
     """It takes no time to find out, and the next version of TensorRT may read it."""
     content = model.read_bytes()

@@ -304,21 +304,6 @@ def test_outputs_that_depend_on_the_image_are_refused_before_a_build(
     assert tensorrt.behaviour.builds == 0
 
 
-@pytest.mark.parametrize("tensorrt", ["rtx-1.7.1"], indirect=True)
-def test_rtx_keeps_its_kernels(tensorrt: Any, tmp_path: Path) -> None:
-    engine = built(tmp_path)
-    engine.run(random_images(1))
-    engine.close()
-    again = TensorRTEngine(engine.plan)
-    assert tensorrt.behaviour.kernels == b"kernels"
-    again.close()
-    file = engine.plan.with_name(f"{engine.plan.name}.runtime-cache")
-    file.write_bytes(b"kernels of somebody else")
-    tensorrt.behaviour.kernels = b""
-    TensorRTEngine(engine.plan).close()
-    assert tensorrt.behaviour.kernels == b""
-
-
 def test_messages_of_tensorrt_are_log_lines(
     tensorrt: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
