@@ -50,7 +50,7 @@ def make_engine(
         engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
     except InputError as error:
         if by_name == "cuda" and problem:
-            raise InputError(f"{error} TensorRT is no way out: {problem}") from None
+            raise InputError(f"{problem} Nor is there another way: {error}") from None
         raise
     if engine.provider == "cuda":
         return _on_device(engine, device)
