@@ -50,6 +50,28 @@ def test_sidecar_tells_types_and_agreement(pair: Any) -> None:
     assert most == ("HALF" if engine.spec.precision == "fp16" else "FLOAT")
 
 
+def test_batches_of_a_thread_share_memory_and_do_not_disturb_each_other(pair: Any) -> None:
+    import cupy
+
+    engine, _ = pair
+    bindings = [engine.bind(n) for n in (8, 4, 1)]
+    inputs = [noise(binding.batch, engine.spec) for binding in bindings]
+    wanted = [engine.run(one)[0] for one in inputs]
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        for binding, one in zip(bindings, inputs, strict=True):
+            binding.images[...] = cupy.asarray(one)
+        for _ in range(20):
+            for binding in bindings:
+                binding.enqueue(stream.ptr)
+        stream.synchronize()
+    for binding, right in zip(bindings, wanted, strict=True):
+        np.testing.assert_allclose(binding.outputs[0].get(), right, atol=1e-2)
+    if not engine.api.is_rtx:
+        rows = [row for row in engine.memory() if row["thread"] == threading.current_thread().name]
+        assert sum(row["context"] > 0 for row in rows) < len(rows)
+
+
 def test_threads_do_not_disturb_each_other(pair: Any) -> None:
     engine, _ = pair
     images = [noise(n, engine.spec) for n in (1, 2, 4)]
