@@ -40,9 +40,14 @@ RIGHT = 0.5
 """From this OKS on a person or keypoint is in its place."""
 OVERLAPS, INSIDE = 0.4, 0.7
 """A result is on a box if their IoU is that large, or that share of the result lies inside."""
-KEYPOINT_BINS, PEOPLE_BINS = 20, 10
 FEWEST = 100
 """Scores that a curve is fitted to."""
+KNOTS = 21
+LEAST_SLOPE = 0.02
+"""Of a curve, so that no two scores become one in float32 where it is nearly flat."""
+SMALLEST = 1e-3
+"""Scores closer to 0 or 1 count as that close, so that their logarithms stay finite."""
+RIDGE, MOST_STEPS = 0.01, 50
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,10 @@ def judge_images(
 ) -> Judged:
     """Run an estimator over the labelled images and judge all that it finds.
 
-    Images that say ``boxes_complete: false`` are left out, since people without a label are in
-    them. progress: called with (images done, images in all) after each. Raises DataError for
-    annotations or images that cannot be used.
+    Left out are images that say ``boxes_complete: false``, since people without a label are in
+    them, and images without people: how many of these there are depends on the data set, and with
+    it how often a result is right. progress: called with (images done, images in all) after each.
+    Raises DataError for annotations or images that cannot be used.
     """
     annotations = load_annotations(annotations_path)
     images = {
@@ -89,6 +95,9 @@ def judge_images(
     for person in select_people(annotations, images):
         people[person["image_id"]].append(person)
     judged = []
+    images = {key: image for key, image in images.items() if people[key]}
+    if not images:
+        raise DataError(f"{annotations_path} has no images whose people are all labelled.")
     for done, (key, image) in enumerate(images.items(), 1):
         try:
             frame = read_picture(Path(images_folder), image)
@@ -149,54 +158,85 @@ def _joined(of_images: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) 
 
 
 def fit_calibration(judged: Judged) -> Calibration:
-    """Fit both curves. Raises DataError where too little was found to fit one."""
+    """Fit both curves. Raises DataError if too little was found to fit one."""
     return Calibration(
-        keypoints=fit_knots(judged.keypoints.scores, judged.keypoints.right, KEYPOINT_BINS),
-        people=fit_knots(judged.people.scores, judged.people.right, PEOPLE_BINS),
+        keypoints=fit_knots(judged.keypoints.scores, judged.keypoints.right),
+        people=fit_knots(judged.people.scores, judged.people.right),
     )
 
 
-def fit_knots(scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int) -> Knots:
-    """Fit a curve that rises strictly from (0, 0) to (1, 1), by isotonic regression over bins.
+def fit_knots(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Knots:
+    """Fit a curve from scores (N,) to the probability that they are right, as 21 knots.
 
-    The scores (N,), in order, are cut into bins of equal counts. A bin's knot is its mean score and
-    the share of its scores that are right, (right + 1) / (count + 2), which keeps away from 0 and
-    1; bins that do not rise are pooled (pool adjacent violators). Scores outside 0 to 1 are taken
-    as 0 or 1. Raises DataError for fewer than 100 scores.
+    Beta calibration (Kull, Silva Filho and Flach 2017): a logistic regression on log(score) and
+    -log(1 - score) whose weights may not be negative, mixed with a fiftieth of the score itself.
+    Scores outside 0 to 1 count as 0 or 1. Raises DataError for fewer than 100 scores, and if more
+    of the low scores are right than of the high ones.
     """
     if len(scores) < FEWEST:
         raise DataError(
             f"Only {len(scores)} scores can be judged, too few to calibrate: give images with more"
             " labelled people."
         )
-    order = np.argsort(scores, kind="stable")
-    clipped = scores.clip(0, 1)
-    pooled: list[tuple[int, float, float]] = []  # count, sum of scores, number of right ones
-    for part in np.array_split(order, bins):
-        new = (len(part), float(clipped[part].sum()), float(right[part].sum()))
-        while pooled and not _rises(pooled[-1], new):
-            last = pooled.pop()
-            new = (last[0] + new[0], last[1] + new[1], last[2] + new[2])
-        pooled.append(new)
-    inner = [_knot(pool) for pool in pooled if 0 < _knot(pool)[0] < 1]
-    return ((0.0, 0.0), *inner, (1.0, 1.0))
+    features, columns = _features(scores), [1, 2]
+    weights = np.zeros(3)
+    while columns:
+        used = [0, *columns]
+        weights[:] = 0
+        weights[used] = _logistic_regression(features[:, used], right.astype(np.float64))
+        falling = [column for column in columns if weights[column] <= 0]
+        if not falling:
+            break
+        columns.remove(min(falling, key=lambda column: weights[column]))
+    else:
+        raise DataError(
+            "High scores are not right more often than low ones: the annotations are of other"
+            " images, or the model is not trained."
+        )
+    raw = np.linspace(0, 1, KNOTS)
+    curve = 1 / (1 + np.exp(-_features(raw) @ weights))
+    mixed = (1 - LEAST_SLOPE) * curve + LEAST_SLOPE * raw
+    return tuple(
+        (round(x, 4), round(y, 6)) for x, y in zip(raw.tolist(), mixed.tolist(), strict=True)
+    )
 
 
-def _knot(pool: tuple[int, float, float]) -> tuple[float, float]:
-    count, score, right = pool
-    return round(score / count, 5), round((right + 1) / (count + 2), 5)
+def _features(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 3): 1, log(score) and -log(1 - score)."""
+    inside = scores.clip(SMALLEST, 1 - SMALLEST)
+    return np.stack([np.ones_like(inside), np.log(inside), -np.log1p(-inside)], axis=1)
 
 
-def _rises(one: tuple[int, float, float], other: tuple[int, float, float]) -> bool:
-    return all(a < b for a, b in zip(_knot(one), _knot(other), strict=True))
+def _logistic_regression(
+    features: NDArray[np.float64], right: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Newton's method with halved steps; a small ridge keeps what is separable finite."""
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        logits = features @ weights
+        fit = np.logaddexp(0, logits) - right * logits
+        return float(fit.sum() + RIDGE / 2 * weights @ weights)
+
+    weights = np.zeros(features.shape[1])
+    for _ in range(MOST_STEPS):
+        probabilities = 1 / (1 + np.exp(-features @ weights))
+        spread = features * (probabilities * (1 - probabilities))[:, None]
+        slope = features.T @ (probabilities - right) + RIDGE * weights
+        step = np.linalg.solve(features.T @ spread + RIDGE * np.eye(len(weights)), slope)
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step /= 2
+        weights = weights - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights
 
 
-def cross_fitted(outcomes: Outcomes, bins: int, folds: int = 5) -> NDArray[np.float64]:
-    """The probability (N,) of each score by a curve fitted to the images of the other folds."""
+def cross_fitted(outcomes: Outcomes, folds: int = 5) -> NDArray[np.float64]:
+    """Give the probability (N,) of each score by a curve fitted to the images of other folds."""
     probabilities = np.empty(len(outcomes.scores))
     for fold in range(folds):
         held = outcomes.images % folds == fold
-        knots = fit_knots(outcomes.scores[~held], outcomes.right[~held], bins)
+        knots = fit_knots(outcomes.scores[~held], outcomes.right[~held])
         probabilities[held] = np.interp(outcomes.scores[held], *np.transpose(knots))
     return probabilities
 

@@ -28,7 +28,7 @@ __all__ = [
 Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Boxes (N, 4) xyxy in frame pixels, scores (N,)."""
 
-IOU_THRESHOLD = 0.6
+IOU_THRESHOLD = 0.55
 MAX_BOXES = 100
 MAX_COORDINATE = 1e7
 SCORE_SLACK = 1e-4

@@ -24,41 +24,63 @@ from pcr_rt.poses import Poses
 from pcr_rt.skeleton import SIGMAS
 
 
-def scored(*groups: tuple[float, int, int]) -> tuple[Any, Any]:
-    """Groups of (score, how many, how many of them right)."""
-    scores = np.concatenate([np.full(count, score) for score, count, _ in groups])
-    right = np.concatenate([np.arange(count) < yes for _, count, yes in groups])
-    return scores, right
+def drawn(count: int, weights: Any, seed: int = 0) -> tuple[Any, Any]:
+    """Scores and outcomes of which the log odds are w0 + w1 log(s) - w2 log(1 - s)."""
+    generator = np.random.default_rng(seed)
+    scores = generator.random(count)
+    odds = weights[0] + weights[1] * np.log(scores) - weights[2] * np.log(1 - scores)
+    return scores, generator.random(count) < 1 / (1 + np.exp(-odds))
 
 
-def test_knots_are_the_bins_shares_and_bins_that_fall_are_pooled() -> None:
-    scores, right = scored((0.2, 25, 5), (0.4, 25, 4), (0.6, 25, 20), (0.8, 25, 24))
-    # 0.4 has fewer right than 0.2: together 9 of 50 at a mean of 0.3.
-    expected = [(0, 0), (0.3, 10 / 52), (0.6, 21 / 27), (0.8, 25 / 27), (1, 1)]
-    np.testing.assert_allclose(fit_knots(scores, right, 4), expected, atol=1e-5)
-    shuffled = np.random.default_rng(0).permutation(100)
-    assert fit_knots(scores[shuffled], right[shuffled], 4) == fit_knots(scores, right, 4)
+@pytest.mark.parametrize("weights", [(0.0, 1.0, 1.0), (4.0, 2.3, 4.1), (1.0, 0.5, 2.0)])
+def test_the_curve_that_outcomes_were_drawn_from_is_found(weights: Any) -> None:
+    knots = np.array(fit_knots(*drawn(20000, weights)))
+    inner = knots[2:-2]  # not where the logarithms are cut off
+    odds = weights[0] + weights[1] * np.log(inner[:, 0]) - weights[2] * np.log(1 - inner[:, 0])
+    expected = 0.98 / (1 + np.exp(-odds)) + 0.02 * inner[:, 0]
+    np.testing.assert_allclose(inner[:, 1], expected, atol=0.015)
 
 
-@pytest.mark.parametrize(
-    ("score", "yes"), [(0.5, 60), (0.0, 0), (1.0, 120), (1.7, 120), (0.5, 0), (0.5, 120)]
-)
-def test_scores_that_are_all_alike_still_give_a_curve_that_rises(score: float, yes: int) -> None:
-    knots = fit_knots(*scored((score, 120, yes)), 10)
+def test_the_fit_is_that_of_scipy() -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    scores, right = drawn(400, (2.0, 1.5, 1.0))
+
+    def loss(w: Any) -> float:
+        odds = w[0] + w[1] * np.log(scores) - w[2] * np.log(1 - scores)
+        return float(np.logaddexp(0, np.where(right, -odds, odds)).sum())
+
+    w = optimize.minimize(loss, np.zeros(3)).x
+    assert (w > 0).all()
+    x, y = np.transpose(fit_knots(scores, right)[1:-1])
+    odds = w[0] + w[1] * np.log(x) - w[2] * np.log(1 - x)
+    np.testing.assert_allclose(y, 0.98 / (1 + np.exp(-odds)) + 0.02 * x, atol=2e-3)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_scores_that_are_all_right_or_wrong_still_give_a_curve_that_rises(right: bool) -> None:
+    scores = np.random.default_rng(0).random(200)
+    knots = fit_knots(scores, np.full(200, right))
     Calibration(knots, knots)
+    p = np.interp(scores, *np.transpose(knots))
+    assert p.min() > 0.9 if right else p.max() < 0.1
 
 
-def test_a_curve_of_noise_rises_strictly() -> None:
-    generator = np.random.default_rng(1)
-    for _ in range(20):
-        scores = generator.random(300).round(2)
-        knots = fit_knots(scores, generator.random(300) < 0.5, 20)
-        Calibration(knots, knots)
+def test_separable_scores_and_scores_beyond_the_range_give_a_curve_that_rises() -> None:
+    scores = np.linspace(-0.2, 1.3, 200)
+    knots = fit_knots(scores, scores > 0.5)
+    Calibration(knots, knots)
+    assert np.diff(np.transpose(knots)[1]).min() >= 0.001 - 1e-6  # 0.02 of a step of 0.05
+
+
+def test_scores_that_mean_the_opposite_are_refused() -> None:
+    scores = np.linspace(0, 1, 200)
+    with pytest.raises(DataError, match="not right more often"):
+        fit_knots(scores, scores < 0.5)
 
 
 def test_too_few_scores_are_refused() -> None:
     with pytest.raises(DataError, match="Only 99 scores"):
-        fit_knots(*scored((0.5, 99, 50)), 10)
+        fit_knots(*drawn(99, (0.0, 1.0, 1.0)))
 
 
 def test_calibration_error_and_brier_score_by_hand() -> None:
@@ -77,10 +99,10 @@ def test_calibration_error_and_brier_score_by_hand() -> None:
 def test_held_out_images_do_not_take_part_in_their_own_curve() -> None:
     # In images of fold 0 everything is wrong, in the others everything is right.
     images = np.arange(1000) % 2
-    outcomes = Outcomes(np.full(1000, 0.5), images == 1, images)
-    held = cross_fitted(outcomes, 1, folds=2)
-    np.testing.assert_allclose(held[images == 0], 501 / 502, atol=1e-5)
-    np.testing.assert_allclose(held[images == 1], 1 / 502, atol=1e-5)
+    scores = np.random.default_rng(0).random(1000)
+    held = cross_fitted(Outcomes(scores, images == 1, images), folds=2)
+    assert held[images == 0].min() > 0.9
+    assert held[images == 1].max() < 0.1
 
 
 def person(box: list[float], *, visible: int = 17, crowd: int = 0) -> dict[str, Any]:
@@ -146,12 +168,13 @@ def test_nobody_found_and_nobody_labelled() -> None:
     assert found.tolist() == [False]
 
 
-def test_images_whose_boxes_are_not_complete_are_left_out(tmp_path: Path) -> None:
+def test_images_without_people_or_with_unlabelled_ones_are_left_out(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 100, 3), np.uint8))
     images = [
         {"id": 1, "file_name": "a.png"},
         {"id": 2, "file_name": "a.png", "boxes_complete": False},
         {"id": 3, "file_name": "a.png", "boxes_complete": True},
+        {"id": 4, "file_name": "a.png"},
     ]
     people = [{**person([0, 0, 100, 100]), "image_id": i, "id": i} for i in (1, 2, 3)]
     (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": people}))
