@@ -110,11 +110,11 @@ def find_jobs(folder: Path, output: Path) -> list[Job]:
     taken = {path.resolve() for path in found}
     jobs = []
     for path in found:
-        name = path.relative_to(folder)
-        target = free_name((output / name).parent, path, taken)
+        inner = path.relative_to(folder)
+        target = free_name((output / inner).parent, path, taken)
         taken.add(target.resolve())
         about = path.stat()
-        jobs.append(Job(path, name.as_posix(), target, (about.st_size, about.st_mtime_ns)))
+        jobs.append(Job(path, inner.as_posix(), target, (about.st_size, about.st_mtime_ns)))
     return jobs
 
 

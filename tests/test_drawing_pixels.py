@@ -101,10 +101,14 @@ def test_places_are_rounded_to_sixteenths_of_a_pixel() -> None:
     np.testing.assert_array_equal(near, exact)
 
 
-def test_a_score_at_the_threshold_is_shown() -> None:
-    poses = people([[10, 10, 90, 250]], nose=(50, 60))
-    assert (skeleton(poses, threshold=0.5) != 90).any()
-    assert (skeleton(poses, threshold=0.501) == 90).all()
+def test_keypoints_fade_below_the_threshold() -> None:
+    """In quarters of opacity: the square of score / threshold, rounded down."""
+    poses = people([[10, 10, 90, 250]], nose=(50, 60))  # a score of 0.5
+    full = skeleton(poses, threshold=0.5).astype(float)
+    assert (full != 90).any()
+    for threshold, opacity in ((0.2, 1), (0.501, 0.75), (0.7, 0.5), (0.99, 0.25), (1.01, 0)):
+        faded = skeleton(poses, threshold=threshold)
+        np.testing.assert_allclose(faded, 90 + opacity * (full - 90), atol=1)
 
 
 @pytest.mark.parametrize(("size", "width"), [(SMALL, 1), (HD, 1), (LARGE, 3)])

@@ -25,7 +25,7 @@ class Estimator(ToyEstimator):
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "make_estimator", lambda *given: Estimator())
+    monkeypatch.setattr(run, "make_estimator", lambda *given, **options: Estimator())
 
 
 @pytest.fixture
