@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pcr_rt.cli.build import build
+from pcr_rt.cli.calibrate import calibrate
 from pcr_rt.cli.demo import demo
 from pcr_rt.cli.doctor import doctor
 from pcr_rt.cli.evaluate import evaluate
@@ -35,6 +36,7 @@ app.command()(run)
 app.command("eval")(evaluate)
 app.command()(train)
 app.command()(label)
+app.command()(calibrate)
 app.command()(export)
 app.command()(verify)
 app.command()(build)

@@ -40,7 +40,7 @@ RIGHT = 0.5
 """From this OKS on a person or keypoint is in its place."""
 OVERLAPS, INSIDE = 0.4, 0.7
 """A result is on a box if their IoU is that large, or that share of the result lies inside."""
-FEWEST = 100
+FEWEST = 50
 """Scores that a curve is fitted to."""
 KNOTS = 21
 LEAST_SLOPE = 0.02
@@ -170,7 +170,7 @@ def fit_knots(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Knots:
 
     Beta calibration (Kull, Silva Filho and Flach 2017): a logistic regression on log(score) and
     -log(1 - score) whose weights may not be negative, mixed with a fiftieth of the score itself.
-    Scores outside 0 to 1 count as 0 or 1. Raises DataError for fewer than 100 scores, and if more
+    Scores outside 0 to 1 count as 0 or 1. Raises DataError for fewer than 50 scores, and if more
     of the low scores are right than of the high ones.
     """
     if len(scores) < FEWEST:

@@ -79,8 +79,8 @@ def test_scores_that_mean_the_opposite_are_refused() -> None:
 
 
 def test_too_few_scores_are_refused() -> None:
-    with pytest.raises(DataError, match="Only 99 scores"):
-        fit_knots(*drawn(99, (0.0, 1.0, 1.0)))
+    with pytest.raises(DataError, match="Only 49 scores"):
+        fit_knots(*drawn(49, (0.0, 1.0, 1.0)))
 
 
 def test_calibration_error_and_brier_score_by_hand() -> None:
