@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
-from pcr_rt.poses import Poses
+from pcr_rt.poses import Poses, ScoreKind
 from pcr_rt.skeleton import KEYPOINTS, LIMBS, NUM_KEYPOINTS
 
 __all__ = ["contact_sheet", "draw_poses"]
@@ -30,6 +30,7 @@ DARK: Colour = (32, 32, 32)
 LIGHT: Colour = (240, 240, 240)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+SURE_KEYPOINT: dict[ScoreKind, float] = {"probability": 0.8, "raw": 0.3}
 SUBPIXEL_BITS = 4
 FARTHEST = 1e5
 """What lies beyond it, in pixels, is pulled in: OpenCV counts sub-pixels in 32 bits."""
@@ -50,7 +51,7 @@ def draw_poses(
     frame: NDArray[Any],
     poses: Poses,
     *,
-    keypoint_threshold: float = 0.3,
+    keypoint_threshold: float | None = None,
     boxes: bool = True,
     labels: bool = True,
     inplace: bool = False,
@@ -58,7 +59,8 @@ def draw_poses(
     """Draw a frame's people: left limbs orange, right ones blue, the middle yellow.
 
     frame: (H, W, 3) uint8 BGR; a copy is drawn on unless ``inplace``. Keypoints with a score below
-    ``keypoint_threshold`` and their limbs fade with the square of their score. Labels are
+    ``keypoint_threshold`` and their limbs fade with the square of their score; None: 0.8 if scores
+    are probabilities, which keypoints outside the image hardly reach, 0.3 if raw. Labels are
     "#id score", or the score alone if nobody is tracked. Raises InputError for another kind of
     array.
     """
@@ -75,6 +77,8 @@ def draw_poses(
     if boxes:
         for person in order:
             _draw_box(canvas, corners[person])
+    if keypoint_threshold is None:
+        keypoint_threshold = SURE_KEYPOINT[poses.score_kind]
     quarters = _quarters(poses, keypoint_threshold)
     for level in (1, 2, 3, 4):  # what is sure lies on top
         for person in order[(quarters[order] == level).any(axis=1)]:

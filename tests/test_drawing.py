@@ -145,6 +145,15 @@ def test_unsure_joints_and_their_limbs_fade(share: float, opacity: float) -> Non
     np.testing.assert_array_equal(drawn[:20], GREY)
 
 
+@pytest.mark.parametrize(("kind", "solid"), [("probability", 0.8), ("raw", 0.3)])
+def test_what_is_sure_depends_on_the_kind_of_scores(kind: Any, solid: float) -> None:
+    def drawn(score: float) -> NDArray[np.uint8]:
+        return skeleton_only(people(keypoint_scores=np.full((1, 17), score), score_kind=kind))
+
+    np.testing.assert_allclose(drawn(solid)[115, 215], LEFT, atol=12)
+    assert np.abs(drawn(solid - 0.01)[115, 215].astype(int) - LEFT).max() > 12
+
+
 def test_a_faint_limb_reaches_over_the_border() -> None:
     scores = np.full((1, 17), 0.24)
     drawn = skeleton_only(people(keypoints=STANDING[None] - [150, 40], keypoint_scores=scores))

@@ -12,17 +12,21 @@ STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "error": "bold r
 
 
 def doctor(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Look at this model alone: a shipped name or an .onnx file."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the installation. Exit code 1 if something that is needed does not work."""
+    """Check the installation, or a model. Exit code 1 if something needed does not work."""
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    from pcr_rt.doctor.diagnosis import diagnose
+    from pcr_rt.doctor.diagnosis import check_model, diagnose
 
-    checks = diagnose()
+    checks = diagnose() if model is None else [check_model(model)]
     if json_output:
         typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:

@@ -16,7 +16,7 @@ from pcr_rt.doctor.check import Check, find_module, one_line
 from pcr_rt.errors import PoseError
 from pcr_rt.models import shipped_models
 
-__all__ = ["diagnose"]
+__all__ = ["check_model", "diagnose"]
 
 
 OPENCV_DISTRIBUTIONS = (
@@ -50,7 +50,7 @@ def diagnose() -> list[Check]:
         _library(
             "aiohttp", "aiohttp", "aiohttp", lambda web: Check("aiohttp", "ok", web.__version__)
         ),
-        *(_model(name) for name in sorted(DEFAULT_MODELS | set(shipped_models()))),
+        *(check_model(name) for name in sorted(DEFAULT_MODELS | set(shipped_models()))),
         _cores(),
         _optional(
             "torch", "torch", ("torch",), "training and export", 'pip install "pcr-rt[train]"'
@@ -189,18 +189,28 @@ def _pyav(av: Any) -> Check:
     return Check("PyAV", "ok", f"{av.__version__}, H.264 encoder {encoder}")
 
 
-def _model(name: str) -> Check:
+def check_model(name: str) -> Check:
+    """Load a shipped model or an .onnx file, and tell what its spec says."""
     title = f"model {name}"
     try:
         from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 
         engine = OnnxRuntimeEngine(name, device="cpu")
     except Exception as error:  # ONNX Runtime may be what is broken
-        return Check(title, "error", one_line(error), REINSTALL)
+        shipped = name in DEFAULT_MODELS | set(shipped_models())
+        return Check(title, "error", one_line(error), REINSTALL if shipped else "")
     spec = engine.spec
     engine.close()
     width, height = spec.input_size
-    return Check(title, "ok", f"{spec.kind}, input {width}x{height}, {spec.precision}")
+    detail = f"{spec.kind}, input {width}x{height}, {spec.precision}"
+    if spec.is_detector:
+        return Check(title, "ok", detail)
+    if spec.calibration is None:
+        remedy = (
+            f"'pcr-rt calibrate {name} ANNOTATIONS IMAGES --output FILE' makes them probabilities"
+        )
+        return Check(title, "ok", f"{detail}, scores are raw", remedy)
+    return Check(title, "ok", f"{detail}, scores are probabilities")
 
 
 def _cores() -> Check:
