@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import ModelSpec
     from pcr_rt.poses import Poses
+    from pcr_rt.skeleton import Skeleton
     from pcr_rt.streaming.pipeline import PoseStream
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PoseEstimator",
     "PoseStream",
     "Poses",
+    "Skeleton",
     "__version__",
 ]
 
@@ -33,6 +35,7 @@ _HOMES = {
     "PoseEstimator": "inference.estimator",
     "PoseStream": "streaming.pipeline",
     "Poses": "poses",
+    "Skeleton": "skeleton",
     "ModelSpec": "models",
     "PoseError": "errors",
     "InputError": "errors",
