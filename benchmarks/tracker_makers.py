@@ -29,7 +29,7 @@ def make_ours(fps: float, **settings: Any) -> Ids:
 
     def step(poses: Poses, now: float) -> list[tuple[int, int]]:
         result = tracker.update(poses, timestamp=now, detected=True)
-        rows = [int(np.flatnonzero((poses.boxes == b).all(1))[0]) for b in result.boxes]
+        rows = [int((poses.keypoints == k).all((1, 2)).argmax()) for k in result.keypoints]
         return list(zip(rows, result.ids.tolist(), strict=True))
 
     return step

@@ -73,8 +73,8 @@ def run(
     track: Annotated[bool, typer.Option(help="Give people lasting ids.")] = True,
     smooth: Annotated[bool, typer.Option(help="Steady the keypoints of tracked people.")] = True,
     detect_every: Annotated[
-        int, typer.Option(min=1, help="Look for new people on every n-th frame.")
-    ] = 5,
+        str, typer.Option(help="How often to look for new people: a time, or a number of frames.")
+    ] = "0.5s",
     width: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Asked of a camera.")] = None,
     fps: Annotated[

@@ -22,6 +22,7 @@ from pcr_rt.streaming.sink_threads import SinkThread
 from pcr_rt.streaming.sinks import Sink
 from pcr_rt.streaming.sources import Source
 from pcr_rt.tracking.continuity import Continuity
+from pcr_rt.tracking.schedule import parse_interval
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -67,8 +68,8 @@ class PoseStream:
     track, smooth
         Give people ids that last, and steady their keypoints (which needs ids).
     detect_every
-        With tracking, look for new people on every n-th frame; in between the known ones are
-        followed.
+        With tracking, how often to look for new people: a time, as in ``"0.5s"``, or every so
+        many frames. In between the known ones are followed.
     sinks
         Where results go besides the loop, each with a thread of its own; closed with the stream.
     stop_on_sink_error
@@ -76,7 +77,8 @@ class PoseStream:
     options
         width, height, fps, fourcc and decoder, see `SourceOptions`.
 
-    Raises InputError for a source that does not exist and, when run, if none can be opened.
+    Raises InputError for a source that does not exist or an option out of range and, when run, if
+    no source can be opened.
     """
 
     def __init__(
@@ -86,13 +88,12 @@ class PoseStream:
         *,
         track: bool = True,
         smooth: bool = True,
-        detect_every: int = 5,
+        detect_every: int | str = "0.5s",
         sinks: Sequence[Sink] = (),
         stop_on_sink_error: bool = False,
         **options: Unpack[SourceOptions],
     ) -> None:
-        if detect_every < 1:
-            raise InputError(f"detect_every is {detect_every}: give a positive number.")
+        parse_interval(detect_every)
         opened = open_sources(source, **options)
         self.stop_on_sink_error = stop_on_sink_error
         self._estimator = estimator
@@ -266,17 +267,36 @@ class PoseStream:
 
     def _estimate(self, round_: list[Captured]) -> list[Poses]:
         start = time.perf_counter()
-        regions = [self._people[c.source].regions(c.frame) for c in round_]
-        tracking = time.perf_counter() - start
-        found = self._estimator.batch(CheckedFrames(c.frame for c in round_), regions)
+        people = [self._people[c.source] for c in round_]
+        regions = [p.regions(c.frame, c.timestamp) for p, c in zip(people, round_, strict=True)]
+        self._clock.add({"track": (time.perf_counter() - start) * 1e3})
+        found = self._batch(round_, regions)
         start = time.perf_counter()
-        people = [
-            self._people[c.source].update(poses, timestamp=c.timestamp, detected=boxes is None)
-            for c, boxes, poses in zip(round_, regions, found, strict=True)
+        # Known people whom the detector did not find are looked for in the same frame.
+        missing = {
+            i: places
+            for i, (person, c) in enumerate(zip(people, round_, strict=True))
+            if regions[i] is None and len(places := person.missing(found[i], c.frame, c.timestamp))
+        }
+        self._clock.add({"track": (time.perf_counter() - start) * 1e3})
+        again: dict[int, Poses] = {}
+        if missing:
+            results = self._batch([round_[i] for i in missing], list(missing.values()))
+            again = dict(zip(missing, results, strict=True))
+        start = time.perf_counter()
+        results = [
+            p.update(found[i], again.get(i), c.frame, c.timestamp, detected=regions[i] is None)
+            for i, (p, c) in enumerate(zip(people, round_, strict=True))
         ]
-        tracking += time.perf_counter() - start
-        self._clock.add({**self._estimator.timings, "track": tracking * 1e3})
-        return people
+        self._clock.add({"track": (time.perf_counter() - start) * 1e3})
+        return results
+
+    def _batch(
+        self, round_: list[Captured], boxes: Sequence[NDArray[np.float64] | None]
+    ) -> list[Poses]:
+        poses = self._estimator.batch(CheckedFrames(c.frame for c in round_), boxes)
+        self._clock.add(self._estimator.timings)
+        return poses
 
     def _deliver(self, captured: Captured | None, poses: Poses | None) -> None:
         item = None if captured is None or poses is None else (captured, poses)

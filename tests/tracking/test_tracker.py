@@ -98,7 +98,7 @@ def test_false_boxes_of_one_frame_are_never_shown_and_misses_cost_no_id():
 def test_unsure_people_continue_tracks_but_start_none():
     tracker = Tracker()
     sure, _ = drawn([(200, 240)])
-    unsure, _ = drawn([(202, 240), (500, 240)], [0.25, 0.25])
+    unsure, _ = drawn([(202, 240), (500, 240)], [0.1, 0.1])
     tracker.update(sure, timestamp=0, detected=True)
     for t in range(1, 5):
         assert tracker.update(unsure, timestamp=t / 30, detected=True).ids.tolist() == [1]
@@ -127,7 +127,7 @@ def test_empty_frames_and_nan():
     for time in (0.1, 0.1, 0.05):  # a clock that stands still or steps back
         result = tracker.update(broken, timestamp=time, detected=True)
         assert result.ids.tolist() == [1]
-    assert np.isfinite(tracker.regions(BLANK) if tracker.detect_every > 1 else 0).all()
+    assert np.isfinite(tracker.regions(BLANK, 0.2) if tracker.detect_every > 1 else 0).all()
 
 
 def test_equal_input_gives_equal_ids():
@@ -140,12 +140,12 @@ def run_regions(tracker: Tracker, frames: list[NDArray[np.uint8]]) -> list[bool]
     """On which frames the detector was asked for; one person stands at (320, 240)."""
     asked = []
     for index, frame in enumerate(frames):
-        boxes = tracker.regions(frame)
+        boxes = tracker.regions(frame, index / 30)
         asked.append(boxes is None)
         poses, _ = drawn([(320, 240)])
         if boxes is not None:
-            assert boxes.shape == (1, 5)
-            inside = poses.keypoints[0] - boxes[0, :2], boxes[0, 2:4] - poses.keypoints[0]
+            assert boxes.shape == (1, 4)
+            inside = poses.keypoints[0] - boxes[0, :2], boxes[0, 2:] - poses.keypoints[0]
             assert min(part.min() for part in inside) > 0
         tracker.update(poses, timestamp=index / 30, detected=boxes is None)
     return asked
@@ -175,7 +175,7 @@ def test_a_scene_cut_ends_all_tracks():
     one, other = (scene.astype(np.uint8) for scene in scenes)
     tracker, ids = Tracker(30), []
     for index, frame in enumerate([one] * 4 + [other] * 4):
-        boxes = tracker.regions(frame)
+        boxes = tracker.regions(frame, index / 30)
         assert (boxes is None) == (index in (0, 4))
         poses, _ = drawn([(320, 240)])
         result = tracker.update(poses, timestamp=index / 30, detected=boxes is None)
@@ -183,16 +183,18 @@ def test_a_scene_cut_ends_all_tracks():
     assert ids == [1] * 4 + [2] * 4
 
 
-def test_lost_or_unsure_people_call_the_detector():
-    sure, _ = drawn([(320, 240)])
-    unsure, _ = drawn([(320, 240)], [0.3])
-    for poses in (Poses.empty(), unsure):
+def test_regions_without_a_person_call_the_detector():
+    person, _ = drawn([(320, 240)])
+    doubtful, _ = drawn(
+        [(320, 240)], [0.3]
+    )  # joints that are hardly any: raw scores count from 0.35
+    for poses in (Poses.empty(), doubtful):
         tracker = Tracker(30)
-        assert tracker.regions(BLANK) is None
-        tracker.update(sure, timestamp=0, detected=True)
-        assert tracker.regions(BLANK) is not None
-        tracker.update(poses, timestamp=1 / 30, detected=False)
-        assert tracker.regions(BLANK) is None
+        assert tracker.regions(BLANK, 0) is None
+        tracker.update(person, timestamp=0, detected=True)
+        assert tracker.regions(BLANK, 1 / 30) is not None
+        assert len(tracker.update(poses, timestamp=1 / 30, detected=False)) == 0
+        assert tracker.regions(BLANK, 2 / 30) is None
 
 
 def test_regions_start_no_tracks():

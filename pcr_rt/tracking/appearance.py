@@ -1,0 +1,104 @@
+"""What people wear, in nine numbers: the colours of the head, torso and thighs that joints name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.skeleton import KEYPOINTS
+
+__all__ = ["PATCHES", "describe", "difference", "updated"]
+
+Float = NDArray[np.float64]
+
+FLOOR = 12.0
+"""Grey levels added before the logarithm, so that the noise of dark clothes stays small."""
+SPREAD = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
+"""(3, 3) deviations of one person's patches from themselves a second or three later."""
+LEARN = 0.05
+"""Share of each new look."""
+
+
+def _weights() -> tuple[Float, list[slice], list[list[int]]]:
+    """Sample points as weighted means of keypoints: (P, 17), each patch's rows and keypoints."""
+    at = {name: index for index, name in enumerate(KEYPOINTS)}
+    rows: list[Float] = []
+
+    def point(**parts: float) -> None:
+        row = np.zeros(len(KEYPOINTS))
+        for name, weight in parts.items():
+            row[at[name]] += weight
+        rows.append(row)
+
+    head = KEYPOINTS[:5]
+    for name in head:  # half-way from each to the middle of all
+        point(**{other: 0.1 + 0.5 * (other == name) for other in head})
+    for down in (0.15, 0.35, 0.55, 0.75):
+        for across in (0.15, 0.38, 0.62, 0.85):
+            point(
+                left_shoulder=(1 - down) * (1 - across),
+                right_shoulder=(1 - down) * across,
+                left_hip=down * (1 - across),
+                right_hip=down * across,
+            )
+    for side in ("left", "right"):
+        for down in (0.2, 0.35, 0.5, 0.65, 0.8):
+            point(**{f"{side}_hip": 1 - down, f"{side}_knee": down})
+    patches = [slice(0, 5), slice(5, 21), slice(21, 31)]
+    weights = np.array(rows)
+    return weights, patches, [np.flatnonzero(weights[p].sum(0)).tolist() for p in patches]
+
+
+WEIGHTS, PATCHES, NEEDED = _weights()
+
+
+def light(frame: NDArray[np.uint8]) -> Float:
+    """The mean (3,) BGR of a frame (H, W, 3), by which its colours are divided."""
+    step = max(1, min(frame.shape[:2]) // 24)
+    mean: Float = frame[step // 2 :: step, step // 2 :: step].reshape(-1, 3).mean(0, np.float64)
+    return mean
+
+
+def describe(
+    frame: NDArray[np.uint8], keypoints: NDArray[Any], scores: NDArray[Any], visible: float
+) -> Float:
+    """Head, torso and thighs of each person: brightness and two colours, (N, 3, 3).
+
+    frame: (H, W, 3) uint8 BGR; keypoints: (N, 17, 2) in its pixels; scores: (N, 17); visible: mean
+    score from which on keypoints say where a patch is. Logarithms
+    of ratios to the frame's mean colour, so that a camera that changes its exposure or white
+    balance changes nothing. NaN for a patch that is not in view.
+    """
+    height, width = frame.shape[:2]
+    points = np.rint(WEIGHTS @ keypoints).clip(-1, max(height, width)).astype(np.intp)
+    x, y = points[..., 0], points[..., 1]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    samples = frame[y.clip(0, height - 1), x.clip(0, width - 1)]
+    logs = np.log((samples + FLOOR) / (light(frame) + FLOOR))
+    found = np.full((len(keypoints), len(PATCHES), 3), np.nan)
+    for patch, (rows, needed) in enumerate(zip(PATCHES, NEEDED, strict=True)):
+        mean = logs[:, rows].mean(1)
+        seen = (scores[:, needed].mean(1) >= visible) & inside[:, rows].all(1)
+        blue, green, red = mean[seen].T
+        found[seen, patch] = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
+    return found
+
+
+def difference(known: Float, found: Float) -> Float:
+    """How unlike (n, m) known people (n, 3, 3) and found ones (m, 3, 3) are, in deviations.
+
+    Root mean square over the patches that both show; NaN if they share none.
+    """
+    apart = (((known[:, None] - found[None]) / SPREAD) ** 2).mean(-1)
+    both = np.isfinite(apart)
+    total = np.where(both, apart, 0).sum(-1)
+    count = both.sum(-1)
+    return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def updated(known: Float, found: Float) -> Float:
+    """The appearance of a person (3, 3) after one more look at them, slowly."""
+    learnt = known + LEARN * (found - known)
+    return np.where(np.isnan(known), found, np.where(np.isnan(found), known, learnt))

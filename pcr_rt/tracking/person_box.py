@@ -1,0 +1,44 @@
+"""The bounding box of a person, from their keypoints; padded as COCO's labels are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["person_boxes"]
+
+Float = NDArray[np.float64]
+
+MIN_CONFIDENT = 5
+MIN_SPAN = 0.1
+"""Keypoints that lie closer together, as a share of the other box's longer side, say nothing."""
+SIDES, TOP, BOTTOM = 0.12, 0.10, 0.09
+"""Medians of 8,475 people of COCO train2017 with all keypoints labelled: what their box adds to
+the keypoints' width on the left and the right, and to their height at the top and the bottom."""
+MIN_SIDES = 0.06
+"""The sides add at least this share of the height: people seen from the side have a depth."""
+
+
+def person_boxes(
+    keypoints: NDArray[Any], scores: NDArray[Any], otherwise: NDArray[Any], confident: float
+) -> Float:
+    """Return boxes (N, 4) xyxy around confident keypoints, padded.
+
+    keypoints: (N, 17, 2) in pixels; scores: (N, 17); otherwise: (N, 4), the box of a person whose
+    confident keypoints are fewer than five or lie in one place; confident: score from which on a
+    keypoint makes up the box, since others may lie anywhere.
+    """
+    sure = (scores >= confident)[..., None]
+    low = np.where(sure, keypoints, np.inf).min(1)
+    high = np.where(sure, keypoints, -np.inf).max(1)
+    boxes: Float = np.array(otherwise, np.float64)
+    least = MIN_SPAN * (boxes[:, 2:] - boxes[:, :2]).max(1)
+    enough = (sure.sum((1, 2)) >= MIN_CONFIDENT) & ((high - low).max(1) >= least)
+    low, high = low[enough], high[enough]
+    width, height = (high - low).T
+    sides = np.maximum(SIDES * width, MIN_SIDES * height)
+    before, after = np.stack([sides, TOP * height], 1), np.stack([sides, BOTTOM * height], 1)
+    boxes[enough] = np.concatenate([low - before, high + after], 1)
+    return boxes

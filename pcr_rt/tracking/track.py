@@ -1,0 +1,113 @@
+"""A person who is followed: where they are and go, and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.tracking.appearance import updated
+from pcr_rt.tracking.people import People
+
+__all__ = ["SEARCH_S", "Track", "displacements", "search_regions"]
+
+Float = NDArray[np.float64]
+
+SEARCH_S = 0.5
+"""A person who is not seen is looked for around the predicted place for so long."""
+DAMPING_S = 1.0
+"""A person who is not seen slows down with this time constant."""
+VELOCITY_S = 0.15
+"""Time constant of the mean over measured velocities."""
+CONTACT_SLOWER = 4.0
+"""In contact, keypoints jump to the other person: velocities are trusted so much less."""
+BOX_S = 0.5
+"""Time constant with which a box shrinks; it grows at once, so that it cuts no limb."""
+TORSO = [
+    KEYPOINTS.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")
+]
+
+
+@dataclass
+class Track:
+    """A person; ``id`` is 0 until they have been seen often enough to be shown.
+
+    keypoints (17, 2), keypoint_scores (17,), box (4,) and velocity (2,), in pixels a second, are
+    those of the time ``seen``; extent: (4,) how far the box reaches from the torso to each side.
+    """
+
+    keypoints: Float
+    keypoint_scores: Float
+    box: Float
+    extent: Float
+    velocity: Float
+    appearance: Float
+    seen: float
+    id: int = 0
+    hits: int = 1
+    missed: bool = False
+
+    @classmethod
+    def begin(cls, people: People, row: int, now: float) -> Track:
+        """Make the track of a person who is seen for the first time."""
+        keypoints = people.poses.keypoints[row].astype(np.float64)
+        box = people.boxes[row]
+        looks = people.looks[row]
+        return cls(
+            keypoints=keypoints,
+            keypoint_scores=people.poses.keypoint_scores[row].astype(np.float64),
+            box=box,
+            extent=np.abs(box - _centre(keypoints)),
+            velocity=np.zeros(2),
+            appearance=np.full_like(looks, np.nan) if people.contact[row] else looks,
+            seen=now,
+        )
+
+    def follow(self, people: People, row: int, now: float) -> None:
+        """Take over what is seen of the person now."""
+        keypoints = people.poses.keypoints[row].astype(np.float64)
+        scores = people.poses.keypoint_scores[row].astype(np.float64)
+        contact = bool(people.contact[row])
+        elapsed = now - self.seen
+        if elapsed > 0:
+            weights = np.minimum(scores, self.keypoint_scores).clip(min=1e-6)
+            step = weights @ (keypoints - self.keypoints) / weights.sum()
+            share = -np.expm1(-elapsed / (VELOCITY_S * (CONTACT_SLOWER if contact else 1)))
+            self.velocity += share * (step / elapsed - self.velocity)
+        self.keypoints, self.keypoint_scores = keypoints, scores
+        centre = _centre(keypoints)
+        extent = np.abs(people.boxes[row] - centre)
+        shrink = -np.expm1(-elapsed / BOX_S)
+        self.extent = np.maximum(extent, self.extent + shrink * (extent - self.extent))
+        self.box = centre + self.extent * (-1, -1, 1, 1)
+        if not contact:
+            self.appearance = updated(self.appearance, people.looks[row])
+        self.seen, self.missed = now, False
+        self.hits += 1
+
+
+def displacements(tracks: Sequence[Track], now: float) -> Float:
+    """Predict how far (n, 2) each person has gone since last seen, slowing down."""
+    gone = np.array([now - track.seen for track in tracks])
+    reach = DAMPING_S * -np.expm1(-gone / DAMPING_S)
+    moved: Float = np.array([track.velocity for track in tracks]) * reach[:, None]
+    return moved
+
+
+def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]) -> Float:
+    """Give boxes (M, 4) around the predicted places of those who are looked for in a frame."""
+    tracks = [track for track in tracks if now - track.seen <= SEARCH_S]
+    if not tracks:
+        return np.zeros((0, 4))
+    boxes = np.stack([track.box for track in tracks]) + np.tile(displacements(tracks, now), 2)
+    height, width = frame.shape[:2]
+    boxes = boxes.clip(0, (width - 1, height - 1, width - 1, height - 1))
+    return boxes[np.all(boxes[:, 2:] - boxes[:, :2] >= 2, axis=1)]
+
+
+def _centre(keypoints: Float) -> Float:
+    """The middle of the torso, twice: (4,)."""
+    return np.tile(keypoints[TORSO].mean(0), 2)
