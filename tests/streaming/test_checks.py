@@ -53,8 +53,8 @@ def test_a_streamed_frame_and_its_poses_are_checked_once(
     assert all(poses.ids is not None and poses.age_ms is not None for poses in shown)
     assert counted["frame"] == FRAMES
     assert counted["poses"] == FRAMES
-    # The estimator's five arrays, one of them None; then the tracker's ids and boxes and the smoothed
-    # joints.
+    # The estimator's five arrays, one of them None; then the tracker's ids and boxes and the
+    # smoothed joints.
     assert counted["array"] == FRAMES * (5 + 2 + 1)
 
 
