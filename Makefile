@@ -23,6 +23,12 @@ demo: $(RUNTIME)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
 
+# Damaged files by the thousand: make fuzz N=1000000 SEED=1. 20,000 cases are part of the tests.
+N ?= 1000000
+SEED ?= 0
+fuzz: $(DEVELOPMENT)
+	$(BIN)/python tests/support/fuzzing.py --cases $(N) --seed $(SEED)
+
 # cuda_kernels/ and export/ become subpackages when the package is installed. mypy sees folders
 # as they lie, so it gets links that lie as the package does.
 lint: $(DEVELOPMENT)

@@ -185,8 +185,8 @@ class ModelSpec:
             version = table.pop("format", None)
             if version != FORMAT:
                 raise ModelError(
-                    f"The model's spec has format {version!r}, this version of PCR-RT reads"
-                    f" {FORMAT}: export the model again or update PCR-RT."
+                    f"The model's spec has format {repr(version)[:40]}, this version of PCR-RT"
+                    f" reads {FORMAT}: export the model again or update PCR-RT."
                 )
             for key in ("input_size", "mean", "std"):
                 if key in table:

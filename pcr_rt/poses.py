@@ -152,30 +152,39 @@ class Poses:
         """Read the Poses that `to_dict` wrote. Raises InputError for anything else."""
         try:
             if table["format"] != FORMAT:
-                raise InputError(f"The poses have format {table['format']!r}, not {FORMAT!r}.")
+                raise InputError(
+                    f"The poses have format {str(table['format'])[:40]!r}, not {FORMAT!r}."
+                )
             people, size = table["people"], table["image_size"]
             kind = table.get("scores", "raw")
             if kind not in get_args(ScoreKind):
                 raise InputError(
-                    f"The poses have scores {kind!r}, neither 'probability' nor 'raw'."
+                    f"The poses have scores {str(kind)[:40]!r}, neither 'probability' nor 'raw'."
                 )
             joints = np.array([p["keypoints"] for p in people], np.float32)
             joints = joints.reshape(len(people), NUM_KEYPOINTS, 3)
+            boxes = np.array([p["box"] for p in people], np.float32).reshape(-1, 4)
+            scores = np.array([p["score"] for p in people], np.float32)
+            stream = [v for v in map(table.get, STREAM_FIELDS[1:]) if v is not None]
+            numbers = [*stream, *([] if size is None else size[:2])]
+            if not all(np.isfinite(a).all() for a in (joints, boxes, scores, *numbers)):
+                raise ValueError("a number is not finite")
             tracked = any("id" in person for person in people)
             return cls(
                 keypoints=joints[..., :2],
                 keypoint_scores=joints[..., 2],
-                boxes=np.array([p["box"] for p in people], np.float32).reshape(-1, 4),
-                scores=np.array([p["score"] for p in people], np.float32),
+                boxes=boxes,
+                scores=scores,
                 ids=np.array([p["id"] for p in people], np.int64) if tracked else None,
                 image_size=None if size is None else (size[0], size[1]),
                 score_kind=kind,
                 **{key: table.get(key) for key in STREAM_FIELDS},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"This is no PCR-RT poses JSON: {error!r}.") from None
+            reason = " ".join(repr(error).split())[:200]
+            raise InputError(f"This is no PCR-RT poses JSON: {reason}.") from None
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """Give COCO keypoint results: one dict a person, nothing rounded.

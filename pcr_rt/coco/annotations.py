@@ -139,7 +139,9 @@ def _checked_images(records: Sequence[Any], name: str) -> list[dict[str, Any]]:
     for number, record in enumerate(records):
         image = check_record(record, IMAGE, f"{name}: image number {number} (from 0)", "id")
         if image["id"] in images:
-            raise DataError(f"{name}: two images have the id {image['id']}; ids must be unique.")
+            raise DataError(
+                f"{name}: two images have the id {shown(str(image['id']))}; ids must be unique."
+            )
         images[image["id"]] = image
     return list(images.values())
 
@@ -153,7 +155,8 @@ def _with_ids(
         annotation = check_record(record, IDENTITIES, f"{name}: annotation {called}")
         if annotation.get("image_id") not in images:
             raise DataError(
-                f"{name}: annotation {called} belongs to image {annotation.get('image_id')}, which"
+                f"{name}: annotation {called} belongs to image"
+                f" {shown(str(annotation.get('image_id')))}, which"
                 " 'images' does not list."
             )
         annotations.append(annotation)
@@ -176,7 +179,9 @@ def _narrow(data: Annotations, category: str) -> None:
     chosen = [c for c in data.get("categories", []) if c.get("name") == category]
     if not chosen:
         names = ", ".join(str(c.get("name")) for c in data.get("categories", [])) or "none"
-        raise DataError(f"{data.name} has no category {category!r}, its categories are: {names}.")
+        raise DataError(
+            f"{data.name} has no category {category!r}, its categories are: {shown(names)}."
+        )
     ids = {c["id"] for c in chosen}
     data["categories"] = chosen
     data["annotations"] = [a for a in data["annotations"] if a.get("category_id") in ids]
@@ -365,8 +370,8 @@ def person_category(annotations: Mapping[str, Any]) -> frozenset[Any] | None:
     records = annotations["annotations"]
     if records and not any(is_person(record, ids) for record in records):
         counts = Counter(str(record.get("category_id")) for record in records)
-        has = ", ".join(f"{number} of category {key}" for key, number in counts.most_common(5))
-        names = ", ".join(f"{c['id']} ({c.get('name')})" for c in people)
+        has = ", ".join(f"{n} of category {shown(key)}" for key, n in counts.most_common(5))
+        names = shown(", ".join(f"{c['id']} ({c.get('name')})" for c in people))
         raise DataError(f"The annotations name the category {names} but hold {has}: mend the ids.")
     return ids
 

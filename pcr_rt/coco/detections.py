@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.coco.records import DETECTION, check_record, load_json
+from pcr_rt.coco.records import DETECTION, check_record, load_json, shown
 from pcr_rt.errors import DataError
 
 __all__ = ["boxes_by_image", "load_detections", "of_people"]
@@ -60,14 +60,15 @@ def boxes_by_image(
     people = [record for record in records if of_people(record, category)]
     if records and not people:
         counts = Counter(record["category_id"] for record in records)
-        has = ", ".join(f"{number} of category {key}" for key, number in counts.most_common(5))
+        common = counts.most_common(5)
+        has = ", ".join(f"{number} of category {shown(str(key))}" for key, number in common)
         wanted = ", ".join(map(str, sorted(category or (1,), key=str)))
         raise DataError(f"{path} holds {has}, but people are category {wanted} of the annotations.")
     if images is not None and people and not any(r["image_id"] in images for r in people):
         others = {record["image_id"] for record in people}
         raise DataError(
             f"{path} holds {len(people)} detections on {len(others)} images, such as"
-            f" {min(others, key=str)}, none of which the annotations list."
+            f" {shown(str(min(others, key=str)))}, none of which the annotations list."
         )
     found: dict[Any, list[list[float]]] = {}
     for record in people:

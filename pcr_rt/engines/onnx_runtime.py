@@ -215,7 +215,7 @@ def _open(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.
 
 def _reason(error: Exception) -> str:
     """What ONNX Runtime says in one line; why stands at the end, after the names of its files."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".") + "."
     return text if len(text) <= 500 else f"{text[:100]} ... {text[-380:]}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.coco.annotations import BOX_FILL
+from pcr_rt.coco.annotations import BOX_FILL, is_finite
 from pcr_rt.errors import InputError
 from pcr_rt.files import check_json_output, make_folder, write_whole
 from pcr_rt.inference.estimator import PoseEstimator
@@ -183,15 +183,38 @@ def _write_all(
     """Journal what is not finished yet, then write the whole; people and broken images."""
     header = {**info, "path": str(source.resolve())}
     with Journal(output.with_suffix(".jsonl"), header) as journal:
-        finished = {entry["file_name"] for entry in journal.entries}
+        finished = {entry["file_name"]: entry for entry in journal.entries if _is_entry(entry)}
+        if len(finished) < len(journal.entries):
+            damaged = len(journal.entries) - len(finished)
+            log.warning("%s: %d lines are damaged or double, and done anew", journal.path, damaged)
         progress(len(finished), total)
-        for entry in entries(finished):
+        for entry in entries(set(finished)):
             if "broken" in entry:
                 log.warning("%s: left out", entry["broken"])
             journal.append(entry)
-            progress(len(journal.entries), total)
-        done = sorted(journal.entries, key=lambda entry: entry["file_name"])
+            finished[entry["file_name"]] = entry
+            progress(len(finished), total)
+        done = [finished[name] for name in sorted(finished)]
     return write_coco(done, info, output), sum("broken" in entry for entry in done)
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a line of the journal is one that `entry_of` made."""
+    if not isinstance(entry.get("file_name"), str):
+        return False
+    if "broken" in entry:
+        return isinstance(entry["broken"], str)
+    people = entry.get("people")
+    return (
+        all(type(entry.get(side)) is int for side in ("width", "height"))
+        and isinstance(people, list)
+        and all(isinstance(person, dict) for person in people)
+        and all(
+            is_finite(person.get(name), size)
+            for person in people
+            for name, size in (("bbox", 4), ("keypoints", 51), ("keypoint_scores", 17))
+        )
+    )
 
 
 def _entry(estimator: PoseEstimator, name: str, frame: Frame, min_score: float) -> dict[str, Any]:

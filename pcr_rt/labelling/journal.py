@@ -66,7 +66,7 @@ class Journal:
             raise DataError(f"{self.path} is no journal of PCR-RT: move it away.")
         if lines and lines[0] != json.loads(first):
             raise DataError(
-                f"{self.path} belongs to work on other images or with other options: name another"
+                f"{self.path} belongs to a run of other images or with other options: name another"
                 " output, or remove the journal to start anew."
             )
         self._file.truncate(len(whole))

@@ -46,6 +46,8 @@ class Access:
     def _make_middleware(self) -> Middleware:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if not all(map(_is_utf8, request.headers.values())):  # aiohttp could not answer
+                raise web.HTTPBadRequest(text="The request is not UTF-8.")
             given = request.query.get("token") or request.cookies.get(self._cookie, "")
             if self.token and not secrets.compare_digest(
                 given.encode(errors="surrogateescape"), self.token.encode()
@@ -64,6 +66,10 @@ class Access:
             return response
 
         return check
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _host(url: str) -> str:

@@ -70,17 +70,24 @@ class Sidecar:
             table = json.loads(path.read_bytes())
             version = table.pop("format")
             if version != FORMAT:
-                raise ModelError(f"{path} has format {version!r}, not {FORMAT}.")
+                raise ModelError(f"{path} has format {repr(version)[:40]}, not {FORMAT}.")
             table["spec"] = ModelSpec.from_json(table["spec"])
             sidecar = cls(**table)
             if not isinstance(sidecar.key, dict):
                 raise ModelError(f"{path} has no key.")
+            words = ("plan_sha256", "types_from", "agreement", "failed", "runtime_cache_sha256")
+            if not (
+                all(isinstance(getattr(sidecar, word), str) for word in words)
+                and sidecar.key.get("product") in (None, "TensorRT", "TensorRT-RTX")
+                and all(isinstance(count, int) for count in sidecar.types.values())
+            ):
+                raise ModelError(f"{path} is damaged.")
         except OSError as error:
             raise ModelError(
                 f"{plan} cannot be vouched for, since {path.name} cannot be read:"
                 f" {error.strerror}. 'pcr-rt build' writes both."
             ) from None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise ModelError(f"{path} is damaged.") from None
         return sidecar
 
