@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_PIXELS = 1 << 28
 """Larger images take more memory than a machine may have; a damaged header claims any size."""
+SMALL, DENSEST = 1 << 24, 4096
+"""Pixels that are decoded in any case, and the most that a byte of a real file stands for."""
 MAX_BYTES = 1 << 31
 SENSOR_BITS = (8, 10, 12, 14)
 """Depths that cameras and scanners store in the low bits of 16."""
@@ -70,9 +72,10 @@ def read_image(path: str | Path, *, ignore_exif: bool = False) -> NDArray[np.uin
     if not is_complete(data):
         raise InputError(f"The image {path} is cut short: copy or download it again.")
     width, height = image_size(data) or (0, 0)
-    if width * height > MAX_PIXELS:
+    if width * height > min(MAX_PIXELS, max(SMALL, DENSEST * len(data))):
         raise InputError(
-            f"The image {path} claims {width}x{height} pixels: give one of at most 2^28."
+            f"The image {path} claims {width}x{height} pixels in {len(data)} bytes: it is damaged,"
+            " or larger than 2^28 pixels."
         )
     image = _from_heif(path, data) if is_heif(data) else _decode(data, ignore_exif)
     if image is None:

@@ -88,7 +88,14 @@ class FrameDecoder:
             if self._is_damaged(picture):
                 yield None, seconds
             else:
-                yield _upright(picture, self._stream.sample_aspect_ratio), seconds
+                yield self._converted(picture), seconds
+
+    def _converted(self, picture: av.VideoFrame) -> Frame | None:
+        try:
+            return _upright(picture, self._stream.sample_aspect_ratio)
+        except (FFmpegError, ValueError):  # a pixel format or size that cannot be converted
+            self._break(picture.pts)
+            return None
 
     def _break(self, ticks: int | None) -> None:
         begin = -math.inf if ticks is None else ticks
