@@ -50,9 +50,11 @@ floors:
 	$(FLOORS)/bin/python --version
 	$(FLOORS)/bin/uv pip list --python $(FLOORS)/bin/python
 
-# Our calls of CuPy against its real wheels, which are downloaded once (250 MB) and need no GPU.
+# Our calls of CuPy against its real wheels, and the CUDA kernels through NVRTC of five versions:
+# downloaded once (470 MB), no GPU needed.
 contracts: $(DEVELOPMENT)
-	PCR_RT_WHEELS=$(CURDIR)/build/wheels $(BIN)/pytest -q tests/engines/test_cupy_contract.py
+	PCR_RT_WHEELS=$(CURDIR)/build/wheels $(BIN)/pytest -q \
+		tests/engines/test_cupy_contract.py tests/benchmarks/test_nvrtc_table.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache

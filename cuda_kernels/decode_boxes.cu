@@ -7,6 +7,7 @@
 #include "number.cuh"
 
 #define BOX_THREADS 256
+#define BOX_BLOCKS 4  // on a multiprocessor; without it compilers spill to fit eight
 enum BoxLayout { RTMDET, YOLOX, DETS };
 
 struct Box {
@@ -151,7 +152,7 @@ __device__ __forceinline__ void decode_boxes(const T* const* outputs, const int*
 }
 
 #define DECODE_BOXES(NAME, T)                                                                     \
-    extern "C" __global__ void __launch_bounds__(BOX_THREADS)                                     \
+    extern "C" __global__ void __launch_bounds__(BOX_THREADS, BOX_BLOCKS)                         \
         NAME(const T* const* outputs, const int* labels, const Level* levels,                     \
              const double* frames, Box* found_boxes, float* found_scores, int* found_points,      \
              int* found, int* finished, Box* boxes, float* scores, int* counts, int layout,       \

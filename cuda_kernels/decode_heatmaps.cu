@@ -7,6 +7,7 @@
 #include "number.cuh"
 
 #define DECODE_THREADS 128
+#define DECODE_BLOCKS 7  // on a multiprocessor: 72 registers a thread, so that none is spilled
 #define AHEAD 6  // vectors that a thread asks for before it looks at them: all of 64x48 in float32
 #define MOST_RADIUS 16
 #define MOST_WINDOW (5 + 2 * MOST_RADIUS)
@@ -191,7 +192,7 @@ __device__ __forceinline__ void decode_heatmaps(const T* const* plain, const T* 
 }
 
 #define DECODE_HEATMAPS(NAME, T)                                                                  \
-    extern "C" __global__ void __launch_bounds__(DECODE_THREADS)                                  \
+    extern "C" __global__ void __launch_bounds__(DECODE_THREADS, DECODE_BLOCKS)                   \
         NAME(const T* const* plain, const T* const* mirrored, const double* transforms,           \
              const int* flip, const double* smoothing, float* keypoints, float* scores,           \
              int networks, int joints, int height, int width, int method, int radius) {           \

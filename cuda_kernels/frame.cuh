@@ -1,4 +1,4 @@
-// Bilinear samples of a picture that is BGR, 8 bits a channel, or NV12 as a video decoder gives it.
+// Bilinear samples of an image that is BGR, 8 bits a channel, or NV12 as a video decoder gives it.
 #pragma once
 
 // As kernels.py packs it: eight bytes for each pointer, four for each of the rest.
@@ -75,6 +75,34 @@ __device__ __forceinline__ Colour sample_row(const Frame& frame, int x, int y, f
 #define BITS_OF_2_23 0x4b000000u
 #define GREY_LEVEL (1.0f / WEIGHT_ONE)
 
+// Two halves of `a` times the lower or the upper two bytes of `b`, plus `c`. By instruction: NVRTC
+// knows CUDA's names of it from 12.3 on only.
+#ifdef __CUDACC__
+
+__device__ __forceinline__ unsigned dp2a_lo(unsigned a, unsigned b, unsigned c) {
+    unsigned result;
+    asm("dp2a.lo.u32.u32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+    return result;
+}
+
+__device__ __forceinline__ unsigned dp2a_hi(unsigned a, unsigned b, unsigned c) {
+    unsigned result;
+    asm("dp2a.hi.u32.u32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+    return result;
+}
+
+#else
+
+__device__ inline unsigned dp2a_lo(unsigned a, unsigned b, unsigned c) {
+    return (a & 65535) * (b & 255) + (a >> 16) * (b >> 8 & 255) + c;
+}
+
+__device__ inline unsigned dp2a_hi(unsigned a, unsigned b, unsigned c) {
+    return dp2a_lo(a, b >> 16, c);
+}
+
+#endif
+
 // 2^23 + 2^15 times the blend of two neighbouring pixels: six bytes, out of three aligned words. That
 // reads one pixel before them and two behind at worst, which have to be there.
 __device__ __forceinline__ Colour blend_pair(const unsigned char* pixel, unsigned weights) {
@@ -84,9 +112,9 @@ __device__ __forceinline__ Colour blend_pair(const unsigned char* pixel, unsigne
     unsigned low = __funnelshift_r(words[0], middle, shift);   // blue green red, blue
     unsigned high = __funnelshift_r(middle, words[2], shift);  // green red of the right pixel
     unsigned blue_green = __byte_perm(low, high, 0x4130), red = __byte_perm(low, high, 0x0052);
-    return {__uint_as_float(__dp2a_lo(weights, blue_green, BITS_OF_2_23)),
-            __uint_as_float(__dp2a_hi(weights, blue_green, BITS_OF_2_23)),
-            __uint_as_float(__dp2a_lo(weights, red, BITS_OF_2_23))};
+    return {__uint_as_float(dp2a_lo(weights, blue_green, BITS_OF_2_23)),
+            __uint_as_float(dp2a_hi(weights, blue_green, BITS_OF_2_23)),
+            __uint_as_float(dp2a_lo(weights, red, BITS_OF_2_23))};
 }
 
 // A grey level of two such blends; everything but the last step is exact.

@@ -2,6 +2,7 @@
 #pragma once
 
 #define GREEDY_THREADS 256
+#define GREEDY_BLOCKS 4  // on a multiprocessor; without it compilers spill to fit six
 
 // Lower scores come later, equal ones in their own order; NaN comes last of all, as in a sort.
 struct Candidate {

@@ -62,7 +62,7 @@ __device__ __forceinline__ bool too_alike(const float* a, const float* b, double
     return !(oks_exact(a, b, area, precision) <= threshold);
 }
 
-extern "C" __global__ void __launch_bounds__(GREEDY_THREADS)
+extern "C" __global__ void __launch_bounds__(GREEDY_THREADS, GREEDY_BLOCKS)
     oks_nms(const float* keypoints, const float* keypoint_scores, const double* scores,
             const double* areas, const double* precision, const int* first, double* remaining,
             int* gone, int* keep, float* kept_scores, int* kept, int rule, int soft,

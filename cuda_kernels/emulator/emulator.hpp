@@ -29,7 +29,7 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // In a section of their own, so that they can be spoilt before each block.
 #define __shared__ static __attribute__((section("emulated_shared")))
 

@@ -57,13 +57,6 @@ inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
     return result;
 }
 
-// Two halves of `a` times two bytes of `b`, its lower or its upper ones.
-inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) {
-    return (a & 65535) * (b & 255) + (a >> 16) * (b >> 8 & 255) + c;
-}
-
-inline unsigned __dp2a_hi(unsigned a, unsigned b, unsigned c) { return __dp2a_lo(a, b >> 16, c); }
-
 // Saturates, as the device does.
 inline long long __double2ll_rn(double value) {
     if (std::isnan(value) || value < -0x1p63) return INT64_MIN;
