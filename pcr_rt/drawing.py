@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
-from pcr_rt.poses import Poses, ScoreKind
+from pcr_rt.poses import SURE_KEYPOINT, Poses
 from pcr_rt.skeleton import KEYPOINTS, LIMBS, NUM_KEYPOINTS
 
 __all__ = ["contact_sheet", "draw_poses"]
@@ -30,7 +30,6 @@ DARK: Colour = (32, 32, 32)
 LIGHT: Colour = (240, 240, 240)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-SURE_KEYPOINT: dict[ScoreKind, float] = {"probability": 0.8, "raw": 0.3}
 SUBPIXEL_BITS = 4
 FARTHEST = 1e5
 """What lies beyond it, in pixels, is pulled in: OpenCV counts sub-pixels in 32 bits."""

@@ -17,9 +17,11 @@ from pcr_rt.skeleton import NUM_KEYPOINTS
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Poses", "ScoreKind"]
+__all__ = ["SURE_KEYPOINT", "Poses", "ScoreKind"]
 
 ScoreKind = Literal["probability", "raw"]
+SURE_KEYPOINT: dict[ScoreKind, float] = {"probability": 0.8, "raw": 0.3}
+"""Keypoints from this score on are taken for sure; ones outside the image hardly reach it."""
 
 FORMAT = "pcr-rt.poses/1"
 STREAM_FIELDS = ("source", "frame_index", "timestamp", "age_ms")

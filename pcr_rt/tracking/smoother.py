@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
-from pcr_rt.poses import Poses
+from pcr_rt.poses import SURE_KEYPOINT, Poses
 
 __all__ = ["Smoother"]
 
@@ -46,7 +46,8 @@ class Smoother:
     beta
         Cut-off gained for each person height a second, in Hz; higher lags less.
     confident
-        Keypoint score from which on a keypoint moves freely; less sure ones move less.
+        Keypoint score from which on a keypoint moves freely; less sure ones move less. None: 0.8
+        if scores are probabilities, 0.3 if raw.
     max_gap_s
         A person who was away for longer starts anew.
 
@@ -58,10 +59,10 @@ class Smoother:
         min_cutoff_hz: float = 0.5,
         beta: float = 8.0,
         *,
-        confident: float = 0.3,
+        confident: float | None = None,
         max_gap_s: float = 0.5,
     ) -> None:
-        if min(min_cutoff_hz, beta, confident, max_gap_s) <= 0:
+        if min(min_cutoff_hz, beta, max_gap_s) <= 0 or (confident is not None and confident <= 0):
             raise InputError("min_cutoff_hz, beta, confident and max_gap_s must be positive.")
         self.min_cutoff_hz = min_cutoff_hz
         self.beta = beta
@@ -108,7 +109,8 @@ class Smoother:
             share = -math.expm1(-max(now - state.time, 0.0) / SIZE_S)
             state.height += share * (_height(poses.boxes[row]) - state.height)
         height = np.array([s.height for s in states])[:, None, None]
-        weight = (poses.keypoint_scores[rows] / self.confident).clip(MIN_WEIGHT, 1)[..., None]
+        confident = self.confident or SURE_KEYPOINT[poses.score_kind]
+        weight = (poses.keypoint_scores[rows] / confident).clip(MIN_WEIGHT, 1)[..., None]
         last = np.stack([s.keypoints for s in states])
         speed = np.stack([s.speed for s in states])
         measured = (raw - np.stack([s.raw for s in states])) / elapsed / height
