@@ -31,6 +31,7 @@ __all__ = [
     "cross_fitted",
     "fit_calibration",
     "fit_knots",
+    "joined",
     "judge",
     "judge_images",
     "reliability",
@@ -105,7 +106,7 @@ def judge_images(
             raise DataError(str(error)) from None
         judged.append(judge(estimator(frame), people[key]))
         progress(done, len(images))
-    return Judged(*(_joined(of_image) for of_image in zip(*judged, strict=True)))
+    return Judged(*(joined(of_image) for of_image in zip(*judged, strict=True)))
 
 
 def judge(poses: Poses, people: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
@@ -150,7 +151,8 @@ def _lies_on(boxes: NDArray[np.float32], others: Sequence[Sequence[float]]) -> N
     return found
 
 
-def _joined(of_images: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> Outcomes:
+def joined(of_images: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> Outcomes:
+    """Join the (scores, right) of several images, numbered from 0."""
     scores, right = (np.concatenate(column) for column in zip(*of_images, strict=True))
     return Outcomes(
         scores, right, np.repeat(np.arange(len(of_images)), [len(s) for s, _ in of_images])
