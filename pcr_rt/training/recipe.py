@@ -33,92 +33,114 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the schedule with its own input size (w, h) and rates.
-
-    encoder_rate multiplies ``rate`` for the encoder; 0 freezes it. frozen: modules of the encoder
-    that stay as they are nevertheless, by name. data: names of the data sets of this stage; all of
-    them unless given. An epoch is a pass over those without a share.
-    """
+    """A part of the schedule, with an input size and learning rates of its own."""
 
     size: tuple[int, int]
+    """Width and height of the crops; multiples of 32."""
     epochs: float
+    """Length: passes over the stage's data sets, those with a ``share`` not counted."""
     rate: float = 1e-3
+    """Learning rate after the warm-up."""
     encoder_rate: float = 1.0
+    """What multiplies ``rate`` for the encoder; 0 freezes it."""
     frozen: tuple[str, ...] = ()
+    """Modules of the encoder that stay as they are nevertheless, by name."""
     schedule: Literal["cosine", "step"] = "cosine"
+    """A cosine down to ``final_rate``, or a tenth at each of ``steps``."""
     warmup_steps: int = 0
+    """Steps in which the rate rises from near 0."""
     steps: tuple[float, ...] = ()
+    """When the rate falls with ``step``, as fractions of the stage."""
     final_rate: float = 0.01
+    """Where the cosine ends, as a fraction of ``rate``."""
     data: tuple[str, ...] = ()
+    """Names of the data sets of this stage; all of them unless given."""
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW (Adam at weight_decay 0). frozen_norms: which batch norms keep their
-    statistics. clip: largest gradient norm, 0 for none. ema: decay of the averaged weights."""
+    """AdamW, batches and averaged weights."""
 
     batch: int = 128
+    """People of a step; 2 or more."""
     weight_decay: float = 0.0
+    """Of AdamW; at 0 it is Adam."""
     clip: float = 0.0
+    """Largest norm of the gradient; 0 for none."""
     ema: float = 0.999
+    """Decay of the averaged weights, which are the ones that are validated and exported."""
     frozen_norms: Literal["none", "encoder", "all"] = "none"
+    """Which batch norms keep their statistics; ``all`` if ``start`` is a model file."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the network's computations."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What the terms of the loss weigh.
-
-    level_weights: one per level, 1 unless given. auxiliary_weight: of each auxiliary head (AD).
-    hard_keypoints: how many keypoints of a person the last level learns from, the worst ones; 0 for
-    all. teacher: a model whose heatmaps are learnt too, with ``teacher_weight``: a shipped model's
-    name, or an .onnx file, checkpoint or run folder, absolute or relative to the data folder.
-    teacher_flip_test: its heatmaps are averaged with those of the mirrored view.
-    """
+    """What the terms of the loss weigh."""
 
     level_weights: tuple[float, ...] = ()
+    """One per level; 1 unless given."""
     auxiliary_weight: float = 1.0
+    """Of each auxiliary head."""
     hard_keypoints: int = 0
+    """How many keypoints of a person the last level learns from, the worst ones; 0 for all."""
     teacher: str = ""
+    """A model whose heatmaps are learnt too: a shipped name, an .onnx file, a checkpoint or the
+    folder of a run, absolute or relative to the data folder."""
     teacher_flip_test: bool = False
+    """Average the teacher's heatmaps with those of the mirrored view."""
     teacher_weight: float = 1.0
+    """Of the teacher's term."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What checkpoints are chosen on, and every how many steps."""
+    """What the checkpoint to keep is chosen on: COCO keypoint AP with labelled boxes."""
 
     annotations: str
+    """COCO JSON, relative to the data folder or absolute."""
     images: str
+    """The folder of its images."""
     fold: Literal["all", "train", "dev"] = "all"
+    """``dev``: only images whose id is divisible by 5; ``train``: only the others."""
     every: int = 1000
+    """Steps from one validation to the next; each stage ends with one too."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run.
-
-    broken: whether a broken image or annotation ends the run or is left out with a warning.
-    start: what the network's weights start from, a shipped model's name, or an exported model file,
-    checkpoint or run folder, absolute or relative to the data folder; the schedule starts anew.
-    encoder_weights: what the encoder alone starts from. person_score: the rule by which the trained
-    model ranks people, see ``ModelSpec``.
-    """
+    """A whole training run."""
 
     name: str
+    """Of the run, and of the model that it exports."""
     network: dict[str, Any]
+    """Encoder and decoder, see [networks](networks.md#the-table-of-a-recipe)."""
     data: tuple[DataSet, ...]
+    """The data sets to train on."""
     stage: tuple[Stage, ...]
+    """The schedule; stages follow each other."""
     validation: Validation
+    """What checkpoints are chosen on."""
     input: Input = field(default_factory=Input)
+    """How crops enter the network."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """How much the views of a person vary."""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    """How the network learns."""
     loss: Loss = field(default_factory=Loss)
+    """What it learns."""
     encoder_weights: str = ""
+    """What the encoder alone starts from, see [training](training.md#starting-from-weights)."""
     start: str = ""
+    """What the network starts from: a shipped model's name, or an exported model file, checkpoint
+    or run folder, absolute or relative to the data folder."""
     broken: Broken = "refuse"
+    """Whether a broken image or annotation ends the run, or is left out with a warning."""
     person_score: PersonScore = "rms"
+    """The function of a person's keypoint scores by which the trained model ranks people."""
     seed: int = 0
+    """Of everything that is drawn at random."""
 
 
 def load_recipe(path: Path | str) -> Recipe:

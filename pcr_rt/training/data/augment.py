@@ -19,25 +19,27 @@ __all__ = ["Augmentation", "draw_views", "photometric"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much the views vary; the defaults are HRNet's, colour and erasing are off.
-
-    rotation: degrees, scale: fraction; both are drawn as factor x N(0, 1), the scale clipped at 1
-    sigma, the rotation at 2 and made only with ``rotation_probability``. shift: of the crop's
-    centre, as a fraction of its sides, drawn like the rotation: a detector's boxes fit less well
-    than labelled ones. colour: largest change of brightness, contrast and of each channel, as a
-    fraction. erase: probability that one random rectangle is blanked. truncation: probability that
-    a part of the person is hidden behind a cut through the body (``truncation.truncate``).
-    """
+    """How much the views vary; the defaults are HRNet's."""
 
     flip: float = 0.5
+    """Probability of a mirrored view."""
     rotation: float = 45.0
+    """Degrees x N(0, 1), clipped at 2 sigma."""
     rotation_probability: float = 0.6
+    """How often a view is rotated at all."""
     scale: float = 0.35
+    """Change of the crop's size, as a fraction x N(0, 1), clipped at 1 sigma."""
     half_body: float = 0.3
+    """Probability of a crop of one half of the body, if enough keypoints are labelled."""
     shift: float = 0.0
+    """Shift of the crop's centre, as a fraction of its sides x N(0, 1), clipped at 2 sigma: a
+    detector's boxes fit less well than labelled ones."""
     colour: float = 0.0
+    """Largest change of brightness, contrast and of each channel, as a fraction."""
     erase: float = 0.0
+    """Probability that a random rectangle is blanked."""
     truncation: float = 0.0
+    """Probability that a part of the person is hidden behind a cut through the body."""
 
 
 HALF_BODY_MIN_LABELLED = 9

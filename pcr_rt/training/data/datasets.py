@@ -21,29 +21,33 @@ __all__ = ["FORMATS", "DataSet", "in_fold", "is_in_fold", "people_from"]
 
 @dataclass(frozen=True)
 class DataSet:
-    """One source of labelled people; paths are relative to the data folder.
-
-    format: a key of `FORMATS`. weight multiplies the loss; repeat lists each person several times.
-    fold: "train" leaves out images with id % 5 == 0, "dev" keeps only these (docs/training.md).
-    min_score: the lowest score at which a keypoint of a pseudo-label, or a detection, counts.
-    min_size: people whose box, widened to 3:4, is lower than so many pixels are left out.
-    detections: COCO results of a detector, for hard negatives. name: what stages call the set.
-    share: the part of every batch that comes from this set alone; at 0 its people are shuffled
-    among those of the other sets.
-    """
+    """One source of labelled people; paths are relative to the data folder, or absolute."""
 
     annotations: str
+    """The file of labels."""
     images: str
+    """The folder of its images."""
     name: str = ""
+    """What stages call the set."""
     format: str = "coco"
+    """Of the labels, see [training](training.md#data)."""
     min_score: float = 0.9
+    """The lowest score at which a keypoint of a pseudo-label, or a detection, counts."""
     detections: str = ""
+    """COCO results of a detector, for ``hard_negatives``."""
     share: float = 0.0
+    """The part of every batch that comes from this set alone; at 0 its people are shuffled among
+    those of the other sets."""
     weight: float = 1.0
+    """What multiplies the loss of these people."""
     repeat: int = 1
+    """How often each person is listed."""
     min_keypoints: int = 1
+    """People with fewer labelled keypoints are left out."""
     min_size: float = 0.0
+    """People whose box, widened to 3:4, is lower than so many pixels are left out."""
     fold: Literal["all", "train", "dev"] = "all"
+    """``train`` leaves out images whose id is divisible by 5, ``dev`` keeps only these."""
 
 
 _PEOPLE = ("weight", "min_keypoints")

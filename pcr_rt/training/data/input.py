@@ -13,11 +13,14 @@ __all__ = ["Input", "normalise"]
 
 @dataclass(frozen=True)
 class Input:
-    """The recipe's table ``[input]``. mean, std: RGB, in grey levels 0..255."""
+    """How crops enter the network."""
 
     transform: Literal["udp", "msra"] = "udp"
+    """The pixel convention of crops and heatmaps; that of the model in ``start``."""
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    """RGB, in grey levels 0 to 255."""
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    """RGB, in grey levels 0 to 255."""
 
 
 def normalise(images: Tensor, crops: Input) -> Tensor:
