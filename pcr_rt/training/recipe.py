@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pcr_rt.coco.annotations import load_annotations
 from pcr_rt.errors import DataError
 from pcr_rt.models import PersonScore
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.coco import category_skeleton
 from pcr_rt.training.data.datasets import FORMATS, DataSet
 from pcr_rt.training.data.input import Input
 from pcr_rt.training.data.person import Broken
@@ -27,6 +30,7 @@ __all__ = [
     "Stage",
     "Validation",
     "load_recipe",
+    "skeleton_of",
     "sources_of",
 ]
 
@@ -139,6 +143,9 @@ class Recipe:
     """Whether a broken image or annotation ends the run, or is left out with a warning."""
     person_score: PersonScore = "rms"
     """The function of a person's keypoint scores by which the trained model ranks people."""
+    skeleton: str | dict[str, Any] = ""
+    """The keypoints to learn: a shipped skeleton's name, a .toml file relative to the data folder,
+    or a table; unless given those of the validation file's category, COCO's 17 if it names none."""
     seed: int = 0
     """Of everything that is drawn at random."""
 
@@ -215,3 +222,25 @@ def _check_data(recipe: Recipe, where: str) -> None:
 def sources_of(recipe: Recipe, stage: Stage) -> list[DataSet]:
     """Return the data sets of a stage."""
     return [s for s in recipe.data if not stage.data or s.name in stage.data]
+
+
+def skeleton_of(recipe: Recipe, data: Path) -> Skeleton:
+    """Return the skeleton that a run learns; ``data`` is its data folder.
+
+    Raises InputError for a skeleton that cannot be read, DataError if the recipe mirrors views of
+    one whose mirror images are unknown.
+    """
+    given = recipe.skeleton
+    if isinstance(given, dict):
+        skeleton = Skeleton.from_table(given, f"the recipe {recipe.name!r}")
+    elif given:
+        skeleton = Skeleton.load(data / given if given.endswith(".toml") else given)
+    else:
+        file = data / recipe.validation.annotations
+        skeleton = category_skeleton(load_annotations(file), file) or COCO17
+    if recipe.augmentation.flip and skeleton.pairs is None:
+        raise DataError(
+            f"The skeleton {skeleton.name!r} does not say which keypoints are mirror images: give"
+            " it 'pairs', or set flip = 0 in [augmentation]."
+        )
+    return skeleton

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import sys
+import types
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pcr_rt.training.data.augment import Augmentation
@@ -82,6 +83,8 @@ def _type(key: str, of: Any) -> str:
         return _choices(args)
     if dataclasses.is_dataclass(of) or origin is dict:
         return "table"
+    if origin is types.UnionType:
+        return " or ".join(_type(key, one) for one in args)
     if origin is tuple:
         inner = _type(key, args[0])
         return f"list of {inner}s" if args[-1] is Ellipsis else f"{len(args)} {inner}s"

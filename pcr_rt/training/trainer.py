@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,7 +35,7 @@ from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.maps import heatmap_size
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import averaged, freeze, make_optimizer, rate_factor
-from pcr_rt.training.recipe import Recipe, Stage, sources_of
+from pcr_rt.training.recipe import Recipe, Stage, skeleton_of, sources_of
 from pcr_rt.training.teacher import load_teacher
 
 __all__ = ["Progress", "Trainer"]
@@ -79,7 +80,8 @@ class Trainer:
         self.validate, self.preview, self.part = validate, preview, part
         part_of_batch(recipe.optimizer.batch, part)
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.network).to(self.device)
+        self.skeleton = skeleton_of(recipe, data)
+        self.network = build(recipe.network, len(self.skeleton)).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stage:
             check_input_size(self.network, stage.size)
@@ -93,6 +95,7 @@ class Trainer:
                     data,
                     recipe.input,
                     norms_frozen=recipe.optimizer.frozen_norms == "all",
+                    twin=partial(build, recipe.network),
                 )
         self._teacher = None
         if recipe.loss.teacher:
@@ -101,7 +104,7 @@ class Trainer:
                 self.device,
                 flip_test=recipe.loss.teacher_flip_test,
             )
-        self._people = {s: people_from(s, data, recipe.broken) for s in recipe.data}
+        self._people = {s: people_from(s, data, recipe.broken, self.skeleton) for s in recipe.data}
         self._device_images: ImagesOnDevice | None = None
         if images_on_device:
             sizes = {p.image: p.image_size for people in self._people.values() for p in people}
@@ -168,7 +171,7 @@ class Trainer:
     ) -> None:
         recipe = self.recipe
         heatmap = heatmap_size(self.average, stage.size)
-        view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation)
+        view = View(stage.size, heatmap, recipe.input.transform, recipe.augmentation, self.skeleton)
         people, shares = self._pools(stage)
         loader = Loader(
             people,
@@ -235,6 +238,7 @@ class Trainer:
             content = {
                 "network": self.average.state_dict(),
                 "recipe": dataclasses.asdict(self.recipe),
+                "skeleton": self.skeleton.to_table(),
                 "size": list(stage.size),
                 "step": self.step,
                 "score": score,

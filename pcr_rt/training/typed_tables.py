@@ -38,6 +38,11 @@ def read_typed(kind: Any, value: Any, where: str) -> Any:
         if value not in args:
             raise DataError(f"{where} is {value!r}; allowed are {', '.join(map(repr, args))}.")
         return value
+    if origin is types.UnionType:
+        for one in args:
+            if isinstance(value, get_origin(one) or one):
+                return read_typed(one, value, where)
+        raise DataError(f"{where} must be a name or a table, not {value!r}.")
     if origin is tuple:
         return _read_tuple(args, value, where)
     if origin is dict:

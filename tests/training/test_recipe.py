@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 
 from pcr_rt.errors import DataError
+from pcr_rt.skeleton import COCO17
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.recipe import load_recipe, skeleton_of
 
 GOOD = """
 name = "x"
@@ -93,3 +96,29 @@ def test_a_recipe_gives_one_weight_a_level(tmp_path: Path) -> None:
 def test_unknown_recipe_names_the_shipped_ones() -> None:
     with pytest.raises(DataError, match="pcr-mobilenet"):
         load_recipe("pcr-huge")
+
+
+def test_a_skeleton_is_a_name_a_file_a_table_or_the_validation_files(tmp_path: Path) -> None:
+    still = "\n[augmentation]\nflip = 0\n"
+    table = '[skeleton]\nname = "bar"\nkeypoints = ["a", "b"]\n'
+    (tmp_path / "bar.toml").write_text('name = "bar"\nkeypoints = ["a", "b"]\n')
+    category = {"id": 1, "name": "bar", "keypoints": ["a", "b"]}
+    labels: dict[str, Any] = {"categories": [category]}
+    labels["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 1, 2] * 2}]
+    labels["images"] = [{"id": 1, "file_name": "1.jpg"}]
+    (tmp_path / "b.json").write_text(json.dumps(labels))
+    for text, name, count in (
+        ('skeleton = "hand21"\n' + GOOD + still, "hand21", 21),
+        ('skeleton = "bar.toml"\n' + GOOD + still, "bar", 2),
+        (GOOD + still + table, "bar", 2),
+        (GOOD + still, "bar", 2),
+    ):
+        skeleton = skeleton_of(load_recipe(write(tmp_path, text)), tmp_path)
+        assert (skeleton.name, len(skeleton)) == (name, count)
+    with pytest.raises(DataError, match=r"'bar'.* mirror images.*flip = 0"):
+        skeleton_of(load_recipe(write(tmp_path, GOOD)), tmp_path)
+    with pytest.raises(DataError, match="skeleton must be a name or a table, not 3"):
+        load_recipe(write(tmp_path, "skeleton = 3\n" + GOOD))
+    labels["categories"] = []
+    (tmp_path / "b.json").write_text(json.dumps(labels))
+    assert skeleton_of(load_recipe(write(tmp_path, GOOD)), tmp_path) == COCO17

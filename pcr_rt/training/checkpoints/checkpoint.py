@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pcr_rt.export.onnx_export import TorchDifference, export_onnx
 from pcr_rt.files import replace_whole
 from pcr_rt.geometry import Size
 from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.targets import sigma_for
 from pcr_rt.training.networks.encoder import check_input_size
 from pcr_rt.training.networks.maps import heatmap_size
@@ -31,8 +33,13 @@ __all__ = [
     "save_checkpoint",
 ]
 
+log = logging.getLogger(__name__)
+
 UNTRAINED = {"name", "validation", "broken", "start", "encoder_weights", "person_score"}
 """Keys of a recipe that say nothing of the steps that a run still has to make."""
+
+HEADS = ("heads.", "auxiliary_heads.", "final_layer.")
+"""How the names of prediction heads begin."""
 
 NAMED = 5
 """How many keys of a kind an error message lists."""
@@ -88,10 +95,28 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy ``tensors`` into the parameters and buffers of the same names; all must fit.
 
-    source: what the message calls the tensors. Raises DataError with the missing, unexpected and
-    misshaped keys, and leaves the network as it was.
+    Prediction heads of another number of keypoints stay as they are, which the log says. source:
+    what messages call the tensors. Raises DataError with the missing, unexpected and misshaped
+    keys, and leaves the network as it was.
     """
     own = network.state_dict()
+    fresh = [
+        key
+        for key in own
+        if key.startswith(HEADS)
+        and key in tensors
+        and tensors[key].shape[0] != own[key].shape[0]
+        and tensors[key].shape[1:] == own[key].shape[1:]
+    ]
+    if fresh:
+        log.info(
+            "%s has heads of %d keypoints, this network of %d: these stay fresh (%s)",
+            source,
+            tensors[fresh[0]].shape[0],
+            own[fresh[0]].shape[0],
+            ", ".join(fresh),
+        )
+        tensors = {**tensors, **{key: own[key] for key in fresh}}
     missing = [key for key in own if key not in tensors]
     unexpected = [key for key in tensors if key not in own]
     misshaped = [
@@ -123,7 +148,10 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
     if not {"network", "recipe", "size", "score", "step"} <= content.keys():
         raise DataError(f"{checkpoint} is no finished checkpoint: give the best.pt of a run.")
     recipe: dict[str, Any] = content["recipe"]
-    network = build(recipe["network"]).eval()
+    skeleton = COCO17  # runs of earlier versions do not name one
+    if "skeleton" in content:
+        skeleton = Skeleton.from_table(content["skeleton"], str(checkpoint))
+    network = build(recipe["network"], len(skeleton)).eval()
     network.load_state_dict(content["network"])
     width, height = size or content["size"]
     check_input_size(network, (width, height))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
 from pcr_rt.models import model_path, shipped_models
 from pcr_rt.training.checkpoints.checkpoint import fill, first_difference, load_checkpoint
@@ -28,12 +30,20 @@ def weights_file(name: str, data: Path) -> Path:
 
 
 def start_from(
-    network: nn.Module, name: str, data: Path, crops: Input, *, norms_frozen: bool
+    network: nn.Module,
+    name: str,
+    data: Path,
+    crops: Input,
+    *,
+    norms_frozen: bool,
+    twin: Callable[[int], nn.Module],
 ) -> None:
     """Fill the network from what a recipe's ``start`` names: a model file, a run or a checkpoint.
 
-    crops: what the recipe makes. norms_frozen: whether all batch norms keep their statistics.
-    Raises DataError if the weights are of another network, or expect other crops.
+    Prediction heads of another number of keypoints stay as they are. crops: what the recipe makes.
+    norms_frozen: whether all batch norms keep their statistics. twin: makes the same network for a
+    number of keypoints. Raises DataError if the weights are of another network, or expect other
+    crops.
     """
     path = weights_file(name, data)
     if path.suffix != ".onnx":
@@ -44,7 +54,10 @@ def start_from(
             f"start is the model file {name!r}, whose batch norms are folded into its"
             ' convolutions: set frozen_norms = "all" in [optimizer].'
         )
-    load_exported(network, path, crops)
+    count = OnnxRuntimeEngine(path, device="cpu").outputs[0].shape[1]
+    exported = twin(count)
+    load_exported(exported, path, crops)
+    fill(network, exported.state_dict(), str(path))
 
 
 def load_start(network: nn.Module, path: Path, crops: Input) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pcr_rt.errors import DataError
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
@@ -35,8 +36,9 @@ def read_ai_challenger(
     weight: float = 1.0,
     min_keypoints: int = 1,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
-    """Read the people of an official file who have ``min_keypoints`` keypoints that COCO has too.
+    """Read the people of an official file who have ``min_keypoints`` keypoints of ``skeleton``.
 
     annotations: a list of records with ``image_id`` (the image's name without .jpg),
     ``human_annotations`` (person -> box xyxy) and ``keypoint_annotations`` (person -> 14 x (x, y,
@@ -71,6 +73,7 @@ def read_ai_challenger(
         min_keypoints=min_keypoints,
         names=AI_CHALLENGER_KEYPOINTS,
         broken=broken,
+        skeleton=skeleton,
     )
 
 

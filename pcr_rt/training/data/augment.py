@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pcr_rt.geometry import Size, Transform, box_to_region, crop_transform, mirrored_crop
-from pcr_rt.skeleton import UPPER_BODY
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.person import Person
 
 __all__ = ["Augmentation", "draw_views", "photometric"]
@@ -42,7 +42,8 @@ class Augmentation:
     """Probability that a part of the person is hidden behind a cut through the body."""
 
 
-HALF_BODY_MIN_LABELLED = 9
+HALF_BODY_LABELLED = 0.5
+"""The part of the keypoints that must be labelled."""
 HALF_BODY_MIN_CHOSEN = 3
 HALF_BODY_PADDING = 1.5
 HALF_BODY_UPPER = 0.69
@@ -56,6 +57,7 @@ def draw_views(
     transform: Transform,
     augmentation: Augmentation,
     rng: np.random.Generator,
+    skeleton: Skeleton = COCO17,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Draw crop transforms (N, 2, 3) from input pixels to images, and which (N,) mirror."""
     n, aspect = len(people), size[0] / size[1]
@@ -65,7 +67,7 @@ def draw_views(
     turn, mirror, halve, upper = rng.random((4, n))
     shift = np.clip(rng.standard_normal((n, 2)), -2, 2)
     for i in np.flatnonzero(halve < augmentation.half_body).tolist():
-        half = _half_body(people[i], aspect, bool(upper[i] < HALF_BODY_UPPER))
+        half = _half_body(people[i], aspect, skeleton, bool(upper[i] < HALF_BODY_UPPER))
         if half is not None:
             centre[i], region[i] = half
     degrees = augmentation.rotation * rotation * (turn < augmentation.rotation_probability)
@@ -78,16 +80,17 @@ def draw_views(
 
 
 def _half_body(
-    person: Person, aspect: float, upper: bool
+    person: Person, aspect: float, skeleton: Skeleton, upper: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Place a crop of one half's keypoints around their mean: centre (2,) and sides (2,).
 
-    It is the other half's if too few of this one are labelled; None if too few are in all.
+    It is the other half's if too few of this one are labelled; None if too few are in all, or if
+    the skeleton has no halves.
     """
     labelled = (person.weights > 0) & (person.amplitudes > 0.3)
-    if labelled.sum() < HALF_BODY_MIN_LABELLED:
+    if not skeleton.upper or labelled.sum() < HALF_BODY_LABELLED * len(labelled):
         return None
-    chosen = labelled & (upper == UPPER_BODY)
+    chosen = labelled & (upper == np.isin(skeleton.keypoints, skeleton.upper))
     if chosen.sum() < HALF_BODY_MIN_CHOSEN:
         chosen = labelled & ~chosen
     points = person.keypoints[chosen]

@@ -15,16 +15,17 @@ from pcr_rt.coco.annotations import (
     is_person,
     keypoint_names,
     load_annotations,
+    people_categories,
     person_category,
     picture_path,
     picture_size,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
-from pcr_rt.skeleton import KEYPOINTS, slots_by_name
+from pcr_rt.skeleton import COCO17, Skeleton, shipped_skeletons
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
-__all__ = ["CROWDPOSE_KEYPOINTS", "Person", "people_of", "read_people"]
+__all__ = ["CROWDPOSE_KEYPOINTS", "category_skeleton", "people_of", "read_people"]
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ def read_people(
     *,
     weight: float = 1.0,
     min_keypoints: int = 1,
-    names: Sequence[str] = KEYPOINTS,
+    names: Sequence[str] = COCO17.keypoints,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
     """Read the people of a COCO keypoint file with at least ``min_keypoints`` labelled keypoints.
 
@@ -58,6 +60,7 @@ def read_people(
         min_keypoints=min_keypoints,
         names=names,
         broken=broken,
+        skeleton=skeleton,
     )
 
 
@@ -68,19 +71,20 @@ def people_of(
     *,
     weight: float = 1.0,
     min_keypoints: int = 1,
-    names: Sequence[str] = KEYPOINTS,
+    names: Sequence[str] = COCO17.keypoints,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
     """Take the people from a parsed COCO keypoint file ``source``.
 
-    Keypoints that COCO does not have are left out. An annotation may carry ``keypoint_scores``, one
-    per keypoint, which become the amplitudes of its targets. images: the folder of the images.
-    weight: multiplies the loss of these people. Crowds and other categories are left out. An image
-    that is not there, or a box or keypoint list that cannot be right, is reported with its id and
-    refused (DataError), or skipped.
+    Keypoints that ``skeleton`` does not have are left out. An annotation may carry
+    ``keypoint_scores``, one per keypoint, which become the amplitudes of its targets. images: the
+    folder of the images. weight: multiplies the loss of these people. Crowds and other categories
+    are left out. An image that is not there, or a box or keypoint list that cannot be right, is
+    reported with its id and refused (DataError), or skipped.
     """
     category = person_category(data)
-    slots = _slots(source, keypoint_names(data) or names)
+    slots = _slots(source, keypoint_names(data) or names, skeleton)
     records = {record["id"]: record for record in data["images"]}
     missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
     _report_missing(missing, source, images, broken)
@@ -101,7 +105,9 @@ def people_of(
             )
             continue
         image = picture_path(images, records[image_id])
-        person = _person(annotation, image, picture_size(records[image_id]), slots, weight)
+        person = _person(
+            annotation, image, picture_size(records[image_id]), slots, weight, len(skeleton)
+        )
         if (person.weights > 0).sum() >= min_keypoints and min(annotation["bbox"][2:]) > 0:
             people.append(person)
     log.info("%s: %d people", source, len(people))
@@ -114,11 +120,12 @@ def _person(
     size: Size | None,
     slots: NDArray[np.intp],
     weight: float,
+    count: int,
 ) -> Person:
     common = slots >= 0
     label = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
     scores = np.asarray(annotation.get("keypoint_scores", np.ones(len(slots))), dtype=np.float64)
-    keypoints, amplitudes, weights = np.zeros((17, 2)), np.zeros(17), np.zeros(17)
+    keypoints, amplitudes, weights = np.zeros((count, 2)), np.zeros(count), np.zeros(count)
     keypoints[slots[common]] = label[common, :2]
     amplitudes[slots[common]] = scores[common]
     weights[slots[common]] = (label[common, 2] > 0) * weight
@@ -136,12 +143,46 @@ def _is_sound(annotation: Mapping[str, Any], count: int) -> bool:
     )
 
 
-def _slots(source: Path, names: Sequence[str]) -> NDArray[np.intp]:
-    """Find the COCO slot of each keypoint of the file, joined by name; -1 if there is none."""
-    slots = slots_by_name(names)
+def _slots(source: Path, names: Sequence[str], skeleton: Skeleton) -> NDArray[np.intp]:
+    """Find the slot of each keypoint of the file, joined by name; -1 if there is none."""
+    slots = skeleton.slots(names)
     if (slots < 0).all():
-        raise DataError(f"{source} names no keypoint that COCO has; its names are {names}.")
+        raise DataError(
+            f"{source} names no keypoint of the skeleton {skeleton.name!r}: its names are"
+            f" {', '.join(names)}; the skeleton's are {', '.join(skeleton.keypoints)}."
+        )
     return slots
+
+
+def category_skeleton(data: Mapping[str, Any], source: Path) -> Skeleton | None:
+    """Make the skeleton that a parsed COCO file's category of people describes; None if none does.
+
+    A shipped one if it has these keypoints. Raises DataError for links to no keypoint, InputError
+    for names that no skeleton can have.
+    """
+    names = keypoint_names(data)
+    if names is None:
+        return None
+    for shipped in map(Skeleton.load, shipped_skeletons()):
+        if shipped.keypoints == tuple(names):
+            return shipped
+    category = next(c for c in people_categories(data) if c.get("keypoints"))
+    limbs = []
+    for link in category.get("skeleton") or ():
+        try:
+            a, b = (int(number) for number in link)
+            ends = names[a - 1], names[b - 1]
+        except (IndexError, TypeError, ValueError):
+            a = b = 0
+        if not (a > 0 and b > 0):
+            raise DataError(
+                f"{source}: 'skeleton' of the category {category.get('name')!r} has {link!r}; it"
+                f" must hold pairs of numbers from 1 to {len(names)}."
+            )
+        limbs.append(list(ends))
+    called = str(category.get("name"))
+    table = {"name": called, "category": called, "keypoints": names, "limbs": limbs}
+    return Skeleton.from_table(table, str(source))
 
 
 def _report_missing(missing: set[Any], source: Path, images: Path, broken: Broken) -> None:

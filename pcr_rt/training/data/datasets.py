@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pcr_rt.errors import DataError
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.ai_challenger import read_ai_challenger
 from pcr_rt.training.data.coco import CROWDPOSE_KEYPOINTS, read_people
 from pcr_rt.training.data.hard_negatives import read_hard_negatives
@@ -62,20 +63,26 @@ FORMATS: dict[str, tuple[Callable[..., list[Person]], tuple[str, ...]]] = {
 }
 """Of each value of ``DataSet.format`` its reader, and which keys of the data set that takes.
 
-A reader is called with the annotations, the folder of images, those keys and ``broken``.
+A reader is called with the annotations, the folder of images, those keys, ``broken`` and
+``skeleton``.
 """
 
 
-def people_from(source: DataSet, data: Path, broken: Broken) -> list[Person]:
+def people_from(
+    source: DataSet, data: Path, broken: Broken, skeleton: Skeleton = COCO17
+) -> list[Person]:
     """Read the people of a data set, whose paths are relative to ``data``, each ``repeat`` times.
 
-    Raises DataError for files that cannot be used, and for broken records unless they are skipped.
+    skeleton: what is learnt; keypoints are joined by name. Raises DataError for files that cannot
+    be used, and for broken records unless they are skipped.
     """
     read, keys = FORMATS[source.format]
     options = {key: getattr(source, key) for key in keys}
     if "detections" in options:
         options["detections"] = data / source.detections
-    people = read(data / source.annotations, data / source.images, broken=broken, **options)
+    people = read(
+        data / source.annotations, data / source.images, broken=broken, skeleton=skeleton, **options
+    )
     large = [person for person in people if _height(person) >= source.min_size]
     return in_fold(large, source.fold) * source.repeat
 

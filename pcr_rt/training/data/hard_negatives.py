@@ -20,6 +20,7 @@ from pcr_rt.coco.annotations import (
     read_picture,
 )
 from pcr_rt.coco.detections import load_detections, of_people
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.person import Broken, Person, report_broken
 
 __all__ = ["detect", "read_hard_negatives"]
@@ -55,13 +56,14 @@ def read_hard_negatives(
     min_score: float = 0.5,
     weight: float = 1.0,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
     """Read the detections that show nobody, as people whose heatmaps are zero everywhere.
 
     annotations: COCO JSON with the boxes of all people, those without keypoints and crowds
     included; images with ``boxes_complete`` false are left out. detections: a list in COCO's
     results format (``image_id``, ``bbox``, ``score``). A detection counts from ``min_score`` on and
-    when it has no pixel in common with any person's box. All 17 keypoints have ``weight``.
+    when it has no pixel in common with any person's box. All keypoints have ``weight``.
     """
     skip = broken == "skip"
     data = load_annotations(annotations, need_keypoints=False, lenient=skip)
@@ -94,7 +96,7 @@ def read_hard_negatives(
         if not image.is_file():
             report_broken(f"The image with id {record['id']} is not in {images}", broken)
             continue
-        negatives.append(_negative(image, record, box, weight))
+        negatives.append(_negative(image, record, box, weight, len(skeleton)))
     log.info("%s: %d hard negatives", detections, len(negatives))
     return negatives
 
@@ -105,12 +107,12 @@ def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _negative(
-    image: Path, record: Mapping[str, Any], box: Sequence[float], weight: float
+    image: Path, record: Mapping[str, Any], box: Sequence[float], weight: float, count: int
 ) -> Person:
     x, y, width, height = map(float, box)
     # Keypoints outside a crop have weight 0: the box's centre is always inside.
-    centre = np.full((17, 2), [x + width / 2, y + height / 2])
+    centre = np.full((count, 2), [x + width / 2, y + height / 2])
     corners = np.array([x, y, x + width, y + height])
-    targets = np.zeros(17), np.full(17, weight)
+    targets = np.zeros(count), np.full(count, weight)
     size = picture_size(record)
     return Person(image, record["id"], corners, centre, *targets, image_size=size)

@@ -21,7 +21,7 @@ from pcr_rt.geometry import (
     apply_transform,
     invert_transform,
 )
-from pcr_rt.skeleton import FLIP
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.augment import Augmentation, draw_views
 from pcr_rt.training.data.crops import crop_on_device, read_crop
 from pcr_rt.training.data.device_images import ImagesOnDevice
@@ -36,16 +36,17 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class View:
-    """What one training stage looks at: input and map size (w, h), convention, augmentation."""
+    """What one training stage looks at: input and map size (w, h), convention, variety."""
 
     size: Size
     heatmap: Size
     transform: Transform
     augmentation: Augmentation
+    skeleton: Skeleton = COCO17
 
 
 class Batch(NamedTuple):
-    """images (N, H, W, 3) uint8 RGB; points (N, 17, 2) in input pixels; amplitudes, weights."""
+    """images (N, H, W, 3) uint8 RGB; points (N, K, 2) in input pixels; amplitudes, weights."""
 
     images: Tensor
     points: Tensor
@@ -162,6 +163,7 @@ class Loader:
             view.transform,
             view.augmentation,
             np.random.default_rng((self.seed, 1, step)),
+            view.skeleton,
         )
         mine = slice(self.part[0], None, self.part[1])
         return _Plan(people[mine], matrices[mine], flipped[mine])
@@ -202,7 +204,8 @@ class Loader:
         points = apply_transform(invert_transform(plan.matrices), keypoints)
         amplitudes = np.stack([person.amplitudes for person in plan.people])
         weights = np.stack([person.weights for person in plan.people])
-        for values in (points, amplitudes, weights):
-            values[plan.flipped] = values[plan.flipped][:, FLIP]
+        if plan.flipped.any():
+            for values in (points, amplitudes, weights):
+                values[plan.flipped] = values[plan.flipped][:, self.view.skeleton.flip]
         rest = (torch.from_numpy(v.astype(np.float32)) for v in (points, amplitudes, weights))
         return Batch(images, *rest)

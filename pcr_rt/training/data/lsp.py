@@ -13,6 +13,7 @@ import numpy as np
 
 from pcr_rt.coco.annotations import load_annotations
 from pcr_rt.errors import DataError, MissingDependencyError
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person
 
@@ -32,8 +33,9 @@ def read_lsp(
     weight: float = 1.0,
     min_keypoints: int = 1,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
-    """Read the people who have at least ``min_keypoints`` keypoints that COCO has too.
+    """Read the people who have at least ``min_keypoints`` keypoints that ``skeleton`` has too.
 
     annotations: ``joints.mat`` of the data set, whose images are im00001.jpg and so on, or JSON
     with COCO's ``images`` and ``annotations``, each with ``bbox`` (x, y, w, h) and ``lsp14``
@@ -54,6 +56,7 @@ def read_lsp(
         min_keypoints=min_keypoints,
         names=LSP_KEYPOINTS,
         broken=broken,
+        skeleton=skeleton,
     )
 
 

@@ -25,9 +25,9 @@ Broken = Literal["refuse", "skip"]
 class Person:
     """One person, in pixels of the image.
 
-    image_id: as in the data set's file. box: (4,) xyxy; keypoints: (17, 2); amplitudes: (17,) peak
+    image_id: as in the data set's file. box: (4,) xyxy; keypoints: (K, 2); amplitudes: (K,) peak
     height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
-    a hard negative; weights: (17,) 0 if unlabelled. image_size: (width, height) that the
+    a hard negative; weights: (K,) 0 if unlabelled. image_size: (width, height) that the
     labels are for; None if the data set does not say.
     """
 

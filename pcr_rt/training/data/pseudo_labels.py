@@ -9,6 +9,7 @@ import numpy as np
 
 from pcr_rt.coco.annotations import load_annotations
 from pcr_rt.errors import DataError
+from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person
 
@@ -23,6 +24,7 @@ def read_pseudo_labels(
     weight: float = 1.0,
     min_keypoints: int = 1,
     broken: Broken = "refuse",
+    skeleton: Skeleton = COCO17,
 ) -> list[Person]:
     """Read the people with ``min_keypoints`` keypoints whose score is at least ``min_score``.
 
@@ -50,6 +52,7 @@ def read_pseudo_labels(
         weight=weight,
         min_keypoints=min_keypoints,
         broken=broken,
+        skeleton=skeleton,
     )
 
 

@@ -22,7 +22,7 @@ __all__ = ["TruncatedPerson", "truncate"]
 
 SURE = 0.3
 """Keypoints of lower amplitude say nothing about where a body may be cut."""
-LEAST_KEYPOINTS, LEAST_LEFT, LEAST_SIDE = 6, 2, 12.0
+LEAST_SHARE, LEAST_LEFT, LEAST_SIDE = 0.3, 2, 12.0
 LEFT, ABOVE, RIGHT, BELOW = range(4)
 """Which part a cut hides: the index of its coordinate in an xyxy rectangle."""
 HIDDEN = {BELOW: 0.48, ABOVE: 0.12, LEFT: 0.2, RIGHT: 0.2}
@@ -58,7 +58,7 @@ def truncate(person: Person, covers: Sequence[Person], rng: np.random.Generator)
     """
     points = person.keypoints
     kept = (person.weights > 0) & (person.amplitudes > SURE)
-    if kept.sum() < LEAST_KEYPOINTS:
+    if kept.sum() < max(LEAST_SHARE * len(kept), LEAST_LEFT + 2):
         return person
     visible = np.array([-np.inf, -np.inf, np.inf, np.inf])
     for side in _sides(rng):

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name_or_table: str | Mapping[str, Any]) -> nn.Module:
+def build(name_or_table: str | Mapping[str, Any], num_keypoints: int = 17) -> nn.Module:
     """Make a pose network with fresh weights; it has an attribute ``encoder``.
 
     Parameters
@@ -73,6 +73,8 @@ def build(name_or_table: str | Mapping[str, Any]) -> nn.Module:
         or ``none`` (a bare prediction head; encoders of stride 4). The decoder ``pcr`` also takes
         ``channels`` (a list of C_1 to C_K), ``levels``, ``stride``, ``se``, ``hdc``,
         ``auxiliary`` and ``pyramid`` (a width, with encoders that give several maps).
+    num_keypoints
+        How many heatmaps the heads give.
 
     Raises
     ------
@@ -95,12 +97,13 @@ def build(name_or_table: str | Mapping[str, Any]) -> nn.Module:
     encoder = ENCODERS[encoder_name]()
     if decoder == "pcr":
         _check_scale(encoder, options)
-        return PCR(encoder, **options)
+        return PCR(encoder, num_keypoints=num_keypoints, **options)
     stride = 32 if decoder == "simple-baseline" else 4
     if encoder.stride != stride:
         allowed_here = f"with the decoder {decoder!r} encoders of stride {stride}"
         raise _wrong("encoder", encoder_name, allowed_here)
-    return SimpleBaseline(encoder) if decoder == "simple-baseline" else HeadOnly(encoder)
+    baseline = SimpleBaseline if decoder == "simple-baseline" else HeadOnly
+    return baseline(encoder, num_keypoints)
 
 
 def _checked_options(table: Mapping[str, Any]) -> dict[str, Any]:

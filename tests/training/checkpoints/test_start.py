@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.inference.agreement import SAMPLE, person_crops
 from pcr_rt.media import read_image
 from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
+from pcr_rt.training.checkpoints.start import load_encoder, load_start, start_from, weights_file
 from pcr_rt.training.networks.registry import build
 from pcr_rt.training.recipe import load_recipe
 from pcr_rt.training.trainer import Trainer
@@ -73,10 +74,39 @@ def test_a_resumed_run_does_without_its_start(drawn: Path, tmp_path: Path) -> No
         assert torch.equal(again.network.state_dict()[key], value), key
 
 
+def twin(count: int) -> torch.nn.Module:
+    return build(load_recipe("pcr-nano").network, count)
+
+
+def test_a_model_of_another_width_fills_all_but_the_heads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = load_recipe("pcr-nano")
+    network, whole = twin(5), twin(17)
+    heads = {k: v.clone() for k, v in network.state_dict().items() if "head" in k}
+    options: Any = {"norms_frozen": True, "twin": twin}
+    with caplog.at_level("INFO"):
+        start_from(network, "pcr-nano", tmp_path, recipe.input, **options)
+    assert (
+        "heads of 17 keypoints, this network of 5: these stay fresh (heads.0.weight" in caplog.text
+    )
+    start_from(whole, "pcr-nano", tmp_path, recipe.input, **options)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, heads[key] if key in heads else whole.state_dict()[key]), key
+    # The same from a checkpoint, but not if anything else differs.
+    torch.save({"network": whole.state_dict()}, tmp_path / "best.pt")
+    again = twin(5)
+    load_start(again, tmp_path, recipe.input)
+    first, other = (next(n.get_submodule("decoders").parameters()) for n in (again, whole))
+    assert torch.equal(first, other)
+    with pytest.raises(DataError, match="misshaped"):
+        load_start(build({**recipe.network, "channels": [16]}, 5), tmp_path, recipe.input)
+
+
 def test_the_shipped_model_is_where_its_recipe_goes_on_from(tmp_path: Path) -> None:
     recipe = load_recipe("pcr-nano")
     network = build(recipe.network)
-    start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True)
+    start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True, twin=twin)
     engine = OnnxRuntimeEngine("pcr-nano", device="cpu", precision="fp32")
     crops = person_crops(read_image(SAMPLE), engine.spec)
     with torch.no_grad():
@@ -86,17 +116,17 @@ def test_the_shipped_model_is_where_its_recipe_goes_on_from(tmp_path: Path) -> N
     (tmp_path / "pcr-nano").mkdir()
     assert weights_file("pcr-nano", tmp_path) == tmp_path / "pcr-nano"
     with pytest.raises(DataError, match=r"best\.pt does not exist"):
-        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True)
+        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=True, twin=twin)
 
 
 def test_the_recipe_has_to_suit_the_file(tmp_path: Path) -> None:
     recipe = load_recipe("pcr-nano")
     network = build(recipe.network)
     with pytest.raises(DataError, match='frozen_norms = "all"'):
-        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=False)
+        start_from(network, "pcr-nano", tmp_path, recipe.input, norms_frozen=False, twin=twin)
     other = dataclasses.replace(recipe.input, transform="udp")
     with pytest.raises(DataError, match=r"expects transform = 'msra'.* 'udp'"):
-        start_from(network, "pcr-nano", tmp_path, other, norms_frozen=True)
+        start_from(network, "pcr-nano", tmp_path, other, norms_frozen=True, twin=twin)
 
 
 def test_encoder_weights_of_the_wrong_kind(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pcr_rt.geometry import apply_transform, box_to_region, crop_transform, invert_transform
+from pcr_rt.skeleton import Skeleton
 from pcr_rt.training.data.augment import Augmentation, draw_views, photometric
 from pcr_rt.training.data.coco import Person
 
@@ -157,3 +158,17 @@ def test_erase_blanks_one_rectangle_of_each_image() -> None:
         height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
         assert picture.sum() == height * width
         assert 0.08 * 64 < height < 0.38 * 64
+
+
+@pytest.mark.parametrize(("labelled", "halves"), [(1, False), (2, True), (4, True)])
+def test_half_bodies_are_those_of_the_skeleton(labelled: int, halves: bool) -> None:
+    """Half of the keypoints must be labelled; without halves there are no such crops."""
+    points = np.array([[40.0, 20], [60, 40], [45, 150], [80, 180]])
+    weights = (np.arange(4) < labelled).astype(float)
+    one = Person(Path("none.jpg"), 1, np.array([30.0, 10, 90, 190]), points, np.ones(4), weights)
+    how = dataclasses.replace(OFF, half_body=1)
+    rng = np.random.default_rng(0)
+    for upper, cut in ((("a", "b"), halves), ((), False)):
+        skeleton = Skeleton("four", ("a", "b", "c", "d"), upper=upper)
+        views, _ = draw_views([one], SIZE, HEATMAP, "udp", how, rng, skeleton)
+        assert np.allclose(views[0], plain_view(one)) != cut

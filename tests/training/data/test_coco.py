@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from label_files import IMAGE, coco, read
-from pcr_rt.errors import DataError
-from pcr_rt.skeleton import KEYPOINTS
-from pcr_rt.training.data.coco import read_people
+from pcr_rt.errors import DataError, InputError
+from pcr_rt.skeleton import KEYPOINTS, Skeleton
+from pcr_rt.training.data.coco import category_skeleton, read_people
 
 
 def person(**change: Any) -> dict[str, Any]:
@@ -121,3 +121,44 @@ def test_broken_coco_annotations_and_missing_images(
         assert len(read(tmp_path, data, broken="skip")) == 1
     assert "Annotation 6" in caplog.text
     assert "id 2" in caplog.text
+
+
+ARROW = Skeleton("arrow", ("tip", "left_wing", "right_wing", "tail"), category="arrow")
+
+
+def test_sets_of_other_skeletons_join_by_name(tmp_path: Path) -> None:
+    """The file's order is tail, nose, tip; what it lacks has weight 0."""
+    labels = person(keypoints=[1, 2, 2, 3, 4, 2, 5, 6, 1])
+    path = write(tmp_path, labels, names=["tail", "nose", "tip"])
+    (found,) = read_people(path, tmp_path, skeleton=ARROW)
+    assert found.keypoints.tolist() == [[5, 6], [0, 0], [0, 0], [1, 2]]
+    assert found.weights.tolist() == [1, 0, 0, 1]
+    with pytest.raises(DataError, match=r"'arrow'.* are nose, tail0; the skeleton's are tip, left"):
+        read_people(
+            write(tmp_path, person(keypoints=[1, 2, 2] * 2), names=["nose", "tail0"]),
+            tmp_path,
+            skeleton=ARROW,
+        )
+
+
+def test_the_skeleton_of_a_category() -> None:
+    category = {"id": 3, "name": "arrow", "keypoints": ["tip", "left_wing", "right_wing", "tail"]}
+    data: dict[str, Any] = {"images": [], "annotations": [], "categories": [category]}
+    assert category_skeleton(data, Path("a.json")) == ARROW
+    links = {**category, "skeleton": [[1, 4], [2, 1]]}
+    found = category_skeleton({**data, "categories": [links]}, Path("a.json"))
+    assert found is not None
+    assert found.limbs == (("tip", "tail"), ("left_wing", "tip"))
+    assert found.flip.tolist() == [0, 2, 1, 3]
+    people = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
+    shipped = category_skeleton({**data, "categories": [people]}, Path("a.json"))
+    assert shipped == Skeleton.load("coco17")
+    assert category_skeleton({**data, "categories": []}, Path("a.json")) is None
+    for wrong in ([[0, 1]], [[1, 5]], [[1]], ["tip"], [1]):
+        with pytest.raises(DataError, match=r"a\.json: 'skeleton' .* numbers from 1 to 4"):
+            category_skeleton(
+                {**data, "categories": [{**category, "skeleton": wrong}]}, Path("a.json")
+            )
+    doubled = {**category, "keypoints": ["tip", "tip"]}
+    with pytest.raises(InputError, match="'tip' twice"):
+        category_skeleton({**data, "categories": [doubled]}, Path("a.json"))

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from label_files import coco, read
 from pcr_rt.errors import DataError
-from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.skeleton import KEYPOINTS, Skeleton
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.coco import Person
 from pcr_rt.training.data.loader import Batch, Loader, View
@@ -225,3 +225,18 @@ def test_unreadable_images_are_refused_or_replaced(
     assert caplog.text.count("Image 1 is broken") == 1
     with pytest.raises(DataError, match="None of the images"):
         next(Loader(people[:1], view, batch=2, seed=0, broken="skip").batches(0, 1))
+
+
+def test_mirrored_views_swap_the_pairs_of_the_skeleton(wrists: Person) -> None:
+    """Two keypoints that are each other's mirror image, and two that are not."""
+    both = replace(
+        wrists,
+        keypoints=WRISTS.copy(),
+        amplitudes=np.array([0.25, 0.5]),
+        weights=np.ones(2),
+    )
+    always = replace(OFF, flip=1)
+    for pairs, order in (((("a", "b"),), [0.5, 0.25]), ((), [0.25, 0.5])):
+        skeleton = Skeleton("two", ("a", "b"), pairs=pairs)
+        batch = load([both], replace(VIEW, augmentation=always, skeleton=skeleton))
+        assert batch.amplitudes[0].tolist() == order
