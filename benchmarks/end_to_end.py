@@ -43,6 +43,16 @@ FOUND_IOU = 0.5
 LEAST_SCORE = 0.02
 
 
+def protocol(box_threshold: float) -> dict[str, Any]:
+    """Give COCO's protocol as options: raw scores of everybody from a box score on, OKS-NMS 0.9."""
+    return {
+        "box_threshold": box_threshold,
+        "score_threshold": 0.0,
+        "oks_threshold": 0.9,
+        "calibrated": False,
+    }
+
+
 def detector_of(size: int) -> Detector:
     """Load the shipped detector at a square input of ``size`` pixels."""
     detector = Detector("rtmdet-nano", device="cpu")
@@ -59,14 +69,12 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
     times: dict[tuple[int, float], list[float]] = defaultdict(list)
     engine = make_engine(model, device="cpu")  # one for all: each keeps memory for its crops
     everything = {
-        size: PoseEstimator(engine, detector=found, score_threshold=LEAST_SCORE)
+        size: PoseEstimator(engine, detector=found, **protocol(LEAST_SCORE))
         for size, found in detectors.items()
     }
     timed = {(size, DEFAULT_THRESHOLD) for size in SIZES} | {(DEFAULT_SIZE, t) for t in THRESHOLDS}
     estimators = {
-        (size, threshold): PoseEstimator(
-            engine, detector=detectors[size], score_threshold=threshold
-        )
+        (size, threshold): PoseEstimator(engine, detector=detectors[size], **protocol(threshold))
         for size, threshold in timed
     }
     for image in annotations["images"]:
@@ -152,6 +160,7 @@ def steps(annotations_path: Path, folder: Path, model: str) -> dict[str, Any]:
                 detector=None,
                 score_threshold=0,
                 nms=None if given else "hard",
+                oks_threshold=0.9,
             )
             ap, _ = evaluate(estimator, annotations_path, folder, boxes=path)
             found[name] = {"ap": round(ap.ap, 4), "results": ap.results}
