@@ -56,15 +56,16 @@ Watch = Callable[[Result], bool]
 class Summary:
     """What was done: frames, people found, wall seconds, and milliseconds of each stage in all.
 
-    failed: images that could not be read, or sources that ended with an error. skipped: files that
-    an earlier run had finished; failures: what was wrong with each file of a folder. interrupted:
-    Ctrl-C came before the end.
+    failed: images that could not be read, or sources that ended with an error. skipped,
+    skipped_frames: files that an earlier run had finished, and their part of ``frames``. failures:
+    what was wrong with each file of a folder. interrupted: Ctrl-C came before the end.
     """
 
     frames: int = 0
     people: int = 0
     failed: int = 0
     skipped: int = 0
+    skipped_frames: int = 0
     interrupted: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -75,7 +76,7 @@ class Summary:
     @property
     def fps(self) -> float:
         """Frames per second of the whole job, reading and writing included."""
-        return self.frames / self.seconds if self.seconds else 0.0
+        return (self.frames - self.skipped_frames) / self.seconds if self.seconds else 0.0
 
     def stage_means_ms(self) -> dict[str, float]:
         """Return the milliseconds per frame of each stage."""

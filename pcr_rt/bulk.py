@@ -182,6 +182,7 @@ def _process(
         done = {entry["file"]: entry for entry in journal.entries if "file" in entry}
         todo = [job for job in jobs if not _is_finished(job, done.get(job.name))]
         summary.skipped = len(jobs) - len(todo)
+        new = {job.name for job in todo}
         progress(summary.skipped, len(jobs))
         try:
             for count, (job, result) in enumerate(work(todo), summary.skipped + 1):
@@ -200,6 +201,8 @@ def _process(
     if not finished:
         raise InputError(_nothing(jobs, summary.failures))
     summary.frames = sum(entry["frames"] for _, entry in finished)
+    old = [entry["frames"] for job, entry in finished if job.name not in new]
+    summary.skipped_frames = sum(old)
     summary.people = sum(entry["people"] for _, entry in finished)
     summary.failed = len(summary.failures)
     outputs = [job.target.parent / name for job, entry in finished for name in entry["outputs"]]

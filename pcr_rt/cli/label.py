@@ -33,6 +33,10 @@ def label(
         Literal["teacher", "labels-first", "agreement"],
         typer.Option(help="ANNOTATIONS: what counts if people are labelled by hand already."),
     ] = "teacher",
+    ignore_exif: Annotated[
+        bool,
+        typer.Option("--ignore-exif", help="ANNOTATIONS: made on images without their EXIF turn."),
+    ] = False,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(help="SOURCE: this process, or all workers of a Ray cluster."),
@@ -89,7 +93,13 @@ def label(
                 if has_boxes:
                     count, broken = (
                         label_people(
-                            estimator, source, paths[1], output, rule=rule, progress=progress
+                            estimator,
+                            source,
+                            paths[1],
+                            output,
+                            rule=rule,
+                            ignore_exif=ignore_exif,
+                            progress=progress,
                         ),
                         0,
                     )

@@ -250,15 +250,13 @@ def read_labelled(path: Path, size: Size | None, *, ignore_exif: bool = False) -
         return image
     stored = read_image(path, ignore_exif=not ignore_exif).shape[:2]
     advice = "give the images that were labelled"
-    if stored != (height, width):
-        turned = "is not turned as its EXIF orientation says" if ignore_exif else "was turned"
+    if stored != (height, width) and ignore_exif:
+        advice = "its EXIF orientation turns it, so leave out --ignore-exif"
+    elif stored != (height, width):
         advice = (
-            "leave out --ignore-exif if it was labelled upright"
-            if ignore_exif
-            else "give --ignore-exif if it was labelled as it is stored, else mend width and height"
+            "its EXIF orientation turned it, so give --ignore-exif (eval, label) if it was labelled"
+            " as it is stored, else mend its size"
         )
-        by = "" if ignore_exif else " as its EXIF orientation says"
-        advice = f"it {turned}{by}, so {advice}"
     raise InputError(
         f"The image {path} has {width}x{height} pixels, its annotations are for"
         f" {size[0]}x{size[1]}: {advice}."

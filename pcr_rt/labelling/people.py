@@ -51,6 +51,7 @@ def label_people(
     output: Path,
     *,
     rule: Rule = "teacher",
+    ignore_exif: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write ``annotations`` with the teacher's keypoints to ``output``; count the people.
@@ -59,7 +60,8 @@ def label_people(
     ``labels-first`` and ``agreement``. The written annotations carry ``keypoint_scores``, the
     amplitude of each training target. With the rule ``teacher`` people with fewer than five
     keypoints of score 0.5 are left out; images that lost somebody, or a crowd, are marked
-    ``boxes_complete: false``. The estimator must keep all people (threshold 0, no NMS).
+    ``boxes_complete: false``. ignore_exif: the boxes were made on images that are not turned as
+    their EXIF orientation says. The estimator must keep all people (threshold 0, no NMS).
     Raises DataError for annotations that cannot be used, InputError for an output that cannot be
     written.
     """
@@ -71,7 +73,7 @@ def label_people(
     by_image = _people_by_image(data, rule)
     labelled = []
     for done, (image_id, people) in enumerate(by_image.items()):
-        frame = read_picture(images, records[image_id])
+        frame = read_picture(images, records[image_id], ignore_exif=ignore_exif)
         boxes = np.array([a["bbox"] for a in people], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         poses = estimator(frame, boxes=boxes)

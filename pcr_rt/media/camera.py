@@ -25,7 +25,7 @@ class Camera(AbstractContextManager["Camera"]):
     """A camera as frames, without end.
 
     camera: its number, or a device file. width, height, fps, fourcc ("MJPG") are asked of the
-    driver; a warning tells what it gives instead. size, fps: what it gives. Raises InputError where
+    driver; a warning tells what it gives instead. size, fps: what it gives. Raises InputError if
     there is no such camera or it gives no frame. Ends when it is unplugged.
     """
 
@@ -63,11 +63,11 @@ class Camera(AbstractContextManager["Camera"]):
         if not works:
             self.close()
             raise InputError(
-                f"Camera {camera} does not exist or gives no picture: check its number and that no"
+                f"Camera {camera} does not exist or gives no frame: check its number and that no"
                 " other program uses it."
             )
         self.size: Size = (frame.shape[1], frame.shape[0])
-        rate = self._capture.get(cv2.CAP_PROP_FPS)  # 0, -1 or no number where none is told
+        rate = self._capture.get(cv2.CAP_PROP_FPS)  # 0, -1 or no number if none is told
         self.fps: float = rate if math.isfinite(rate) and rate > 0 else DEFAULT_FPS
         wanted = (width or self.size[0], height or self.size[1])
         if wanted != self.size:

@@ -74,7 +74,7 @@ class FrameDecoder:
         if not flush:
             self._note_times(packet)
         try:
-            pictures = self._stream.decode(packet)
+            decoded = self._stream.decode(packet)
         except FFmpegError:
             if self._begun or (not flush and packet.is_keyframe):
                 if self._slots and not flush:
@@ -82,33 +82,33 @@ class FrameDecoder:
                 self._break(None if flush else packet.dts)
                 yield None, math.nan
             return
-        for picture in pictures:
+        for frame in decoded:
             self._begun = True
-            seconds = self._seconds(picture)
-            if self._is_damaged(picture):
+            seconds = self._seconds(frame)
+            if self._is_damaged(frame):
                 yield None, seconds
             else:
-                yield self._converted(picture), seconds
+                yield self._converted(frame), seconds
 
-    def _converted(self, picture: av.VideoFrame) -> Frame | None:
+    def _converted(self, frame: av.VideoFrame) -> Frame | None:
         try:
-            return _upright(picture, self._stream.sample_aspect_ratio)
+            return _upright(frame, self._stream.sample_aspect_ratio)
         except (FFmpegError, ValueError):  # a pixel format or size that cannot be converted
-            self._break(picture.pts)
+            self._break(frame.pts)
             return None
 
     def _break(self, ticks: int | None) -> None:
         begin = -math.inf if ticks is None else ticks
         self._broken_from = min(begin, math.inf if self._broken_from is None else self._broken_from)
 
-    def _is_damaged(self, picture: av.VideoFrame) -> bool:
-        if picture.is_corrupt:
-            self._break(picture.pts)
+    def _is_damaged(self, frame: av.VideoFrame) -> bool:
+        if frame.is_corrupt:
+            self._break(frame.pts)
             return True
-        after = self._broken_from is not None and (picture.pts or 0) >= self._broken_from
-        if after and picture.key_frame:
+        after = self._broken_from is not None and (frame.pts or 0) >= self._broken_from
+        if after and frame.key_frame:
             self._broken_from = None
-        return after and not picture.key_frame
+        return after and not frame.key_frame
 
     # Some files (H.264 in AVI, and AVI's way in Matroska) store no presentation times. FFmpeg then
     # takes the decoding times plus a constant, which are right but belong to other frames as soon
@@ -127,27 +127,27 @@ class FrameDecoder:
         self._true_times = bool(self._slots) and packet.pts < self._slots[-1]
         self._slots.append(slot)
 
-    def _seconds(self, picture: av.VideoFrame) -> float:
+    def _seconds(self, frame: av.VideoFrame) -> float:
         slot = self._slots.popleft() if self._slots else None
-        time = picture.time
+        time = frame.time
         if not (self._true_times or slot is None) and self._stream.codec_context.has_b_frames:
             time = float(slot * self._stream.time_base)
         return math.nan if time is None else time
 
 
-def _upright(picture: av.VideoFrame, pixel_aspect: Any) -> Frame:
+def _upright(frame: av.VideoFrame, pixel_aspect: Any) -> Frame:
     """(H, W, 3) uint8 BGR in square pixels, turned and mirrored as the file says."""
     aspect = float(pixel_aspect or 1)
-    width, height = picture.width, picture.height
+    width, height = frame.width, frame.height
     if 1 < aspect <= MAX_PIXEL_ASPECT:
         width = round(width * aspect)
     elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
         height = round(height / aspect)
-    if (width, height) == (picture.width, picture.height):
-        image = picture.to_ndarray(format="bgr24")
+    if (width, height) == (frame.width, frame.height):
+        image = frame.to_ndarray(format="bgr24")
     else:
-        image = picture.reformat(width=width, height=height, format="bgr24").to_ndarray()
-    sides: Any = picture.side_data  # its stubs speak of names
+        image = frame.reformat(width=width, height=height, format="bgr24").to_ndarray()
+    sides: Any = frame.side_data  # its stubs speak of names
     for side in sides:
         if side.type.name == "DISPLAYMATRIX":
             image = _displayed(image, np.frombuffer(bytes(side), np.int32))

@@ -50,7 +50,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
     pixel. Ctrl-C inside ``with`` keeps the frames written, any other error removes them.
     recording: frames have timestamps, and the file is there from the start, written in fragments of
     a few seconds, so that nothing but the last one is lost whatever happens. Raises InputError
-    where the file cannot be written.
+    if the file cannot be written.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             raise InputError(f"A frame for {self.path.name} has to be {is_not}.")
         if width % 2 or height % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
+        encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
         tick = round(seconds / self._time_base) if self._recording else self._count
         self._last = max(tick, self._last + 1)
-        picture.pts, picture.time_base = self._last, self._time_base
+        encoded.pts, encoded.time_base = self._last, self._time_base
         try:
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._stream.encode(encoded))
         except (FFmpegError, OSError) as error:
             raise self._failure(error) from None
         self._count += 1
