@@ -6,6 +6,10 @@ Johnson and Everingham, "Learning Effective Human Pose Estimation from Inaccurat
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,14 @@ from pcr_rt.training.data.coco import people_of
 from pcr_rt.training.data.person import Broken, Person
 
 __all__ = ["LSP_KEYPOINTS", "read_lsp"]
+
+LOAD = """
+import sys
+import numpy
+from scipy.io import loadmat
+joints = numpy.asarray(loadmat(sys.argv[1])["joints"], dtype=numpy.float64)
+numpy.save(sys.stdout.buffer, joints)
+"""
 
 LSP_KEYPOINTS = (
     *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
@@ -65,16 +77,15 @@ def _from_matlab(path: Path) -> dict[str, Any]:
 
     Its boxes are those of the visible joints, 8 % larger.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Reading {path} needs SciPy: pip install 'pcr-rt[train]'."
-        ) from error
-    try:
-        joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
-    except Exception as error:  # SciPy raises what the bytes lead it to
-        raise DataError(f"{path} cannot be read as LSP-Extended's joints.mat: {error}.") from None
+    if importlib.util.find_spec("scipy") is None:
+        raise MissingDependencyError(f"Reading {path} needs SciPy: pip install 'pcr-rt[train]'.")
+    # In a process of its own, since damaged bytes may end it inside SciPy.
+    done = subprocess.run([sys.executable, "-c", LOAD, str(path)], capture_output=True)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = said[-1][:200] if said else "SciPy crashed"
+        raise DataError(f"{path} cannot be read as LSP-Extended's joints.mat: {reason}.")
+    joints = np.load(io.BytesIO(done.stdout))
     if joints.ndim != 3 or joints.shape[:2] != (14, 3):
         raise DataError(
             f"{path} has joints {joints.shape}, LSP-Extended has (14, 3, N): (3, 14, N) is the"

@@ -61,3 +61,14 @@ def test_lsp_joints_by_name_are_those_of_the_coco_slots(shared: Path) -> None:
         np.testing.assert_array_equal(a.weights, b.weights)
         labelled = a.weights > 0
         np.testing.assert_array_equal(a.keypoints[labelled], b.keypoints[labelled])
+
+
+def test_damaged_joints_do_not_end_the_process(tmp_path: Path) -> None:
+    """Bytes 90 to 189 of a sound file once more ended SciPy 1.17, and the process with it."""
+    path = tmp_path / "joints.mat"
+    savemat(path, {"joints": np.ones((14, 3, 4))})
+    data = path.read_bytes()
+    for damaged in (data[:190] + data[90:190] + data[190:], data[:200], b"", b"no file"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"joints\.mat cannot be read as LSP-Extended's"):
+            read_lsp(path, tmp_path)
