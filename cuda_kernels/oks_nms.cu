@@ -1,7 +1,7 @@
 // Suppression of people who are too alike by their keypoints (OKS), any number of frames at once.
 //
 // grid (frames), block 256. Frame f's people are the rows first[f] to first[f + 1]. `remaining` takes
-// their scores, times the rule's function of their keypoints' scores where those are given; the soft
+// their scores, times the rule's function of their keypoints' scores if those are given; the soft
 // method lowers them in place. A thread looks after the same candidates all the time, so that what it
 // notes of them needs no barrier.
 

@@ -63,7 +63,12 @@ def emulated_device(plain_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setitem(sys.modules, "cupy", emulated_cupy)
     for cache in (launch._kernel, launch._module, launch._constant, launch._note_copies):
         cache.cache_clear()
-    for counter in (emulated_cupy.launches, emulated_cupy.synchronisations, emulated_cupy.waits):
+    for counter in (
+        emulated_cupy.launches,
+        emulated_cupy.synchronisations,
+        emulated_cupy.waits,
+        emulated_cupy.freed,
+    ):
         counter.clear()
     emulated_cupy.Graph.launched = 0
     yield emulated_cupy

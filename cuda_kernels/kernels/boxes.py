@@ -79,11 +79,10 @@ def decode_boxes_padded(
     max_candidates: int = 1000,
     out: Candidates | None = None,
 ) -> Candidates:
-    """The candidates of all frames in one launch.
+    """Find the candidates of all frames in one launch.
 
     scales and frame_sizes are host arrays; or frame_sizes is None, and scales (B, 3) float64 on the
-    device has each frame's scale, width and height. out: arrays for the
-    results.
+    device has each frame's scale, width and height. out: arrays for the results.
     """
     cp = cupy()
     labels = NULL
@@ -98,7 +97,7 @@ def decode_boxes_padded(
     points = int((levels[:, 0] * levels[:, 1]).sum())
     if layout != "rtmdet" and maps[0].shape[1] != points:
         raise ModelError(
-            f"The detector gives {maps[0].shape[1]} boxes where YOLOX gives {points} at "
+            f"The detector gives {maps[0].shape[1]} boxes, but YOLOX gives {points} at "
             f"{input_size[0]}x{input_size[1]}; use the official export without its NMS."
         )
     if frame_sizes is None:
@@ -155,7 +154,7 @@ def box_nms_padded(
     *,
     out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Rows to keep (B, max_boxes) of each frame's candidates, best first, and how many (B,).
+    """Choose the rows to keep (B, max_boxes) of each frame's candidates, best first, and how many (B,).
 
     out: arrays for both.
     """
@@ -171,7 +170,7 @@ def box_nms_padded(
 
 
 def _levels(maps: list[DeviceArray], layout: str, size: Size) -> Any:
-    """(L, 3) int32: rows, columns and number of points before each level."""
+    """Give rows, columns and number of points before each level: (L, 3) int32."""
     if layout == "rtmdet":
         grids = [m.shape[1:3] for m in maps]
     elif layout == "yolox":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -57,7 +57,7 @@ FRAME = np.dtype(
 
 
 def cupy() -> Any:
-    """The module; raises MissingDependencyError where it is not installed."""
+    """Give the module; raise MissingDependencyError if it is not installed."""
     try:
         import cupy as module
     except ImportError:
@@ -69,7 +69,7 @@ def cupy() -> Any:
 
 @cache
 def _kernel(name: str, device: int) -> Any:
-    """A kernel, compiled for the current device the first time; CuPy keeps it on disk."""
+    """Give a kernel, compiled for the current device the first time; CuPy keeps it on disk."""
     return _module(device).get_function(name)
 
 
@@ -84,57 +84,64 @@ def compile_kernels() -> None:
 
 
 def launch(name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]) -> None:
-    """Queue a kernel on the current stream; CuPy raises its own error where that fails."""
+    """Queue a kernel on the current stream; CuPy raises its own error if that fails."""
     _kernel(name, cupy().cuda.Device().id)(grid, (threads,), arguments)
 
 
 def blocks(items: int, size: int = 256) -> int:
-    """How many blocks of ``size`` hold that many items."""
+    """Count the blocks of ``size`` that hold that many items."""
     return -(-items // size)
 
 
 def typed(name: str, dtype: Any) -> str:
-    """The kernel ``name`` for elements of a dtype."""
+    """Name the kernel ``name`` for elements of a dtype."""
     return f"{name}_{dtype.name}"
 
 
 def as_device(array: DeviceArray, what: str) -> DeviceArray:
-    """A CuPy array of ``array``, which has to lie on the host or on the current device."""
+    """Make ``array``, which has to lie on the host or on the current device, a CuPy array."""
     check_home(array, what)
     return cupy().asarray(array)
 
 
-def check_home(array: DeviceArray, what: str) -> None:
-    """InputError for an array on another device than the current one: CuPy would copy it."""
+def check_home(array: DeviceArray, what: str) -> Mapping[str, Any] | None:
+    """Raise InputError for an array on another device than the current one: CuPy would copy it.
+
+    Returns the array interface, which some libraries make anew each time, of arrays that have one
+    and are not CuPy's own.
+    """
     cp = cupy()
     current = home = cp.cuda.Device().id
-    interface = getattr(array, "__cuda_array_interface__", None)
+    interface: Mapping[str, Any] | None = None
     if isinstance(array, cp.ndarray):
         home = array.device.id
-    elif interface is not None and (address := interface["data"][0]):  # empty ones have none
-        home = cp.cuda.runtime.pointerGetAttributes(address).device
+    else:
+        interface = getattr(array, "__cuda_array_interface__", None)
+        if interface is not None and (address := interface["data"][0]):  # empty ones have none
+            home = cp.cuda.runtime.pointerGetAttributes(address).device
     if home != current:
         raise InputError(
             f"{what} lies on cuda:{home}, but cuda:{current} is current: use "
             f"'with cupy.cuda.Device({home}):' or copy the array."
         )
+    return interface
 
 
 def on_device(
     array: DeviceArray, dtype: DTypeLike, shape: tuple[int | None, ...], what: str
 ) -> DeviceArray:
-    """Contiguous and of the given dtype; shape: None where any length will do."""
+    """Make an array contiguous and of a dtype; shape: None stands for any length."""
     here = as_device(array, what)
     fits = len(here.shape) == len(shape) and all(
         want is None or want == have for want, have in zip(shape, here.shape, strict=True)
     )
     if not fits:
-        raise InputError(f"{what} has shape {tuple(here.shape)} where {shape} is needed.")
+        raise InputError(f"{what} has shape {tuple(here.shape)}, but {shape} is needed.")
     return cupy().ascontiguousarray(here, dtype=dtype)
 
 
 def fitting(out: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
-    """``out``; raises ValueError unless it is a contiguous array of that shape."""
+    """Give ``out``; raise ValueError unless it is a contiguous array of that shape."""
     if tuple(out.shape) != shape or not out.flags.c_contiguous:
         raise ValueError(f"the array for the result has shape {tuple(out.shape)}, not {shape}")
     return out
@@ -145,7 +152,7 @@ def same_type(
     what: str,
     allowed: tuple[type[Any], ...] = (np.float16, np.float32),
 ) -> list[DeviceArray]:
-    """Contiguous arrays of one dtype, the widest among theirs."""
+    """Make arrays contiguous and of one dtype, the widest among theirs."""
     here = [as_device(array, what) for array in arrays]
     if not here:
         raise InputError(f"There is no array in {what}.")
@@ -158,12 +165,12 @@ def same_type(
 
 
 def pointers(arrays: Sequence[DeviceArray]) -> DeviceArray:
-    """The addresses of arrays, on the device."""
+    """Give the addresses of arrays, on the device."""
     return constant(np.array([array.data.ptr for array in arrays], np.uint64))
 
 
 def constant(array: NDArray[Any]) -> DeviceArray:
-    """A small host array on the device; the same one again needs no copy.
+    """Copy a small host array to the device; the same one again needs no copy.
 
     A copy serves one stream, whose order makes sure that it has arrived, and one thread, since the
     default stream of each may be another of the same number. Raises RuntimeError for a new one
@@ -180,7 +187,7 @@ def constant(array: NDArray[Any]) -> DeviceArray:
 
 @contextmanager
 def constants_kept() -> Iterator[list[DeviceArray]]:
-    """Collects what `constant` returns in this thread: a graph needs it for as long as it lives."""
+    """Collect what `constant` returns in this thread: a graph needs it for as long as it lives."""
     kept: list[DeviceArray] = []
     _local.kept = kept
     try:
@@ -202,7 +209,7 @@ def _constant(
 
 
 def normalisation(mean: ArrayLike, std: ArrayLike) -> list[np.float32]:
-    """Scale and shift of each channel: (grey - mean) / std = grey * scale + shift."""
+    """Give the scale and shift of each channel: (grey - mean) / std = grey * scale + shift."""
     scale = 1 / np.asarray(std, np.float32)
     return [np.float32(value) for value in (*scale, *(-np.asarray(mean, np.float32) * scale))]
 
@@ -222,7 +229,7 @@ class FrameTable:
 def frame_rows(
     frames: Sequence[DeviceArray | Nv12Frame],
 ) -> tuple[NDArray[Any], list[DeviceArray]]:
-    """What the kernels have to know of frames, (B,) of `FRAME` on the host, and their arrays.
+    """Give what the kernels need to know of frames, (B,) of `FRAME` on the host, and their arrays.
 
     Frames are BGR (H, W, 3) uint8 arrays or NV12. Arrays on the device are used in place if a
     pixel's bytes lie together, rows may have any pitch; others are copied. Raises InputError for
@@ -244,7 +251,7 @@ def frame_rows(
 
 
 def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
-    """The table of frames as :func:`frame_rows` has them, on the device."""
+    """Make the table of frames that :func:`frame_rows` describes, on the device."""
     rows, arrays = frame_rows(frames)
     sizes = [(int(row["height"]), int(row["width"])) for row in rows]
     return FrameTable(cupy().asarray(rows.view(np.uint8)), sizes, arrays)
@@ -272,5 +279,5 @@ def _gathered(array: DeviceArray, what: str) -> DeviceArray:
 
 @cache
 def _note_copies(what: str) -> None:
-    """One line in the log, the first time."""
+    """Write one line to the log, the first time."""
     log.warning("A pixel's bytes do not lie together in a %s: such ones are copied.", what)

@@ -50,7 +50,7 @@ def oks_nms_padded(
     person_score: PersonScore = "mean",
     out: tuple[DeviceArray, DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Suppression in B frames at once, of the people in rows ``first[f]`` to ``first[f + 1]``.
+    """Suppress people in B frames at once, those in rows ``first[f]`` to ``first[f + 1]``.
 
     keypoints: (C, 17, 2) float32; scores, areas: (C,) float64; first: (B + 1,) int32, ascending;
     keypoint_scores: (C, 17) float32, of which ``person_score`` multiplies the scores; out: arrays

@@ -22,7 +22,7 @@ Layout = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
 
 
 def on(device: int) -> AbstractContextManager[Any]:
-    """The device made current. Where it is already, its context stays, whoever made that."""
+    """Make the device current. If it is already, its context stays, whoever made that."""
     runtime = cupy().cuda.runtime
     return nullcontext() if runtime.getDevice() == device else cupy().cuda.Device(device)
 
@@ -48,11 +48,11 @@ class Packed:
             self.device[name] = self._device[places[name]].view(dtype).reshape(shape)
 
     def upload(self) -> None:
-        """Host to device."""
+        """Queue the copy from host to device."""
         _copy(self._device.data.ptr, self._host.ctypes.data, self._host.nbytes, to_device=True)
 
     def download(self) -> None:
-        """Device to host; there once the stream has been waited for."""
+        """Queue the copy from device to host; it is done once the stream has been waited for."""
         _copy(self._host.ctypes.data, self._device.data.ptr, self._host.nbytes, to_device=False)
 
 
@@ -64,7 +64,7 @@ class Staging:
         self._device: DeviceArray = None
 
     def upload(self, array: NDArray[np.uint8]) -> DeviceArray:
-        """``array`` on the device, once the current stream gets there; valid until the next."""
+        """Queue the copy of ``array`` to the device and give it; valid until the next upload."""
         if array.nbytes > self._host.nbytes:
             self._host, self._device = (
                 _page_locked(array.nbytes),
@@ -97,28 +97,29 @@ class Graph:
 
 @contextmanager
 def memory_of(pool: Any) -> Iterator[None]:
-    """CuPy's arrays of this thread come from ``pool``."""
+    """Take the memory of CuPy's arrays of this thread from ``pool``."""
     with cupy().cuda.using_allocator(pool.malloc):
         yield
 
 
 def taken(array: Any, stream: Any) -> DeviceArray:
-    """A device array of any library as CuPy's, in place; to be used on ``stream``.
+    """Make a device array of any library CuPy's, in place; to be used on ``stream``.
 
-    The stream waits for what the array's owner has queued, the host does not. Call it with the
-    owner's stream current. Raises InputError for an array on another device.
+    The stream waits for what the array's owner has queued, the host does not. An owner that names
+    no stream may have queued it on the legacy default stream, as PyCUDA does, for which a
+    non-blocking stream does not wait by itself. Call it with the owner's stream current. Raises
+    InputError for an array on another device.
     """
     cp = cupy()
-    check_home(array, "The frame")
+    interface = check_home(array, "The frame")
     if isinstance(array, cp.ndarray):
         _wait(stream, cp.cuda.get_current_stream())
         return array
-    interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None or ("stream" not in interface and hasattr(array, "__dlpack__")):
         with stream:  # the exporter is told that stream and orders itself before it
             return cp.from_dlpack(array)
-    if interface.get("stream") is not None:
-        _wait(stream, cp.cuda.ExternalStream(interface["stream"]))
+    owner = interface.get("stream")
+    _wait(stream, cp.cuda.Stream.null if owner is None else cp.cuda.ExternalStream(owner))
     return cp.asarray(_WithoutStream(array, interface))
 
 

@@ -57,10 +57,11 @@ def test_arrays_of_every_library_in_place_and_in_order(
     torch_like = Exported(frame)
     cases = [
         (Foreign(frame, stream=77), [(stream, 77)]),
-        (Foreign(wide[:, :64], stream=None), []),
+        (Foreign(wide[:, :64], stream=None), [(stream, 0)]),  # PyCUDA: on the default stream
+        (Foreign(frame, version=2), [(stream, 0)]),
         (torch_like, []),
         (DeviceBuffer(wide.ctypes.data, (72, 64, 3), pitch=300, stream=5), [(stream, 5)]),
-        (DeviceBuffer(frame.ctypes.data, (72, 64, 3), owner=frame), []),
+        (DeviceBuffer(frame.ctypes.data, (72, 64, 3), owner=frame), [(stream, 0)]),
     ]
     for given, waits in cases:
         cupy.synchronisations.clear()

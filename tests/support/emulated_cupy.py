@@ -134,6 +134,7 @@ def submit(work: Any) -> None:
 
 class Stream:
     count = itertools.count(1000)
+    null: Stream
 
     def __init__(self, *, ptr: int | None = None, non_blocking: bool = False) -> None:
         self.ptr = next(self.count) if ptr is None else ptr
@@ -164,7 +165,7 @@ class Stream:
         return graph
 
 
-DEFAULT_STREAM = Stream(ptr=0)
+DEFAULT_STREAM = Stream.null = Stream(ptr=0)
 
 
 class Graph:
@@ -206,7 +207,14 @@ class Device:
         state.device, state.context = self.before, "primary"
 
 
+freed: list[MemoryPool] = []
+"""Pools whose free blocks went back to the device."""
+
+
 class MemoryPool:
+    def free_all_blocks(self) -> None:
+        freed.append(self)
+
     def malloc(self, size: int) -> None:
         raise NotImplementedError
 
