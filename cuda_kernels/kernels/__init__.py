@@ -21,7 +21,7 @@ from pcr_rt.cuda_kernels.kernels.crops import crop_persons, letterbox
 from pcr_rt.cuda_kernels.kernels.heatmaps import decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels.kernels.launch import FRAME, FrameTable, cupy, frame_rows, frame_table
 from pcr_rt.cuda_kernels.kernels.oks import oks_nms, oks_nms_padded
-from pcr_rt.cuda_kernels.kernels.queue import Graph, Packed, Staging, memory_of, on, taken
+from pcr_rt.cuda_kernels.kernels.queue import Graph, Packed, Staging, memory_of, on, pool_of, taken
 
 __all__ = [
     "FRAME",
@@ -45,5 +45,6 @@ __all__ = [
     "oks_nms",
     "oks_nms_padded",
     "on",
+    "pool_of",
     "taken",
 ]

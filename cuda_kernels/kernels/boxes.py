@@ -154,7 +154,7 @@ def box_nms_padded(
     *,
     out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Choose the rows to keep (B, max_boxes) of each frame's candidates, best first, and how many (B,).
+    """Choose rows (B, max_boxes) of each frame's candidates, best first, and count them (B,).
 
     out: arrays for both.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pcr_rt.cuda_kernels.kernels.launch import DeviceArray, check_home, constants_kept, cupy
 
-__all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "taken"]
+__all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "pool_of", "taken"]
 
 ALIGNMENT = 256
 """Bytes; what CUDA's own allocations have."""
@@ -93,6 +94,23 @@ class Graph:
     def launch(self) -> None:
         """Queue it on the current stream."""
         self._graph.launch(cupy().cuda.get_current_stream())
+
+
+def pool_of(owner: object) -> Any:
+    """Make a memory pool of the current device that returns its free memory when ``owner`` goes.
+
+    CuPy from 14.1 on does not return that of a pool that is dropped.
+    """
+    cp = cupy()
+    pool, device = cp.cuda.MemoryPool(), cp.cuda.Device()
+
+    def free() -> None:
+        here = cp.cuda.runtime.getDevice() == device.id  # see `on`
+        with nullcontext() if here else device:
+            pool.free_all_blocks()
+
+    weakref.finalize(owner, free).atexit = False
+    return pool
 
 
 @contextmanager

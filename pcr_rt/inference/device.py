@@ -32,8 +32,10 @@ __all__ = ["DeviceScene", "DeviceStages", "device_stages"]
 
 log = logging.getLogger(__name__)
 
-MOST_PLANS = 32
+MOST_PLANS = 64
 """Sizes of work that a thread keeps buffers and graphs of."""
+FRAMES_STEP = 8
+"""A plan holds one frame, or 8, 64 ... of them; places without people cost next to nothing."""
 
 
 def device_stages(
@@ -87,14 +89,14 @@ class DeviceStages:
         self.most_people = min(e.max_batch for e in self.engines) // views
         self._local = threading.local()
         self._closed = False
+        self._callers: list[int] = []
+        self._left = threading.Condition()
 
     @contextmanager
     def scene(self, frames: Sequence[Any]) -> Iterator[DeviceScene]:
         """Check one call's frames and take them on. Raises InputError for a bad frame."""
         checked = check_frames(frames, device=True)
-        if self._closed:
-            raise InputError("The estimator is closed.")
-        with kernels.on(self.device):
+        with self._under_way(), kernels.on(self.device):
             worker = getattr(self._local, "worker", None)
             if worker is None:
                 worker = self._local.worker = Worker(self)
@@ -105,10 +107,36 @@ class DeviceStages:
                 worker.stream.synchronize()
                 raise
 
+    def rehearsal(self, max_people: int) -> list[int]:
+        """List the numbers of people that make every buffer and graph up to ``max_people``.
+
+        Each comes twice: a size of work is recorded as a graph when it comes again.
+        """
+        buckets = {bucket(i + 1, self.most_people) for i in range(max_people)}
+        return sorted([*buckets] * 2)
+
     def close(self) -> None:
-        """Take no calls from now on."""
-        self._closed = True
+        """Take no calls from now on, and wait for those of other threads."""
+        own = threading.get_ident()
+        with self._left:
+            self._closed = True
+            self._left.wait_for(lambda: all(caller == own for caller in self._callers))
         self._local = threading.local()
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Let `close` wait until the end of this call. Raises InputError if it has begun."""
+        caller = threading.get_ident()
+        with self._left:
+            if self._closed:
+                raise InputError("The estimator is closed.")
+            self._callers.append(caller)
+        try:
+            yield
+        finally:
+            with self._left:
+                self._callers.remove(caller)
+                self._left.notify_all()
 
 
 class Worker:
@@ -196,10 +224,13 @@ class DeviceScene:
         rows, most = self._table(), stages.most_people
         parts = [most] * ((len(boxes) - 1) // most)
         parts.append(bucket(len(boxes) - sum(parts), most))
+        frames = 1
+        while frames < len(counts):
+            frames *= FRAMES_STEP
         rule = (decode, selection.nms, selection.oks_threshold, selection.person_score)
         with worker.stream:
             plan: PosePlan = worker.plan(
-                ("people", tuple(parts), len(counts), *rule),
+                ("people", tuple(parts), frames, *rule),
                 lambda: PosePlan(
                     worker.stream,
                     stages.networks,
@@ -208,7 +239,7 @@ class DeviceScene:
                         for part in parts
                     ],
                     parts,
-                    len(counts),
+                    frames,
                     stages.views,
                     decode,
                     selection,

@@ -42,7 +42,7 @@ class Plan:
 
     def __init__(self, stream: Any, bindings: Sequence[Binding], *, record: bool) -> None:
         self._stream = stream
-        self._pool = kernels.cupy().cuda.MemoryPool()
+        self._pool = kernels.pool_of(self)
         self._record = record and all(b.capturable for b in bindings)
         self._graph: Any = None
         self._ran = False
@@ -72,7 +72,7 @@ class Plan:
         self._marks = None
 
     def mark(self, stage: str) -> None:
-        """What was queued since the last mark belongs to ``stage``."""
+        """Count what was queued since the last mark to ``stage``."""
         if self._marks is not None:
             event = kernels.cupy().cuda.Event()
             event.record(self._stream)
@@ -88,7 +88,7 @@ class Plan:
 
 
 def _elapsed(marks: Sequence[tuple[str, Any]]) -> dict[str, float]:
-    """Milliseconds of each stage, from the mark before to its own."""
+    """Give the milliseconds of each stage, from the mark before to its own."""
     times: dict[str, float] = {}
     for (_, before), (stage, event) in itertools.pairwise(marks):
         milliseconds = kernels.cupy().cuda.get_elapsed_time(before, event)
@@ -174,7 +174,8 @@ class DetectPlan(Plan):
 class PosePlan(Plan):
     """Crop, infer, decode and suppress as many people as ``parts`` hold in all.
 
-    parts: sizes of batches that go through the networks one after the other; bindings: for each
+    parts: sizes of batches that go through the networks one after the other; frames: places for
+    that many frames or fewer; bindings: for each
     part those of all networks, for ``views`` times as many images, the mirrored crops last.
     """
 
@@ -232,7 +233,7 @@ class PosePlan(Plan):
         """
         sent, n = self._sent.host, len(boxes)
         first = np.concatenate([[0], np.cumsum(counts)])
-        sent["frames"][...] = rows.view(np.uint8).reshape(len(rows), -1)
+        sent["frames"][: len(rows)] = rows.view(np.uint8).reshape(len(rows), -1)
         sent["index"][:] = 0
         sent["index"][:n] = np.repeat(np.arange(len(counts)), counts)
         sent["transforms"][:, n:] = NOWHERE
@@ -242,7 +243,8 @@ class PosePlan(Plan):
         sent["to_frame"][:n] = to_frame
         sent["areas"][:n] = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         sent["scores"][:n] = box_scores
-        sent["first"][:] = first
+        sent["first"][: len(first)] = first
+        sent["first"][len(first) :] = n  # places without a frame have nobody
         self.run()
         back = self._back.host
         suppressed: list[Suppressed | None] = [None] * len(counts)
@@ -317,6 +319,6 @@ class PosePlan(Plan):
 
 
 def _arrays(binding: Binding) -> tuple[Any, list[Any]]:
-    """A binding's buffers as CuPy arrays, made once: they stay where they are."""
+    """Give a binding's buffers as CuPy arrays, made once: they do not move."""
     asarray = kernels.cupy().asarray
     return asarray(binding.images), [asarray(output) for output in binding.outputs]

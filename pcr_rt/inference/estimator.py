@@ -204,11 +204,18 @@ class PoseEstimator:
                 everybody = zip(*joints, found, suppressed, sizes, strict=True)
                 return [select(People(k, s, *b, kept), size) for k, s, b, kept, size in everybody]
 
-    def warmup(self) -> None:
-        """Run once on a blank frame, so that the first real one is not slowed down."""
+    def warmup(self, max_people: int = 8) -> None:
+        """Run on a blank frame, so that the first real ones are not slowed down.
+
+        On a CUDA device that makes this thread's buffers and graphs for up to ``max_people`` people
+        of a frame. Raises InputError for fewer than one.
+        """
+        if max_people < 1:
+            raise InputError(f"max_people is {max_people}; give a positive whole number.")
         blank = np.zeros((480, 640, 3), dtype=np.uint8)
-        self(blank)
-        self(blank, boxes=[[160, 40, 480, 440]])
+        for people in self._stages.rehearsal(max_people):
+            self(blank)
+            self(blank, boxes=[[160, 40, 480, 440]] * people)
 
     @property
     def score_kind(self) -> ScoreKind:

@@ -31,6 +31,10 @@ class HostStages:
         """Check one call's frames and take them on. Raises InputError for a bad frame."""
         return nullcontext(HostScene(self, check_frames(frames)))
 
+    def rehearsal(self, max_people: int) -> list[int]:
+        """List the numbers of people to warm up with: one, since no buffers depend on it."""
+        return [1]
+
     def close(self) -> None:
         """Do nothing: there are no buffers to give back."""
 
