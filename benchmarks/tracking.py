@@ -1,10 +1,11 @@
-"""Tracking on clips, and the detector on every n-th frame.
+"""Measure tracking against true ids, beside other trackers on the same detector's boxes.
 
-    python benchmarks/tracking.py --clips FOLDER [--frames 200] --output tracking.json
+    python benchmarks/tracking.py TRUTH.txt VIDEO [TRUTH.txt VIDEO ...] --output tracking.json
 
-Compares PCR-RT's tracker with an IoU tracker and, if they are installed, with ByteTrack and
-OC-SORT (PyPI ``trackers``) and norfair's keypoint distance. Each has the settings that
-tracker_settings.py found best on the drawn scenes, ours its defaults.
+TRUTH.txt is a MOTChallenge file (frame, id, left, top, width, height). PCR-RT runs as a stream does
+by default; BoT-SORT, ByteTrack and OC-SORT (PyPI ``trackers``), with their defaults, get the
+detector's boxes of every frame. A result fits a true box if their IoU is at least 0.5. Scores are
+those of ``motmetrics`` (PyPI), for each whole sequence and for its halves.
 """
 
 from __future__ import annotations
@@ -13,134 +14,130 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import machine, write_json
-from tracker_makers import BEST, candidates, with_best
-from tracker_scenes import FIGURE, FPS, Ids, join, one_person
+from tracker_scenes import FIGURE, FPS, join, one_person
 
-from pcr_rt.poses import Poses
-from pcr_rt.skeleton import keypoint_similarity
-from pcr_rt.tracking.association import assign
+from pcr_rt import PoseEstimator, PoseStream
+from pcr_rt.inference.detector import Detector
+from pcr_rt.media import VideoReader
 from pcr_rt.tracking.smoother import Smoother
 from pcr_rt.tracking.tracker import Tracker
 
-
-def estimate(path: Path, limit: int) -> tuple[float, list[tuple[np.ndarray, float]], list[Poses]]:
-    from pcr_rt import PoseEstimator
-    from pcr_rt.media import VideoReader
-
-    estimator = PoseEstimator()
-    with VideoReader(path) as video:
-        frames = [pair for _, pair in zip(range(limit), video, strict=False)]
-        return video.fps, frames, [estimator(frame) for frame, _ in frames]
+Boxes = dict[int, list[tuple[int, float, float, float, float]]]
+"""Frame, from 1 -> (id, left, top, width, height) of each person."""
+PEERS = ("BoTSORTTracker", "ByteTrackTracker", "OCSORTTracker")
+BOX_THRESHOLD = 0.1  # the trackers have thresholds of their own
 
 
-def run_clip(
-    make: Callable[[float], Ids], fps: float, times: list[float], found: list[Poses]
-) -> dict[str, float]:
-    step, tracks = make(fps), defaultdict(list)
-    start = time.perf_counter()
-    for t, (now, poses) in enumerate(zip(times, found, strict=True)):
-        for _, identity in step(poses, now):
-            tracks[identity].append(t)
-    spent = (time.perf_counter() - start) / len(found) * 1e3
-    lengths = sorted((len(v) for v in tracks.values()), reverse=True)
-    return {
-        "ids": len(lengths),
-        "gaps": int(sum((np.diff(v) > 1).sum() for v in tracks.values())),
-        "median_length": float(np.median(lengths)) if lengths else 0,
-        "people_shown": round(sum(lengths) / max(1, sum(map(len, found))), 3),
-        "ms_per_frame": round(spent, 3),
-    }
+def true_boxes(path: Path) -> Boxes:
+    boxes: Boxes = defaultdict(list)
+    for line in path.read_text().splitlines():
+        frame, person, *place = line.split(",")[:6]
+        x, y, width, height = map(float, place)
+        boxes[int(frame)].append((int(person), x, y, width, height))
+    return boxes
 
 
-def detect_every(
-    n: int, frames: list[tuple[np.ndarray, float]], truth: list[Poses]
-) -> dict[str, float]:
-    """Compare with detection on every frame: people found again, and their mean OKS."""
-    from pcr_rt import PoseEstimator
-
-    estimator, tracker = PoseEstimator(), Tracker(n)
-    detections = people = again = extra = 0
-    similarity, ids = [], set()
-    for (frame, now), expected in zip(frames, truth, strict=True):
-        regions = tracker.regions(frame)
-        poses = estimator(frame, regions)
-        detections += regions is None
-        ids |= set(tracker.update(poses, timestamp=now, detected=regions is None).ids.tolist())
-        people += len(expected)
-        oks = np.array([[plain_oks(e, p) for p in poses] for e in expected])
-        pairs = assign(oks.reshape(len(expected), len(poses)), 0.5)
-        again += len(pairs)
-        extra += len(poses) - len(pairs)
-        similarity += [oks[pair] for pair in pairs]
-    return {
-        "detector_share": round(detections / len(frames), 3),
-        "people_found_again": round(again / max(1, people), 3),
-        "extra_people": round(extra / max(1, people), 3),
-        "mean_oks": round(float(np.mean(similarity)), 4) if similarity else 0.0,
-        "ids": len(ids),
-    }
+def rows(xyxy: Any, ids: Iterable[int]) -> list[tuple[int, float, float, float, float]]:
+    return [
+        (int(i), x1, y1, x2 - x1, y2 - y1)
+        for (x1, y1, x2, y2), i in zip(xyxy.tolist(), ids, strict=True)
+    ]
 
 
-def plain_oks(a: Poses, b: Poses) -> float:
-    """Compute COCO's OKS of row 0 of each, every keypoint weighing the same."""
-    area = (a.boxes[0, 2:] - a.boxes[0, :2]).prod()
-    return float(keypoint_similarity(a.keypoints[0], b.keypoints[0], area).mean())
+def ours(video: Path) -> Boxes:
+    with PoseEstimator(device="cpu") as estimator:
+        stream = PoseStream(str(video), estimator)
+        return {n: rows(poses.boxes, poses.ids) for n, (_, poses) in enumerate(stream, 1)}
+
+
+def peers(video: Path) -> dict[str, Boxes]:
+    import supervision
+    import trackers
+
+    detector = Detector(device="cpu")
+    with VideoReader(video) as reader:
+        made = {name: getattr(trackers, name)(frame_rate=reader.fps) for name in PEERS}
+        found: dict[str, Boxes] = {name: {} for name in PEERS}
+        for number, (frame, _) in enumerate(reader, 1):
+            [(boxes, scores)] = detector([frame], BOX_THRESHOLD)
+            for name, tracker in made.items():
+                detections = supervision.Detections(
+                    xyxy=boxes.copy(), confidence=scores.copy(), class_id=np.zeros(len(boxes), int)
+                )
+                # BoT-SORT estimates the camera's motion from the frame.
+                extra = {"frame": frame} if name == "BoTSORTTracker" else {}
+                result = tracker.update(detections, **extra)
+                known = result[result.tracker_id >= 0] if len(result) else result
+                ids = known.tracker_id if len(known) else []
+                found[name][number] = rows(known.xyxy, ids)
+    return found
+
+
+def scores(truth: Boxes, found: Boxes, frames: range) -> dict[str, float]:
+    """IDF1, MOTA and more of some frames."""
+    import motmetrics
+
+    if not hasattr(np, "asfarray"):  # motmetrics still asks NumPy 2 for it
+        np.asfarray = lambda values, dtype=float: np.asarray(values, dtype=dtype)  # noqa: NPY201
+
+    accumulator = motmetrics.MOTAccumulator(auto_id=True)
+    for frame in frames:
+        real, shown = truth.get(frame, []), found.get(frame, [])
+        distance = motmetrics.distances.iou_matrix(
+            [r[1:] for r in real], [s[1:] for s in shown], max_iou=0.5
+        )
+        accumulator.update([r[0] for r in real], [s[0] for s in shown], distance)
+    names = ["idf1", "mota", "num_switches", "recall", "precision"]
+    row = motmetrics.metrics.create().compute(accumulator, metrics=names).iloc[0]
+    report = {name: round(float(row[name]), 3) for name in names}
+    report["ids"] = len({person for frame in frames for person, *_ in found.get(frame, [])})
+    return report
 
 
 def speed(people: int = 10, frames: int = 300) -> dict[str, float]:
-    """Time tracker and smoother in milliseconds a frame, without the regions' thumbnail."""
+    """Milliseconds a frame of tracker and smoother, of the regions, with people of 720p frames."""
     rng = np.random.default_rng(0)
-    tracker, smoother, spent = Tracker(), Smoother(), []
+    image = rng.integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    tracker, smoother, spent = Tracker("0.5s"), Smoother(), []
     for t in range(frames):
-        places = [(100 + 110 * k + 2 * t, 300 + 20 * (k % 3)) for k in range(people)]
+        places = [(100 + 110 * k + 0.3 * t, 300 + 20 * (k % 3)) for k in range(people)]
         figures = [FIGURE * 200 + p + rng.normal(0, 2, (17, 2)) for p in places]
         poses = join([one_person(f, 0.6) for f in figures])
         start = time.perf_counter()
-        tracked = tracker.update(poses, timestamp=t / FPS, detected=True)
+        detected = tracker.regions(image, t / FPS) is None
+        looked = time.perf_counter()
+        tracked = tracker.update(poses, timestamp=t / FPS, detected=detected, frame=image)
         middle = time.perf_counter()
         smoother(tracked, t / FPS)
-        spent.append((middle - start, time.perf_counter() - middle))
-    image = rng.integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
-    between, looks = Tracker(10), []
-    between.update(poses, timestamp=0, detected=True)
-    for _ in range(50):
-        start = time.perf_counter()
-        between.regions(image)
-        looks.append(time.perf_counter() - start)
-    track, smooth = np.median(spent, axis=0) * 1e3
-    return {
-        "people": people,
-        "track_ms": round(float(track), 3),
-        "smooth_ms": round(float(smooth), 3),
-        "regions_1080p_ms": round(float(np.median(looks)) * 1e3, 3),
-    }
+        spent.append((looked - start, middle - looked, time.perf_counter() - middle))
+    names = ("regions_ms", "track_ms", "smooth_ms")
+    medians = np.median(spent, axis=0) * 1e3
+    return {name: round(float(ms), 3) for name, ms in zip(names, medians, strict=True)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=Path, required=True, help="folder of videos")
-    parser.add_argument("--frames", type=int, default=200, help="of each clip")
+    parser.add_argument("pairs", nargs="+", type=Path, help="TRUTH.txt VIDEO ...")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    makers = {who: with_best(who, make) for who, (make, _) in candidates().items()}
-    clips: dict[str, object] = {}
-    results: dict[str, object] = {"machine": machine(), "speed": speed(), "settings": BEST}
-    results["clips"] = clips
-    for path in sorted(options.clips.glob("*.mp4")):
-        fps, frames, found = estimate(path, options.frames)
-        times = [now for _, now in frames]
-        clips[path.stem] = {
-            "frames": len(frames),
-            "people": sum(map(len, found)),
-            "trackers": {who: run_clip(make, fps, times, found) for who, make in makers.items()},
-            "detect_every": {n: detect_every(n, frames, found) for n in (1, 5, 10)},
+    results: dict[str, Any] = {"machine": machine(), "speed": speed(), "sequences": {}}
+    for truth_file, video in zip(options.pairs[::2], options.pairs[1::2], strict=True):
+        truth = true_boxes(truth_file)
+        last, half = max(truth), max(truth) // 2
+        parts = {"all": range(1, last + 1), "first half": range(1, half + 1)}
+        parts["second half"] = range(half + 1, last + 1)
+        table = {
+            who: {part: scores(truth, found, frames) for part, frames in parts.items()}
+            for who, found in {"PCR-RT": ours(video), **peers(video)}.items()
         }
-        print(json.dumps({path.stem: clips[path.stem]}, indent=1), flush=True)
+        results["sequences"][truth_file.stem] = table
+        print(json.dumps({truth_file.stem: table}, indent=1), flush=True)
     write_json(options.output, results)
 
 

@@ -1,0 +1,86 @@
+"""Patches of known colours under drawn joints; expected values by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pcr_rt.tracking.appearance import FLOOR, LEARN, SPREAD, describe, difference, updated
+
+HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
+HALF += [(0.08, 0.25), (0.08, 0.46)]
+FIGURE = np.array([(0, -0.42)] + [(s * x, y) for x, y in HALF for s in (1, -1)])
+PEOPLE = FIGURE[None] * 200 + (160, 120)
+SURE = np.full((1, 17), 0.9)
+GREY = 100
+
+
+def dressed(head: tuple[int, ...], torso: tuple[int, ...], legs: tuple[int, ...]) -> NDArray:
+    """A grey frame with a person of three colours (BGR) around (160, 120), 200 pixels high."""
+    frame = np.full((2400, 3200, 3), GREY, np.uint8)  # so large that its mean stays grey
+    frame[20:50, 130:190] = head
+    frame[50:127, 130:190] = torso
+    frame[127:230, 130:190] = legs
+    return frame
+
+
+def test_patches_by_hand() -> None:
+    colours = np.array([(60, 80, 120), (200, 40, 20), (30, 30, 90)], float)
+    frame = dressed(*[tuple(int(v) for v in c) for c in colours])
+    found = describe(frame, PEOPLE, SURE, 0.5)
+    assert found.shape == (1, 3, 3)
+    blue, green, red = np.log((colours + FLOOR) / (GREY + FLOOR)).T
+    expected = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
+    # The torso's upper rows lie on its own colour only, as do the thighs; the mean is of the frame.
+    np.testing.assert_allclose(found[0], expected, atol=0.02)
+
+
+def test_exposure_and_white_balance_change_little() -> None:
+    frame = dressed((60, 80, 120), (200, 40, 20), (60, 60, 90))
+    gain = np.array([1.2, 0.9, 0.8])
+    other = np.rint(frame * gain).astype(np.uint8)
+    apart = difference(*(describe(f, PEOPLE, SURE, 0.5) for f in (frame, other)))
+    assert apart[0, 0] < 0.6
+    red = dressed((60, 80, 120), (20, 40, 200), (60, 60, 90))
+    assert difference(describe(frame, PEOPLE, SURE, 0.5), describe(red, PEOPLE, SURE, 0.5)) > 3
+
+
+def test_patches_out_of_view_and_unsure_ones_are_nan() -> None:
+    frame = np.full((160, 320, 3), 90, np.uint8)  # ends above the knees, at y = 170
+    found = describe(frame, PEOPLE, SURE, 0.5)
+    np.testing.assert_array_equal(np.isnan(found).all(-1), [[False, False, True]])
+    scores = SURE.copy()
+    scores[0, :5] = 0.1
+    np.testing.assert_array_equal(
+        np.isnan(describe(frame, PEOPLE, scores, 0.5)).all(-1), [[True, False, True]]
+    )
+    at_the_limit = describe(frame, PEOPLE, np.full((1, 17), 0.5), 0.5)
+    np.testing.assert_array_equal(np.isnan(at_the_limit).all(-1), [[False, False, True]])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 700), (700, 2), (480, 640)])
+def test_frames_of_any_size_and_people_anywhere(shape: tuple[int, int]) -> None:
+    frame = np.full((*shape, 3), 7, np.uint8)
+    far = np.concatenate([PEOPLE, PEOPLE - 1e6, PEOPLE + 1e6])
+    assert describe(frame, far, np.ones((3, 17)), 0.5).shape == (3, 3, 3)
+    assert np.isnan(describe(frame, far, np.ones((3, 17)), 0.5)[1:]).all()
+    assert describe(frame, far[:0], np.ones((0, 17)), 0.5).shape == (0, 3, 3)
+
+
+def test_difference_by_hand() -> None:
+    known = np.zeros((1, 3, 3))
+    found = np.zeros((3, 3, 3))
+    found[0, 1] = 2 * SPREAD[1]  # one patch of three is two deviations away
+    found[1, 0] = np.nan
+    found[1, 1:] = 3 * SPREAD[1:]  # both patches that are seen are three away
+    found[2] = np.nan
+    np.testing.assert_allclose(difference(known, found), [[np.sqrt(4 / 3), 3, np.nan]])
+
+
+def test_looks_are_learnt_slowly_and_unseen_patches_stay() -> None:
+    known, found = np.zeros((3, 3)), np.ones((3, 3))
+    known[0], found[1] = np.nan, np.nan
+    expected = np.array([[1.0] * 3, [0.0] * 3, [LEARN] * 3])
+    np.testing.assert_allclose(updated(known, found), expected)
+    assert 0 < LEARN < 0.2

@@ -1,0 +1,192 @@
+"""Who is who when place alone cannot tell: drawn people in coloured clothes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pcr_rt.poses import Poses
+from pcr_rt.tracking.continuity import Continuity
+from pcr_rt.tracking.tracker import Tracker
+
+HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
+HALF += [(0.08, 0.25), (0.08, 0.46)]
+FIGURE = np.array([(0, -0.42)] + [(s * x, y) for x, y in HALF for s in (1, -1)])
+RED, BLUE = (20, 20, 200), (200, 40, 20)
+SIZE = (480, 640)
+Person = tuple[float, tuple[int, int, int]]
+"""x of the middle, and the colour (BGR) of the clothes."""
+
+
+def scene(people: list[Person], score: float = 0.8) -> tuple[NDArray[np.uint8], Poses]:
+    """A frame, the first ones in front, and its people, 200 pixels high."""
+    frame = np.full((*SIZE, 3), 110, np.uint8)
+    for x, colour in reversed(people):
+        frame[170:345, max(0, int(x) - 32) : max(0, int(x) + 32)] = colour
+    keypoints = np.array([FIGURE * 200 + (x, 240) for x, _ in people]).reshape(-1, 17, 2)
+    low, high = keypoints.min(1, initial=9e9), keypoints.max(1, initial=-9e9)
+    return frame, Poses(
+        keypoints=keypoints,
+        keypoint_scores=np.full((len(people), 17), 0.9),
+        boxes=np.concatenate([low, high], 1).reshape(-1, 4),
+        scores=np.full(len(people), score),
+        image_size=(640, 480),
+    )
+
+
+def run(frames: list[list[Person]], fps: float = 10.0, **options: float) -> list[list[int]]:
+    tracker, ids = Tracker(**options), []
+    for number, people in enumerate(frames):
+        frame, poses = scene(people)
+        result = tracker.update(poses, timestamp=number / fps, detected=True, frame=frame)
+        ids.append(result.ids.tolist())
+    return ids
+
+
+def test_who_returns_in_the_same_clothes_has_the_old_id_and_others_a_new_one() -> None:
+    stay: list[list[Person]] = [[(300, RED)]] * 6
+    for gone, colour, expected in ((9, RED, 1), (9, BLUE, 2), (21, RED, 2)):
+        ids = run([*stay, *[[]] * gone, *[[(300, colour)]] * 3])
+        assert ids[:6] == [[1]] * 6
+        assert ids[-1] == [expected], (gone, colour)
+    assert run([*stay, *[[]] * 9, *[[(300, RED)]] * 3], max_lost_s=0.5)[-1] == [2]
+
+
+def test_who_returns_elsewhere_is_somebody_new() -> None:
+    assert run([*[[(100, RED)]] * 6, *[[]] * 9, *[[(560, RED)]] * 3])[-1] == [2]
+
+
+def test_after_contact_clothes_tell_who_went_where() -> None:
+    """Two people meet and each turns back; by speed alone they would have passed each other."""
+    way = [100 + 20 * n for n in range(10)]
+    meet: list[list[Person]] = [[(x, RED), (600 - x, BLUE)] for x in way]
+    hidden: list[list[Person]] = [[(290, RED)]] * 4  # one hides the other
+    back: list[list[Person]] = [[(x, RED), (600 - x, BLUE)] for x in way[::-1]]
+    ids = run([*meet, *hidden, *back])
+    assert ids[0] == [1, 2]
+    assert ids[-5:] == [[1, 2]] * 5
+
+
+def test_a_region_without_a_person_dies_within_half_a_second() -> None:
+    tracker = Tracker("9s")
+    frame, poses = scene([(300, RED)])
+    tracker.regions(frame, 0.0)
+    tracker.update(poses, timestamp=0.0, detected=True, frame=frame)
+    searched = []
+    for number in range(1, 12):
+        regions = tracker.regions(frame, number / 10)
+        if regions is None:  # somebody was lost: the detector looks, and finds nobody
+            regions = tracker.missing(Poses.empty(), frame, number / 10)
+            empty = Poses.empty()
+            tracker.update(empty, timestamp=number / 10, detected=True, frame=frame)
+        else:
+            _, nobody = scene([(300, RED)] * len(regions), score=0.3)
+            result = tracker.update(nobody, timestamp=number / 10, detected=False, frame=frame)
+            assert len(result) == 0
+        searched.append(len(regions))
+    assert searched == [1] * 5 + [0] * 6
+
+
+def test_a_known_person_whom_the_detector_misses_stays() -> None:
+    tracker = Tracker("0.1s")
+    frame, poses = scene([(300, RED), (500, BLUE)])
+    for number in range(20):
+        assert tracker.regions(frame, number / 10) is None
+        found = poses if number == 0 else poses[:1]
+        missing = tracker.missing(found, frame, number / 10)
+        again = None
+        if number:
+            assert missing.shape == (1, 4)
+            inside = (poses.keypoints[1] > missing[0, :2]) & (poses.keypoints[1] < missing[0, 2:])
+            assert inside.all()
+            again = poses[1:]
+        result = tracker.update(
+            found, timestamp=number / 10, detected=True, frame=frame, again=again
+        )
+        assert result.ids.tolist() == [1, 2]
+
+
+def test_who_is_found_again_where_somebody_is_already_is_nobody_else() -> None:
+    tracker = Tracker()
+    frame, poses = scene([(300, RED), (500, BLUE)])
+    tracker.update(poses, timestamp=0.0, detected=True, frame=frame)
+    result = tracker.update(
+        poses[:1], timestamp=0.1, detected=True, frame=frame, again=poses[[0, 0]]
+    )
+    assert result.ids.tolist() == [1]
+
+
+def test_two_regions_that_show_one_person_are_one_person() -> None:
+    tracker = Tracker()
+    frame, poses = scene([(300, RED), (340, BLUE)])
+    tracker.update(poses, timestamp=0.0, detected=True, frame=frame)
+    _, one = scene([(301, RED), (303, RED)])
+    result = tracker.update(one, timestamp=0.1, detected=False, frame=frame)
+    assert result.ids.tolist() == [1]
+
+
+def test_boxes_are_around_the_person_inside_the_frame_and_steady() -> None:
+    tracker = Tracker()
+    widths = []
+    for number in range(10):
+        frame, poses = scene([(300 + 3 * number, RED), (630, BLUE)])
+        keypoints = poses.keypoints.copy()
+        swing = 30 * (number % 2)  # an arm
+        keypoints[0, 9, 0] += swing
+        poses = poses.replace(keypoints=keypoints, boxes=poses.boxes * 0.5)
+        result = tracker.update(poses, timestamp=number / 30, detected=True, frame=frame)
+        inside = np.clip(keypoints, 0, (639, 479))
+        assert (inside >= result.boxes[:, None, :2]).all()
+        assert (inside <= result.boxes[:, None, 2:]).all()
+        assert result.boxes.min() >= 0
+        assert (result.boxes[:, 2:] <= (639, 479)).all()
+        widths.append(result.boxes[0, 2] - result.boxes[0, 0])
+    changes = np.abs(np.diff(widths[2:]))
+    assert changes.max() < 0.1 * 30  # a thirtieth of a second of half a second, not the whole arm
+
+
+def test_bad_input_with_appearance_on() -> None:
+    people = Continuity(track=True, smooth=True, detect_every="0.5s")
+    sizes = [(480, 640), (240, 320), (1, 1), (480, 640), (700, 2)]
+    for number, time in enumerate([0.0, 0.0, 0.1, 0.05, 5.0]):
+        _, poses = scene([(300, RED), (500, BLUE)])
+        keypoints = poses.keypoints.copy()
+        keypoints[1, 3] = np.nan
+        poses = poses.replace(keypoints=keypoints)
+        frame = np.full((*sizes[number], 3), 90, np.uint8)
+        assert people.regions(frame, time) is None or number == 1
+        places = people.missing(poses, frame, time)
+        assert np.isfinite(places).all()
+        result = people.update(poses, poses[1:], frame, time, detected=True)
+        assert len(result) == 1
+        assert np.isfinite(result.keypoints).all()
+    still = Continuity(track=False, smooth=True, detect_every=1)
+    assert still.regions(frame, 0.0) is None
+    assert still.missing(poses, frame, 0.0).shape == (0, 4)
+    assert still.update(poses, None, frame, 0.0, detected=True) is poses
+
+
+def test_a_clip_of_one_frame_shows_its_people() -> None:
+    frame, poses = scene([(300, RED), (500, BLUE)])
+    people = Continuity(track=True, smooth=True, detect_every="0.5s")
+    assert people.regions(frame, 0.0) is None
+    assert len(people.missing(poses, frame, 0.0)) == 0
+    assert people.update(poses, None, frame, 0.0, detected=True).ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("count", [0, 500])
+def test_many_people_and_none(count: int) -> None:
+    tracker = Tracker()
+    frame, _ = scene([])
+    rng = np.random.default_rng(0)
+    places = rng.uniform((20, 20), (620, 460), (count, 2))
+    keypoints = (FIGURE * 12 + places[:, None]).reshape(count, 17, 2)
+    low, high = keypoints.min(1, initial=9e9), keypoints.max(1, initial=-9e9)
+    poses = Poses(
+        keypoints, np.full((count, 17), 0.9), np.concatenate([low, high], 1), np.full(count, 0.8)
+    )
+    for time in (0.0, 0.1, 0.2):
+        ids = tracker.update(poses, timestamp=time, detected=True, frame=frame).ids
+        assert len(set(ids.tolist())) == len(ids)
+    assert len(ids) >= 0.8 * count  # some lie on each other and count as one
