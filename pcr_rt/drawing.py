@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.poses import SURE_KEYPOINT, Poses
-from pcr_rt.skeleton import KEYPOINTS, LIMBS, NUM_KEYPOINTS
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["contact_sheet", "draw_poses"]
 
@@ -35,15 +37,32 @@ FARTHEST = 1e5
 """What lies beyond it, in pixels, is pulled in: OpenCV counts sub-pixels in 32 bits."""
 
 
-def _side(*joints: int) -> str:
-    sides = {KEYPOINTS[joint].split("_")[0] for joint in joints} & {"left", "right"}
-    return sides.pop() if len(sides) == 1 else "centre"
+SMALL_SIGMA = 0.05
+"""Keypoints with a lower sigma, such as those of faces and hands, lie close together."""
 
 
-_LIMBS = np.array(LIMBS)
-_LIMBS_OF = {c: np.array([_side(*limb) == c for limb in LIMBS]) for c in COLOURS}
-_JOINTS_OF = {c: np.array([_side(j) == c for j in range(NUM_KEYPOINTS)]) for c in COLOURS}
-_FACE = np.arange(NUM_KEYPOINTS) < KEYPOINTS.index("left_shoulder")
+@dataclass(frozen=True)
+class _Style:
+    """Which limbs (L,) and keypoints (K,) of a skeleton have which colour, and the small dots."""
+
+    limbs: NDArray[np.intp]
+    limbs_of: dict[str, NDArray[np.bool_]]
+    joints_of: dict[str, NDArray[np.bool_]]
+    small: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=16)
+def _style(skeleton: Skeleton) -> _Style:
+    sides = np.array(skeleton.sides)
+    a, b = sides[skeleton.limb_array.T]
+    # A limb from the middle to a side is of that side, one from side to side of neither.
+    limbs = np.where(a == b, a, np.where(a == "centre", b, np.where(b == "centre", a, "centre")))
+    return _Style(
+        skeleton.limb_array,
+        {c: limbs == c for c in COLOURS},
+        {c: sides == c for c in COLOURS},
+        skeleton.sigma_array < SMALL_SIGMA,
+    )
 
 
 def draw_poses(
@@ -78,12 +97,12 @@ def draw_poses(
             _draw_box(canvas, corners[person])
     if keypoint_threshold is None:
         keypoint_threshold = SURE_KEYPOINT[poses.score_kind]
-    quarters = _quarters(poses, keypoint_threshold)
+    quarters, style = _quarters(poses, keypoint_threshold), _style(poses.skeleton)
     for level in (1, 2, 3, 4):  # what is sure lies on top
         for person in order[(quarters[order] == level).any(axis=1)]:
             keypoints, width = poses.keypoints[person], _line_width(corners[person], canvas)
             with _opacity(canvas, keypoints[quarters[person] >= level], width, level / 4):
-                _draw_skeleton(canvas, keypoints, quarters[person], level, width)
+                _draw_skeleton(canvas, style, keypoints, quarters[person], level, width)
     if labels:
         taken: list[list[int]] = []
         for person in order[::-1]:  # the best have their label in its place
@@ -106,7 +125,7 @@ def _line_width(box: list[int], canvas: Frame) -> int:
 
 
 def _quarters(poses: Poses, threshold: float) -> NDArray[np.intp]:
-    """Opacity (N, 17) of each keypoint in quarters, rounded down; 0 for what is not finite."""
+    """Opacity (N, K) of each keypoint in quarters, rounded down; 0 for what is not finite."""
     share = np.nan_to_num(poses.keypoint_scores / max(threshold, 1e-9)).clip(0, 1)
     finite = np.isfinite(poses.keypoints).all(axis=2)
     return np.asarray(np.floor(4 * np.square(share) * finite), dtype=np.intp)
@@ -134,6 +153,7 @@ def _opacity(
 
 def _draw_skeleton(
     canvas: Frame,
+    style: _Style,
     keypoints: NDArray[np.float32],
     quarters: NDArray[np.intp],
     level: int,
@@ -141,22 +161,22 @@ def _draw_skeleton(
 ) -> None:
     """Draw the joints and limbs of one opacity; a limb has that of its fainter joint."""
     seen = quarters == level
-    limbs = quarters[_LIMBS].min(axis=1) == level
+    limbs = quarters[style.limbs].min(axis=1) == level
     drawn = seen.copy()
-    drawn[_LIMBS[limbs]] = True
+    drawn[style.limbs[limbs]] = True
     inside = np.clip(np.where(drawn[:, None], keypoints, 0), -FARTHEST, FARTHEST)
     points = np.rint(inside * (1 << SUBPIXEL_BITS)).astype(np.int32)
     # A line without length is drawn as a dot, and one call draws many lines.
-    lines, dots = points[_LIMBS], np.stack([points, points], axis=1)
+    lines, dots = points[style.limbs], np.stack([points, points], axis=1)
     outline = 3 if width > 1 else 2  # a line without anti-aliasing is thinner, but far faster
     _polylines(canvas, lines[limbs], DARK, width + outline, cv2.LINE_8)
     for name, colour in COLOURS.items():
-        _polylines(canvas, lines[limbs & _LIMBS_OF[name]], colour, width)
-    # The face's five joints lie close together: smaller dots keep them apart.
-    for part, dot in ((_FACE, width + 1), (~_FACE, 2 * width)):
+        _polylines(canvas, lines[limbs & style.limbs_of[name]], colour, width)
+    # Smaller dots keep apart what lies close together, such as the face's joints.
+    for part, dot in ((style.small, width + 1), (~style.small, 2 * width)):
         _polylines(canvas, dots[seen & part], DARK, dot + outline, cv2.LINE_8)
         for name, colour in COLOURS.items():
-            _polylines(canvas, dots[seen & part & _JOINTS_OF[name]], colour, dot)
+            _polylines(canvas, dots[seen & part & style.joints_of[name]], colour, dot)
 
 
 def _polylines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pcr_rt.calibration import Calibration
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, Transform
+from pcr_rt.skeleton import COCO17, Skeleton, shipped_skeletons
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -23,6 +25,8 @@ __all__ = [
     "recognise",
     "shipped_models",
 ]
+
+log = logging.getLogger(__name__)
 
 METADATA_KEY = "pcr_rt"
 FORMAT = 1
@@ -114,9 +118,10 @@ def _is_number(value: Any) -> bool:
 class ModelSpec:
     """How to feed a model and how to read it; stored as JSON in the ONNX metadata.
 
-    kind: ``heatmap`` (N, 17, h, w), ``simcc`` (two outputs, (N, 17, W split), (N, 17, H split)) or
-    ``boxes`` in one of the `LAYOUTS`. input_size: (w, h). mean, std: grey levels
-    in the order of ``colour``. transform, padding: the crop (see ``pcr_rt.geometry``). decode,
+    kind: ``heatmap`` (N, K, h, w), ``simcc`` (two outputs, (N, K, W split), (N, K, H split)) or
+    ``boxes`` in one of the `LAYOUTS`. skeleton: the K keypoints of a pose model.
+    input_size: (w, h). mean, std: grey levels in the order of ``colour``.
+    transform, padding: the crop (see ``pcr_rt.geometry``). decode,
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
     the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
     target: what an INT8 file's form of quantisation is for.
@@ -141,6 +146,7 @@ class ModelSpec:
     precision: Precision = "fp32"
     target: Target = "any"
     calibration: Calibration | None = None
+    skeleton: Skeleton = COCO17
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -175,11 +181,26 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Give the spec as the JSON that goes into the model file."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+        table = {"format": FORMAT, **dataclasses.asdict(self)}
+        if self.is_detector:
+            del table["skeleton"]
+        return json.dumps(table, sort_keys=True)
+
+    def with_skeleton(self, skeleton: Skeleton) -> ModelSpec:
+        """Give the same spec with another skeleton of as many keypoints, or raise ModelError."""
+        if len(skeleton) != len(self.skeleton):
+            raise ModelError(
+                f"The model {self.name!r} finds {len(self.skeleton)} keypoints"
+                f" ({self.skeleton.name}), the skeleton {skeleton.name!r} has {len(skeleton)}."
+            )
+        return dataclasses.replace(self, skeleton=skeleton)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Read the spec that `to_json` wrote. Raises ModelError for anything else."""
+        """Read the spec that `to_json` wrote; a pose model's without skeleton is of coco17.
+
+        Raises ModelError for anything else.
+        """
         try:
             table = dict(json.loads(text))
             version = table.pop("format", None)
@@ -193,6 +214,8 @@ class ModelSpec:
                     table[key] = tuple(table[key])
             if table.get("calibration") is not None:
                 table["calibration"] = Calibration.from_table(table["calibration"])
+            if "skeleton" in table:
+                table["skeleton"] = Skeleton.from_table(table["skeleton"], "the model's spec")
             return cls(**table)
         except (TypeError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -200,22 +223,23 @@ class ModelSpec:
 
     def check_outputs(self, shapes: Shapes) -> None:
         """Raise ModelError if output shapes contradict the spec; open sizes are not ints."""
-        ranks = _ranks(shapes)
+        ranks, keypoints = _ranks(shapes), len(self.skeleton)
         joints = [shape[1] if len(shape) > 1 else None for shape in shapes]
         last: list[Any] = [shape[-1] if shape else None for shape in shapes]
         if self.kind == "heatmap":
-            right = ranks[:1] == [4] and (joints[0] == 17 or not _known(joints[0]))
+            right = ranks[:1] == [4] and (joints[0] == keypoints or not _known(joints[0]))
         elif self.kind == "simcc":
-            right = ranks == [3, 3] and all(j == 17 or not _known(j) for j in joints)
+            right = ranks == [3, 3] and all(j == keypoints or not _known(j) for j in joints)
             for axis in (0, 1):
                 length = round(self.input_size[axis] * self.split)
                 right = right and (last[axis] == length or not _known(last[axis]))
         else:
             right = LAYOUTS[self.layout].fits(shapes)
         if not right:
+            of = "" if self.is_detector else f", {keypoints} keypoints of {self.skeleton.name}"
             raise ModelError(
                 f"The outputs {[tuple(s) for s in shapes]} of model {self.name!r} contradict its"
-                f" spec (kind {self.kind!r}): give the ModelSpec that fits the file."
+                f" spec (kind {self.kind!r}{of}): give the ModelSpec that fits the file."
             )
 
 
@@ -223,27 +247,42 @@ def _known(size: Any) -> bool:
     return isinstance(size, int)
 
 
-def recognise(name: str, input_shape: Sequence[Any], outputs: Shapes) -> ModelSpec:
+def recognise(
+    name: str, input_shape: Sequence[Any], outputs: Shapes, skeleton: Skeleton | None = None
+) -> ModelSpec:
     """Tell the spec of a file without metadata by its shapes; ModelError if nothing fits.
 
-    Known are RTMPose-like SimCC models, plain heatmap models of 17 keypoints (read as PP-TinyPose:
-    ``msra``, DARK), YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. Sizes that the file
-    leaves open become 640x640 for detectors; a pose model with an open size needs a ModelSpec.
+    Known are RTMPose-like SimCC models, plain heatmap models (read as PP-TinyPose: ``msra``, DARK),
+    YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. skeleton: of a pose model; None: coco17
+    if the file has 17 keypoints. Sizes that the file leaves open become 640x640 for detectors; a
+    pose model with an open size needs a ModelSpec.
     """
     fixed = len(input_shape) == 4 and all(_known(side) for side in input_shape[2:])
     height, width = input_shape[2:] if fixed else (640, 640)
     size: Size = (width, height)
     ranks = _ranks(outputs)
-    if fixed and ranks == [3, 3] and [s[1] for s in outputs] == [17, 17]:
+    if fixed and ranks == [3, 3] and outputs[0][1] == outputs[1][1] and _known(outputs[0][1]):
         split = outputs[0][2] / width if _known(outputs[0][2]) else 2.0
         return ModelSpec(
-            name, "simcc", size, transform="msra", split=split, person_score="mean>0.2"
+            name,
+            "simcc",
+            size,
+            transform="msra",
+            split=split,
+            person_score="mean>0.2",
+            skeleton=_skeleton(name, outputs[0][1], skeleton),
         )
-    if fixed and ranks == [4] and outputs[0][1] == 17:
+    if fixed and ranks == [4] and _known(outputs[0][1]):
         rows = outputs[0][2]
         sigma = rows / 32 if _known(rows) else height / 128
         return ModelSpec(
-            name, "heatmap", size, transform="msra", sigma=sigma, person_score="mean>0.2"
+            name,
+            "heatmap",
+            size,
+            transform="msra",
+            sigma=sigma,
+            person_score="mean>0.2",
+            skeleton=_skeleton(name, outputs[0][1], skeleton),
         )
     for key, layout in LAYOUTS.items():
         if layout.recognised(outputs):
@@ -251,6 +290,26 @@ def recognise(name: str, input_shape: Sequence[Any], outputs: Shapes) -> ModelSp
     raise ModelError(
         f"{name} has no PCR-RT metadata and its outputs {[tuple(s) for s in outputs]} are of no"
         " known kind: pass a ModelSpec that says how to read it."
+    )
+
+
+def _skeleton(name: str, keypoints: int, given: Skeleton | None) -> Skeleton:
+    """The skeleton of a file that does not name its own."""
+    if given is not None:
+        if len(given) != keypoints:
+            raise ModelError(
+                f"The model {name!r} finds {keypoints} keypoints, the skeleton {given.name!r} has"
+                f" {len(given)}."
+            )
+        return given
+    if keypoints == len(COCO17):
+        log.info("%s does not name its 17 keypoints: they are read as COCO's (coco17)", name)
+        return COCO17
+    fitting = [s for s in shipped_skeletons() if len(Skeleton.load(s)) == keypoints]
+    shipped = f"shipped is {' and '.join(fitting)}" if fitting else "none of that size is shipped"
+    raise ModelError(
+        f"The model {name!r} finds {keypoints} keypoints and does not name them: give its skeleton"
+        f" with --skeleton or PoseEstimator(skeleton=), a name or a .toml file ({shipped})."
     )
 
 

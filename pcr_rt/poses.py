@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError, MissingDependencyError
-from pcr_rt.skeleton import NUM_KEYPOINTS
+from pcr_rt.skeleton import COCO17, Skeleton
 
 if TYPE_CHECKING:
     import supervision
@@ -25,26 +25,31 @@ SURE_KEYPOINT: dict[ScoreKind, float] = {"probability": 0.8, "raw": 0.3}
 
 FORMAT = "pcr-rt.poses/1"
 STREAM_FIELDS = ("source", "frame_index", "timestamp", "age_ms")
+K = -1
 ARRAYS: dict[str, tuple[tuple[int, ...], Any]] = {
-    "keypoints": ((NUM_KEYPOINTS, 2), np.float32),
-    "keypoint_scores": ((NUM_KEYPOINTS,), np.float32),
+    "keypoints": ((K, 2), np.float32),
+    "keypoint_scores": ((K,), np.float32),
     "boxes": ((4,), np.float32),
     "scores": ((), np.float32),
     "ids": ((), np.int64),
 }
-"""The shape of each array after its first dimension, the people, and its dtype."""
+"""The shape of each array after its first dimension, the people, and its dtype.
+
+K stands for the number of the skeleton's keypoints.
+"""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Poses:
     """What was found in one frame; immutable, its arrays are read-only.
 
-    keypoints: (N, 17, 2) float32, frame pixels, x then y, in COCO's order. keypoint_scores:
-    (N, 17) float32. boxes: (N, 4) float32 xyxy. scores: (N,) float32. ids: (N,) int64, or None
-    if nobody is tracked. image_size: (width, height) of the frame. In a stream also source
-    (index), frame_index, timestamp (seconds) and age_ms; None on single images. score_kind:
-    ``probability`` if scores are probabilities that the keypoint or person is right, ``raw`` if
-    only their order means something. Raises ValueError if the shapes do not fit together.
+    keypoints: (N, K, 2) float32, frame pixels, x then y, in the skeleton's order; COCO's 17 of a
+    shipped model. keypoint_scores: (N, K) float32. boxes: (N, 4) float32 xyxy. scores: (N,)
+    float32. ids: (N,) int64, or None if nobody is tracked. image_size: (width, height) of the
+    frame. In a stream also source (index), frame_index, timestamp (seconds) and age_ms; None on
+    single images. score_kind: ``probability`` if scores are probabilities that the keypoint or
+    person is right, ``raw`` if only their order means something. skeleton: what the K keypoints
+    are. Raises ValueError if the shapes do not fit together.
     """
 
     keypoints: NDArray[np.float32]
@@ -58,11 +63,12 @@ class Poses:
     timestamp: float | None = None
     age_ms: float | None = None
     score_kind: ScoreKind = "raw"
+    skeleton: Skeleton = COCO17
 
     def __post_init__(self) -> None:
-        people = len(self.scores)
+        people, keypoints = len(self.scores), len(self.skeleton)
         for name in ARRAYS:
-            object.__setattr__(self, name, _frozen(name, getattr(self, name), people))
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), people, keypoints))
 
     def replace(self, **changes: Any) -> Poses:
         """Give the same people with some fields changed; the other arrays are shared.
@@ -73,8 +79,11 @@ class Poses:
         unknown = changes.keys() - set(Poses.__slots__)
         if unknown:
             raise TypeError(f"Poses have no {min(unknown)!r}")
-        for name in ARRAYS.keys() & changes.keys():
-            changes[name] = _frozen(name, changes[name], len(self))
+        keypoints = len(changes.get("skeleton", self.skeleton))
+        if keypoints != len(self.skeleton):
+            changes = {name: getattr(self, name) for name in ARRAYS} | changes
+        for name in (n for n in ARRAYS if n in changes):
+            changes[name] = _frozen(name, changes[name], len(self), keypoints)
         return self._with(changes)
 
     def _with(self, changes: Mapping[str, Any]) -> Poses:
@@ -86,16 +95,20 @@ class Poses:
 
     @classmethod
     def empty(
-        cls, image_size: tuple[int, int] | None = None, score_kind: ScoreKind = "raw"
+        cls,
+        image_size: tuple[int, int] | None = None,
+        score_kind: ScoreKind = "raw",
+        skeleton: Skeleton = COCO17,
     ) -> Poses:
         """Make Poses of nobody, with the right shapes."""
         return cls(
-            keypoints=np.zeros((0, NUM_KEYPOINTS, 2), np.float32),
-            keypoint_scores=np.zeros((0, NUM_KEYPOINTS), np.float32),
+            keypoints=np.zeros((0, len(skeleton), 2), np.float32),
+            keypoint_scores=np.zeros((0, len(skeleton)), np.float32),
             boxes=np.zeros((0, 4), np.float32),
             scores=np.zeros(0, np.float32),
             image_size=image_size,
             score_kind=score_kind,
+            skeleton=skeleton,
         )
 
     def __len__(self) -> int:
@@ -111,16 +124,17 @@ class Poses:
         return self._with(chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give ``format``, ``scores``, ``image_size``, the stream's fields if set, and ``people``.
+        """Give a head, the stream's fields if set, and ``people``, all JSON-safe.
 
-        All is JSON-safe. ``scores`` tells the kind of all scores, ``probability`` or ``raw``. Each
-        of ``people`` has ``score``, ``box`` (xyxy), ``keypoints`` (17 of [x, y, score]) and, if
-        tracked, ``id``. Pixels and milliseconds are rounded to 0.01, scores and seconds to
-        0.0001. For example::
+        The head: ``format``; ``scores``, the kind of all scores, ``probability`` or ``raw``;
+        ``skeleton``, its name; ``image_size``. Each of ``people`` has ``score``, ``box`` (xyxy),
+        ``keypoints`` (K of [x, y, score], in the skeleton's order) and, if tracked, ``id``. Pixels
+        and milliseconds are rounded to 0.01, scores and seconds to 0.0001. For example::
 
-            {"format": "pcr-rt.poses/1", "scores": "probability", "image_size": [1280, 720],
-             "frame_index": 4, "timestamp": 0.1333, "people": [{"id": 2, "score": 0.8731,
-             "box": [795.1, 380.0, 934.62, 674.9], "keypoints": [[833.4, 402.9, 0.92], ...]}]}
+            {"format": "pcr-rt.poses/1", "scores": "probability", "skeleton": "coco17",
+             "image_size": [1280, 720], "frame_index": 4, "timestamp": 0.1333,
+             "people": [{"id": 2, "score": 0.8731, "box": [795.1, 380.0, 934.62, 674.9],
+             "keypoints": [[833.4, 402.9, 0.92], ...]}]}
         """
         people = []
         for row in range(len(self)):
@@ -142,7 +156,12 @@ class Poses:
         }
         stream = {name: value for name, value in rounded.items() if value is not None}
         size = None if self.image_size is None else list(self.image_size)
-        head = {"format": FORMAT, "scores": self.score_kind, "image_size": size}
+        head = {
+            "format": FORMAT,
+            "scores": self.score_kind,
+            "skeleton": self.skeleton.name,
+            "image_size": size,
+        }
         return {**head, **stream, "people": people}
 
     def to_json(self) -> str:
@@ -150,8 +169,12 @@ class Poses:
         return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Poses:
-        """Read the Poses that `to_dict` wrote. Raises InputError for anything else."""
+    def from_dict(cls, table: Mapping[str, Any], skeleton: Skeleton | None = None) -> Poses:
+        """Read the Poses that `to_dict` wrote. Raises InputError for anything else.
+
+        skeleton: theirs, if it is none of the shipped ones, whose names suffice; files without a
+        name are of coco17.
+        """
         try:
             if table["format"] != FORMAT:
                 raise InputError(
@@ -163,8 +186,13 @@ class Poses:
                 raise InputError(
                     f"The poses have scores {str(kind)[:40]!r}, neither 'probability' nor 'raw'."
                 )
+            named = table.get("skeleton", COCO17.name)
+            if skeleton is None:
+                skeleton = COCO17 if named == COCO17.name else Skeleton.load(named)
+            elif skeleton.name != named:
+                raise InputError(f"The poses are of {named!r}, not of {skeleton.name!r}.")
             joints = np.array([p["keypoints"] for p in people], np.float32)
-            joints = joints.reshape(len(people), NUM_KEYPOINTS, 3)
+            joints = joints.reshape(len(people), len(skeleton), 3)
             boxes = np.array([p["box"] for p in people], np.float32).reshape(-1, 4)
             scores = np.array([p["score"] for p in people], np.float32)
             stream = [v for v in map(table.get, STREAM_FIELDS[1:]) if v is not None]
@@ -180,6 +208,7 @@ class Poses:
                 ids=np.array([p["id"] for p in people], np.int64) if tracked else None,
                 image_size=None if size is None else (size[0], size[1]),
                 score_kind=kind,
+                skeleton=skeleton,
                 **{key: table.get(key) for key in STREAM_FIELDS},
             )
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -209,10 +238,18 @@ class Poses:
         """Give OpenPose's JSON (version 1.3), with the 17 keypoints in COCO's order.
 
         They are 17 x (x, y, score), neither OpenPose's BODY_25 nor its 18-point COCO with a neck;
-        Pose2Sim and Sports2D read it with their COCO_17 model. person_id is the id, or -1.
+        Pose2Sim and Sports2D read it with their COCO_17 model. Other keypoints that the skeleton
+        has are left out. person_id is the id, or -1. Raises InputError if the skeleton lacks one.
         """
+        slots = self.skeleton.slots(COCO17.keypoints)
+        if (slots < 0).any():
+            lacking = COCO17.keypoints[int(np.flatnonzero(slots < 0)[0])]
+            raise InputError(
+                f"OpenPose's JSON needs COCO's 17 keypoints; the skeleton {self.skeleton.name!r}"
+                f" lacks {lacking!r}."
+            )
         people = []
-        for row, joints in enumerate(self._joints()):
+        for row, joints in enumerate(self._joints()[:, slots]):
             people.append(
                 {
                     "person_id": [-1 if self.ids is None else int(self.ids[row])],
@@ -225,7 +262,7 @@ class Poses:
         return {"version": 1.3, "people": people}
 
     def _joints(self) -> NDArray[np.float32]:
-        """(N, 17, 3) of x, y, score."""
+        """(N, K, 3) of x, y, score."""
         return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
 
     def to_supervision(self) -> supervision.KeyPoints:
@@ -256,14 +293,15 @@ class Poses:
         )
 
 
-def _frozen(name: str, value: Any, people: int) -> NDArray[Any] | None:
+def _frozen(name: str, value: Any, people: int, keypoints: int) -> NDArray[Any] | None:
     """A read-only copy of an array field's value. Raises ValueError for a wrong shape."""
     if name == "ids" and value is None:
         return None
     shape, dtype = ARRAYS[name]
+    wanted = (people, *(keypoints if size == K else size for size in shape))
     array = np.array(value, dtype=dtype)
-    if array.shape != (people, *shape):
-        raise ValueError(f"{name} has shape {array.shape}, not {(people, *shape)}")
+    if array.shape != wanted:
+        raise ValueError(f"{name} has shape {array.shape}, not {wanted}")
     return _read_only(array)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pcr_rt.errors import ModelError
 from pcr_rt.models import ModelSpec, model_path, recognise, shipped_models
+from pcr_rt.skeleton import COCO17, Skeleton
 
 
 def test_spec_survives_json() -> None:
@@ -153,3 +154,56 @@ def test_specs_that_json_cannot_hold() -> None:
     for text in ("[" * 100_000, "1" * 5000, "null", "[]"):
         with pytest.raises(ModelError):
             ModelSpec.from_json(text)
+
+
+def test_a_spec_carries_its_skeleton_whole() -> None:
+    own = Skeleton("mine", ("a", "b", "c"), (("a", "b"),), sigmas=(0.1, 0.2, 0.3), category="cup")
+    spec = ModelSpec("cup", "heatmap", (192, 256), skeleton=own)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    spec.check_outputs([["N", 3, 64, 48]])
+    with pytest.raises(ModelError, match="3 keypoints of mine"):
+        spec.check_outputs([["N", 17, 64, 48]])
+
+
+def test_a_spec_without_a_skeleton_is_of_coco() -> None:
+    table = json.loads(ModelSpec("a", "heatmap", (192, 256)).to_json())
+    del table["skeleton"]  # as files from before have it
+    assert ModelSpec.from_json(json.dumps(table)).skeleton == COCO17
+    assert "skeleton" not in json.loads(ModelSpec("a", "boxes", (416, 416)).to_json())
+
+
+def test_a_spec_with_a_broken_skeleton_is_refused() -> None:
+    table = json.loads(ModelSpec("a", "heatmap", (192, 256)).to_json())
+    table["skeleton"]["limbs"] = [["nose", "tail"]]
+    with pytest.raises(ModelError, match="names 'tail', which is none of its keypoints"):
+        ModelSpec.from_json(json.dumps(table))
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "name", "outputs"),
+    [
+        (26, "halpe26", [[1, 26, 384], [1, 26, 512]]),
+        (133, "coco_wholebody133", [[1, 133, 384], [1, 133, 512]]),
+        (21, "hand21", [["N", 21, 64, 48]]),
+    ],
+)
+def test_models_of_other_keypoints_need_a_skeleton(
+    keypoints: int, name: str, outputs: list[list[Any]]
+) -> None:
+    entry = [1, 3, 256, 192]
+    with pytest.raises(ModelError, match=f"finds {keypoints} .*--skeleton.*shipped is {name}"):
+        recognise("other", entry, outputs)
+    assert recognise("other", entry, outputs, Skeleton.load(name)).skeleton.name == name
+    with pytest.raises(ModelError, match=f"finds {keypoints} keypoints, the skeleton 'coco17' has"):
+        recognise("other", entry, outputs, COCO17)
+
+
+def test_models_of_seventeen_keypoints_are_read_as_cocos(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outputs = [["N", 17, 64, 48]]
+    with caplog.at_level("INFO", "pcr_rt"):
+        assert recognise("other", [1, 3, 256, 192], outputs).skeleton == COCO17
+    assert "other does not name its 17 keypoints: they are read as COCO's" in caplog.text
+    animal = Skeleton.load("ap10k17")
+    assert recognise("other", [1, 3, 256, 192], outputs, animal).skeleton == animal

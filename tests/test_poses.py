@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import COCO17, Skeleton
 
 
 def three(**fields: Any) -> Poses:
@@ -155,6 +156,7 @@ def test_json_is_one_line_with_rounded_numbers() -> None:
     assert table == {
         "format": "pcr-rt.poses/1",
         "scores": "raw",
+        "skeleton": "coco17",
         "image_size": [64, 48],
         "source": 1,
         "frame_index": 2,
@@ -183,7 +185,7 @@ def test_equal_people_are_two_poses() -> None:
 
 
 def test_single_images_have_no_stream_fields() -> None:
-    assert set(three().to_dict()) == {"format", "scores", "image_size", "people"}
+    assert set(three().to_dict()) == {"format", "scores", "skeleton", "image_size", "people"}
     assert "id" not in three().to_dict()["people"][0]
 
 
@@ -335,3 +337,55 @@ def test_json_tells_the_kind_of_scores() -> None:
     assert Poses.from_dict(table).score_kind == "raw"
     with pytest.raises(InputError, match="odds"):
         Poses.from_dict({**table, "scores": "odds"})
+
+
+def hands(count: int = 2) -> Poses:
+    hand = Skeleton.load("hand21")
+    return Poses(
+        keypoints=np.arange(count * 42, dtype=np.float32).reshape(count, 21, 2),
+        keypoint_scores=np.full((count, 21), 0.5),
+        boxes=np.tile([0, 0, 50, 50], (count, 1)),
+        scores=np.full(count, 0.9),
+        skeleton=hand,
+    )
+
+
+def test_poses_follow_their_skeleton() -> None:
+    poses = hands()
+    assert poses[:1].skeleton is poses.replace(timestamp=1.0).skeleton is poses.skeleton
+    again = Poses.from_dict(json.loads(poses.to_json()))
+    assert again.skeleton == poses.skeleton
+    np.testing.assert_array_equal(again.keypoints, poses.keypoints)
+    nobody = Poses.empty(skeleton=poses.skeleton)
+    assert nobody.keypoints.shape == (0, 21, 2)
+    assert nobody.to_dict()["skeleton"] == "hand21"
+    assert len(Poses.from_dict(nobody.replace(image_size=(4, 3)).to_dict())) == 0
+    assert len(poses.to_coco(1)[0]["keypoints"]) == 63
+
+
+def test_keypoints_that_are_not_the_skeletons() -> None:
+    with pytest.raises(ValueError, match=r"keypoints has shape \(2, 21, 2\), not \(2, 17, 2\)"):
+        hands().replace(skeleton=COCO17)
+    table = {**hands().to_dict(), "skeleton": "coco17"}
+    with pytest.raises(InputError, match="no PCR-RT poses JSON"):
+        Poses.from_dict(table)
+
+
+def test_a_skeleton_of_ones_own_is_given_back_by_the_reader() -> None:
+    own = Skeleton("mine", tuple(f"p{i}" for i in range(21)))
+    table = hands().replace(skeleton=own).to_dict()
+    assert Poses.from_dict(table, own).skeleton is own
+    with pytest.raises(InputError, match="no skeleton 'mine'"):
+        Poses.from_dict(table)
+    with pytest.raises(InputError, match="of 'mine', not of 'coco17'"):
+        Poses.from_dict(table, COCO17)
+
+
+def test_openpose_needs_cocos_keypoints() -> None:
+    halpe = Skeleton.load("halpe26")
+    points = np.arange(52, dtype=np.float32).reshape(1, 26, 2)
+    poses = Poses(points, np.ones((1, 26)), [[0, 0, 1, 1]], [1.0], skeleton=halpe)  # type: ignore[arg-type]
+    written = poses.to_openpose()["people"][0]["pose_keypoints_2d"]
+    np.testing.assert_array_equal(np.reshape(written, (17, 3))[:, :2], points[0, :17])
+    with pytest.raises(InputError, match="'hand21' lacks 'nose'"):
+        hands().to_openpose()

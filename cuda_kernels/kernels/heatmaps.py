@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pcr_rt.cuda_kernels.kernels.launch import (
     NULL,
@@ -20,7 +21,6 @@ from pcr_rt.cuda_kernels.kernels.launch import (
 )
 from pcr_rt.cuda_kernels.reference.heatmaps import DecodeMethod, smoothing_kernels, smoothing_radius
 from pcr_rt.errors import InputError
-from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS
 
 __all__ = ["decode_heatmaps", "decode_simcc"]
 
@@ -37,11 +37,12 @@ def decode_heatmaps(
     method: DecodeMethod,
     sigma: float = 2.0,
     mirrored: DeviceArray | Sequence[DeviceArray] | None = None,
+    flip: NDArray[np.intp] | None = None,
     out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
     """As :func:`reference.decode_heatmaps`: keypoints (N, K, 2), scores (N, K). One launch.
 
-    Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``.
+    Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``. flip lies on the host.
     out: arrays for both results.
     """
     if method == "dark" and not 0 < sigma <= MOST_SIGMA:
@@ -52,10 +53,11 @@ def decode_heatmaps(
     n, joints, height, width = maps[0].shape
     if any(m.shape != maps[0].shape for m in maps) or len(maps) % len(plain):
         raise InputError(f"heatmaps differ in shape: {[tuple(m.shape) for m in maps]}.")
+    if mirrored is not None and (flip is None or len(flip) != joints):
+        raise ValueError(f"mirrored maps of {joints} keypoints need a flip for each")
     people = on_device(transforms, np.float64, (n, 2, 3), "transforms")
     keypoints, scores = _decoded(n, joints, out)
     if scores.size:
-        flip = constant(FLIP.astype(np.int32)) if joints == NUM_KEYPOINTS else NULL
         radius = smoothing_radius(sigma)
         launch(
             typed("decode_heatmaps", maps[0].dtype),
@@ -65,7 +67,7 @@ def decode_heatmaps(
                 pointers(maps[: len(plain)]),
                 NULL if mirrored is None else pointers(maps[len(plain) :]),
                 people,
-                NULL if mirrored is None else flip,
+                NULL if flip is None else constant(flip.astype(np.int32)),
                 # Weights at distance 0, 1 ...: the right half of the kernel of the first sample.
                 constant(smoothing_kernels(radius)[:, 0, radius : 2 * radius + 1])
                 if method == "dark"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pcr_rt.cuda_kernels.kernels.launch import NULL, DeviceArray, constant, cupy, launch, on_device
 from pcr_rt.cuda_kernels.reference.oks import SuppressMethod
 from pcr_rt.models import PersonScore
-from pcr_rt.skeleton import NUM_KEYPOINTS, SIGMAS
+from pcr_rt.skeleton import COCO17
 
 __all__ = ["oks_nms", "oks_nms_padded"]
 
@@ -20,17 +21,22 @@ def oks_nms(
     scores: DeviceArray,
     areas: DeviceArray,
     *,
+    sigmas: NDArray[np.float64] = COCO17.sigma_array,
     method: SuppressMethod,
     threshold: float = 0.9,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """As :func:`reference.oks_nms`, keypoints in float32. Waits for the device for the count."""
-    points = on_device(keypoints, np.float32, (None, NUM_KEYPOINTS, 2), "keypoints")
+    """As :func:`reference.oks_nms`, keypoints in float32. Waits for the device for the count.
+
+    sigmas lie on the host.
+    """
+    points = on_device(keypoints, np.float32, (None, len(sigmas), 2), "keypoints")
     n = len(points)
     keep, lowered, kept = oks_nms_padded(
         points,
         on_device(scores, np.float64, (n,), "scores"),
         on_device(areas, np.float64, (n,), "areas"),
         constant(np.array([0, n], np.int32)),
+        sigmas=sigmas,
         method=method,
         threshold=threshold,
     )
@@ -44,6 +50,7 @@ def oks_nms_padded(
     areas: DeviceArray,
     first: DeviceArray,
     *,
+    sigmas: NDArray[np.float64] = COCO17.sigma_array,
     method: SuppressMethod,
     threshold: float = 0.9,
     keypoint_scores: DeviceArray | None = None,
@@ -52,10 +59,10 @@ def oks_nms_padded(
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Suppress people in B frames at once, those in rows ``first[f]`` to ``first[f + 1]``.
 
-    keypoints: (C, 17, 2) float32; scores, areas: (C,) float64; first: (B + 1,) int32, ascending;
-    keypoint_scores: (C, 17) float32, of which ``person_score`` multiplies the scores; out: arrays
-    for the results. Returns, from each frame's first row on, which of its people to keep (C,),
-    their scores (C,), and how many there are in each frame (B,).
+    keypoints: (C, K, 2) float32; scores, areas: (C,) float64; first: (B + 1,) int32, ascending;
+    sigmas: (K,) on the host; keypoint_scores: (C, K) float32, of which ``person_score`` multiplies
+    the scores; out: arrays for the results. Returns, from each frame's first row on, which of its
+    people to keep (C,), their scores (C,), and how many there are in each frame (B,).
     """
     cp = cupy()
     capacity, frames = len(scores), len(first) - 1
@@ -74,13 +81,14 @@ def oks_nms_padded(
                 NULL if keypoint_scores is None else keypoint_scores,
                 scores,
                 areas,
-                constant(1 / (2 * (2 * SIGMAS) ** 2)),
+                constant(1 / (2 * (2 * sigmas) ** 2)),
                 first,
                 cp.empty(capacity, np.float64),
                 cp.empty(capacity, np.int32),
                 keep,
                 lowered,
                 kept,
+                np.int32(len(sigmas)),
                 np.int32(PERSON_SCORES.index(person_score)),
                 np.int32(method == "soft"),
                 np.float64(threshold),

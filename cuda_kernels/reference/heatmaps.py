@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.geometry import apply_transform
-from pcr_rt.skeleton import FLIP, NUM_KEYPOINTS
 
 __all__ = [
     "DecodeMethod",
@@ -40,13 +39,15 @@ def decode_heatmaps(
     method: DecodeMethod,
     sigma: float = 2.0,
     mirrored: Maps | Sequence[Maps] | None = None,
+    flip: Index | None = None,
 ) -> tuple[Float32, Float32]:
     """Decode keypoints (N, K, 2) in frame pixels, x then y, and their scores (N, K), float32.
 
     heatmaps: (N, K, h, w) float16 or float32, or several such of an ensemble, which are averaged;
     transforms: (N, 2, 3) from heatmap samples to frame pixels; mirrored: the maps of the mirrored
-    input; they are mirrored back, left and right joints are swapped (if K is 17) and the mean of
-    both is decoded; sigma: of the Gaussian that the network was trained with, in samples.
+    input; they are mirrored back, ``flip`` (K,), the index of each keypoint's mirror image, swaps
+    left and right, and the mean of both is decoded; sigma: of the Gaussian that the network was
+    trained with, in samples. Raises ValueError for mirrored maps without a ``flip`` that fits.
 
     The score is the map's maximum, the location that of the first maximum in row-major order,
     refined by ``method``:
@@ -64,9 +65,9 @@ def decode_heatmaps(
     maps = _average(heatmaps)
     if mirrored is not None:
         back = _average(mirrored)[..., ::-1]
-        if back.shape[1] == NUM_KEYPOINTS:
-            back = back[:, FLIP]
-        maps = (maps + back) / np.float32(2)
+        if flip is None or len(flip) != back.shape[1]:
+            raise ValueError(f"mirrored maps of {back.shape[1]} keypoints need a flip for each")
+        maps = (maps + back[:, flip]) / np.float32(2)
     n, k, h, w = maps.shape
     flat = maps.reshape(n * k, h, w)
     index, scores = _first_maximum(flat.reshape(n * k, h * w))

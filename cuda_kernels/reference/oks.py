@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import SIGMAS, keypoint_similarity
+from pcr_rt.skeleton import COCO17, keypoint_similarity
 
 __all__ = ["SuppressMethod", "oks_nms", "pairwise_oks"]
 
@@ -20,7 +20,7 @@ SOFT_MAX_PEOPLE = 20
 
 
 def pairwise_oks(
-    keypoints: Float, areas: Float, sigmas: NDArray[np.float64] = SIGMAS
+    keypoints: Float, areas: Float, sigmas: NDArray[np.float64] = COCO17.sigma_array
 ) -> NDArray[np.float64]:
     """Give the OKS (n, n) of each pair of people: 1 if all keypoints coincide, 0 if none is near.
 
@@ -38,20 +38,21 @@ def oks_nms(
     scores: Float,
     areas: Float,
     *,
+    sigmas: NDArray[np.float64] = COCO17.sigma_array,
     method: SuppressMethod,
     threshold: float = 0.9,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Suppress people by OKS: give the indices (m,) of those to keep, and their scores, float32.
 
-    keypoints: (n, 17, 2); scores: (n,), of which equal ones keep their order; areas: (n,). In
-    order of score:
+    keypoints: (n, K, 2); scores: (n,), of which equal ones keep their order; areas: (n,); sigmas:
+    (K,). In order of score:
 
     - ``hard``: whoever has an OKS above ``threshold`` with somebody kept is dropped;
     - ``soft`` (after Bodla et al. 2017, Gaussian): with each person kept, the scores of the rest
       are multiplied by exp(-OKS^2 / threshold) and ordered anew; ends with 20 kept. The scores
       returned are the lowered ones.
     """
-    oks = pairwise_oks(keypoints, areas)
+    oks = pairwise_oks(keypoints, areas, sigmas)
     remaining = scores.astype(np.float64)
     order = np.argsort(-remaining, kind="stable")
     keep: list[np.intp] = []

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pcr_rt.engines.gpu import device_number
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import METADATA_KEY, AnyPrecision, ModelSpec, model_path, recognise
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["OnnxRuntimeEngine", "cuda_options"]
 
@@ -33,10 +34,11 @@ class OnnxRuntimeEngine:
     """A model in an ONNX Runtime session.
 
     model: a shipped name or the path of an .onnx file. spec: overrides what the file says of
-    itself. device: ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` (CUDA if ONNX Runtime can use it).
-    precision: which of a shipped model's files, or what a file must have. threads: CPU threads of
-    the session, 0 for one a core. Raises ModelError if the file is broken, of another precision or
-    its outputs contradict the spec, InputError if the device is not there.
+    itself. skeleton: of a pose model that says nothing of itself. device: ``cpu``, ``cuda``,
+    ``cuda:1`` or ``auto`` (CUDA if ONNX Runtime can use it). precision: which of a shipped model's
+    files, or what a file must have. threads: CPU threads of the session, 0 for one a core. Raises
+    ModelError if the file is broken, of another precision or its outputs contradict the spec,
+    InputError if the device is not there.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class OnnxRuntimeEngine:
         model: str | Path,
         *,
         spec: ModelSpec | None = None,
+        skeleton: Skeleton | None = None,
         device: str = "auto",
         precision: AnyPrecision = "auto",
         threads: int = 0,
@@ -66,7 +69,9 @@ class OnnxRuntimeEngine:
         self._path = path
         self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
         entry, shapes = _only_input(path, self.inputs), [value.shape for value in self.outputs]
-        self.spec = spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes)
+        self.spec = (
+            spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes, skeleton)
+        )
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
             raise ModelError(

@@ -78,7 +78,7 @@ def person_crops(frame: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.float3
 def keypoints_in_input(
     outputs: list[NDArray[np.float32]], spec: ModelSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Decode the keypoints (N, 17, 2), in input pixels, and their scores (N, 17)."""
+    """Decode the keypoints (N, K, 2), in input pixels, and their scores (N, K)."""
     to_input = np.tile(np.eye(2, 3), (len(outputs[0]), 1, 1))
     if spec.kind == "simcc":
         return reference.decode_simcc(outputs[0], outputs[1], to_input, split=spec.split)

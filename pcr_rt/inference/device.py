@@ -215,7 +215,7 @@ class DeviceScene:
         decode: Decode,
         selection: Selection,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
-        """Find the keypoints (N, 17, 2), and scores (N, 17), of each frame's ``counts`` people.
+        """Find the keypoints (N, K, 2), and scores (N, K), of each frame's ``counts`` people.
 
         boxes: (N, 4) of all frames in turn; box_scores: (N,). Also returns what OKS-NMS keeps of
         each frame. Waits for the device once.

@@ -195,7 +195,7 @@ class PosePlan(Plan):
         self._networks, self._parts, self._views = networks, parts, views
         self._bindings = [[(b, *_arrays(b)) for b in part] for part in bindings]
         self._decode, self._selection, self._frames = decode, selection, frames
-        people = sum(parts)
+        people, joints = sum(parts), len(networks[0].spec.skeleton)
         self._sent = kernels.Packed(
             {
                 "frames": ((frames, kernels.FRAME.itemsize), np.uint8),
@@ -209,8 +209,8 @@ class PosePlan(Plan):
         )
         self._back = kernels.Packed(
             {
-                "keypoints": ((people, 17, 2), np.float32),
-                "keypoint_scores": ((people, 17), np.float32),
+                "keypoints": ((people, joints, 2), np.float32),
+                "keypoint_scores": ((people, joints), np.float32),
                 "keep": ((people,), np.int32),
                 "lowered": ((people,), np.float32),
                 "kept": ((frames,), np.int32),
@@ -271,6 +271,7 @@ class PosePlan(Plan):
                 sent["scores"],
                 sent["areas"],
                 sent["first"],
+                sigmas=selection.skeleton.sigma_array,
                 method=selection.nms,
                 threshold=selection.oks_threshold,
                 keypoint_scores=back["keypoint_scores"],
@@ -313,6 +314,7 @@ class PosePlan(Plan):
                 method=self._decode,
                 sigma=spec.sigma,
                 mirrored=[m[n:] for m in maps] if self._views == 2 else None,
+                flip=spec.skeleton.flip if self._views == 2 else None,
                 out=out,
             )
         self.mark("decode")

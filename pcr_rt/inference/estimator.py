@@ -28,6 +28,7 @@ from pcr_rt.inference.pose_network import PoseNetwork
 from pcr_rt.inference.selection import People, Selection
 from pcr_rt.models import AnyPrecision, Decode, ModelSpec
 from pcr_rt.poses import Poses, ScoreKind
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["PoseEstimator", "check_options", "models_of"]
 
@@ -76,6 +77,9 @@ class PoseEstimator:
         ``"none"``, ``"quarter"`` or ``"dark"``; None: what the model's spec says.
     nms, oks_threshold
         OKS-NMS ``"hard"`` or ``"soft"`` of people who are more alike than the threshold, or None.
+    skeleton
+        A `Skeleton`, a shipped one's name, or the path of its .toml file: what the models'
+        keypoints are. None: what their files say; one that says nothing and has 17 is of COCO's.
     cache_dir
         The folder of built TensorRT engines; ``~/.cache/pcr-rt`` unless given.
 
@@ -98,6 +102,7 @@ class PoseEstimator:
         decode: Decode | None = None,
         nms: Literal["hard", "soft"] | None = "hard",
         oks_threshold: float = 0.6,
+        skeleton: Skeleton | str | Path | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         check_options(
@@ -113,14 +118,27 @@ class PoseEstimator:
             decode=decode,
             nms=nms,
         )
+        if skeleton is not None and not isinstance(skeleton, Skeleton):
+            skeleton = Skeleton.load(skeleton)
         self._networks = [
-            PoseNetwork(_engine(m, device, precision, cache_dir)) for m in models_of(model)
+            PoseNetwork(_engine(m, device, precision, cache_dir, skeleton), skeleton)
+            for m in models_of(model)
         ]
         self.spec: ModelSpec = self._networks[0].spec
+        for other in self._networks[1:]:
+            if other.spec.skeleton != self.spec.skeleton:
+                raise InputError(
+                    "An ensemble needs one skeleton:"
+                    f" {self.spec.name!r} finds {len(self.spec.skeleton)} keypoints"
+                    f" ({self.spec.skeleton.name}), {other.spec.name!r}"
+                    f" {len(other.spec.skeleton)} ({other.spec.skeleton.name})."
+                )
         if len(self._networks) > 1 and any(n.spec.kind != "heatmap" for n in self._networks):
             raise InputError("An ensemble averages heatmaps: all of its models must give heatmaps.")
         if flip_test and self.spec.kind != "heatmap":
             raise InputError(f"flip_test needs a heatmap model; {self.spec.name!r} is none.")
+        if flip_test:
+            _ = self.spec.skeleton.flip  # raises if nothing is known of mirror images
         # A detector loses more in INT8 than a pose model, and none is shipped.
         of_detector: AnyPrecision = "auto" if precision == "int8" else precision
         self._detector = (
@@ -184,7 +202,7 @@ class PoseEstimator:
                 ]
             counts = [len(b) for b, _ in found]
             if not sum(counts):
-                return [Poses.empty(size, self.score_kind) for size in sizes]
+                return [Poses.empty(size, self.score_kind, self.spec.skeleton) for size in sizes]
             select = Selection(
                 self.score_threshold,
                 self.max_people,
@@ -192,6 +210,7 @@ class PoseEstimator:
                 self.oks_threshold,
                 self.spec.person_score,
                 self._calibration,
+                self.spec.skeleton,
             )
             all_boxes, box_scores = (np.concatenate(column) for column in zip(*found, strict=True))
             keypoints, scores, suppressed = scene.people(
@@ -259,11 +278,17 @@ class PoseEstimator:
 
 
 def _engine(
-    model: ModelLike, device: str, precision: AnyPrecision, cache_dir: str | Path | None
+    model: ModelLike,
+    device: str,
+    precision: AnyPrecision,
+    cache_dir: str | Path | None,
+    skeleton: Skeleton | None,
 ) -> Engine:
     if not isinstance(model, (str, Path)):
         return model
-    return make_engine(model, device=device, precision=precision, cache_dir=cache_dir)
+    return make_engine(
+        model, skeleton=skeleton, device=device, precision=precision, cache_dir=cache_dir
+    )
 
 
 CHOICES = {

@@ -58,7 +58,7 @@ class HostScene:
         decode: Decode,
         selection: Selection,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
-        """Find the keypoints (N, 17, 2), and scores (N, 17), of each frame's ``counts`` people.
+        """Find the keypoints (N, K, 2), and scores (N, K), of each frame's ``counts`` people.
 
         boxes: (N, 4) of all frames in turn. box_scores and selection are what a device needs for
         OKS-NMS; here that is left to the selection, as None in place of each frame's result says.
@@ -94,5 +94,10 @@ def _decode(
         return reference.decode_simcc(maps[0], maps[1], crops, split=spec.split)
     plain, flipped, to_frame = average_on_common_grid(outputs, flip_test)
     return reference.decode_heatmaps(
-        plain, to_frame, method=method, sigma=spec.sigma, mirrored=flipped
+        plain,
+        to_frame,
+        method=method,
+        sigma=spec.sigma,
+        mirrored=flipped,
+        flip=spec.skeleton.flip if flip_test else None,
     )

@@ -12,6 +12,7 @@ from pcr_rt.engines.gpu import check_kernels, device_number, gpu_facts, look_for
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError, PoseError
 from pcr_rt.models import AnyPrecision, ModelSpec, model_path
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["make_engine", "onnx_for_tensorrt", "tensorrt_engine", "tensorrt_problem"]
 
@@ -22,6 +23,7 @@ def make_engine(
     model: str | Path,
     *,
     spec: ModelSpec | None = None,
+    skeleton: Skeleton | None = None,
     device: str = "auto",
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
@@ -29,7 +31,8 @@ def make_engine(
     """Make an engine for a shipped name, ``auto`` (see `model_path`), an .onnx or .engine file.
 
     On the devices ``cuda`` and ``auto`` TensorRT is used if it, CuPy and a GPU are there and our
-    kernels compile, which is tried first; it builds an engine on first use. If something fails,
+    kernels compile, which is tried first; it builds an engine on first use. skeleton: of a pose
+    model whose file does not name its own. If something fails,
     ``auto`` goes on with ONNX Runtime and says why once, ``cuda`` raises. Raises what
     `OnnxRuntimeEngine` and `tensorrt_engine` do.
     """
@@ -40,14 +43,21 @@ def make_engine(
     if by_name in ("auto", "cuda") and not problem:
         try:
             return tensorrt_engine(
-                model, spec=spec, device=device, precision=precision, cache_dir=cache_dir
+                model,
+                spec=spec,
+                skeleton=skeleton,
+                device=device,
+                precision=precision,
+                cache_dir=cache_dir,
             )
         except PoseError as error:
             if by_name == "cuda":
                 raise
             _say_once(f"{error} ONNX Runtime is used instead.")
     try:
-        engine = OnnxRuntimeEngine(model, spec=spec, device=device, precision=precision)
+        engine = OnnxRuntimeEngine(
+            model, spec=spec, skeleton=skeleton, device=device, precision=precision
+        )
     except InputError as error:
         if by_name == "cuda" and problem:
             raise InputError(f"{problem} Nor is there another way: {error}") from None
@@ -63,6 +73,7 @@ def tensorrt_engine(
     model: str | Path,
     *,
     spec: ModelSpec | None = None,
+    skeleton: Skeleton | None = None,
     device: str = "cuda",
     precision: AnyPrecision = "auto",
     cache_dir: str | Path | None = None,
@@ -82,7 +93,9 @@ def tensorrt_engine(
     number = device_number(device)
     check_kernels(number)
     path = onnx_for_tensorrt(model, precision)
-    expected = OnnxRuntimeEngine(path, spec=spec, device="cpu", precision=precision)
+    expected = OnnxRuntimeEngine(
+        path, spec=spec, skeleton=skeleton, device="cpu", precision=precision
+    )
     try:
         api = load()
         plan, _ = cached_engine(

@@ -13,6 +13,7 @@ from pcr_rt.engines import Engine
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, box_to_region, crop_transform, heatmap_to_input, mirrored_crop
 from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import Skeleton
 
 __all__ = [
     "PoseNetwork",
@@ -29,14 +30,15 @@ Float = NDArray[np.float64]
 class PoseNetwork:
     """An engine that gives keypoints, with the places of its inputs and outputs in the frame.
 
-    Raises ModelError for a detector's engine.
+    skeleton: takes the place of the spec's. Raises ModelError for a detector's engine, and if the
+    skeleton has another number of keypoints.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, skeleton: Skeleton | None = None) -> None:
         if engine.spec.is_detector:
             raise ModelError(f"{engine.spec.name!r} is a detector, not a pose model.")
         self.engine = engine
-        self.spec = engine.spec
+        self.spec = engine.spec if skeleton is None else engine.spec.with_skeleton(skeleton)
         self._heatmap: Size | None = None
 
     def heatmap_size(self) -> Size:

@@ -12,6 +12,7 @@ from pcr_rt.calibration import Calibration
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.models import PersonScore
 from pcr_rt.poses import Poses, ScoreKind
+from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = ["People", "Selection", "Suppressed", "person_scores"]
 
@@ -23,7 +24,7 @@ Suppressed = tuple[NDArray[np.intp], NDArray[np.float32]]
 class People:
     """The people of one frame before any is dropped.
 
-    keypoints: (N, 17, 2); keypoint_scores: (N, 17); boxes: (N, 4); box_scores: (N,); suppressed:
+    keypoints: (N, K, 2); keypoint_scores: (N, K); boxes: (N, 4); box_scores: (N,); suppressed:
     the result of OKS-NMS of all of them, if a device has done that already.
     """
 
@@ -48,6 +49,7 @@ class Selection:
     oks_threshold: float
     person_score: PersonScore
     calibration: Calibration | None = None
+    skeleton: Skeleton = COCO17
 
     @property
     def score_kind(self) -> ScoreKind:
@@ -77,6 +79,7 @@ class Selection:
             scores=self._shown(scores[keep]).astype(np.float32),
             image_size=size,
             score_kind=self.score_kind,
+            skeleton=self.skeleton,
         )
 
     def _shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,6 +105,7 @@ class Selection:
             people.keypoints[keep],
             scores[keep],
             (boxes[:, 2:] - boxes[:, :2]).prod(1),
+            sigmas=self.skeleton.sigma_array,
             method=self.nms,
             threshold=self.oks_threshold,
         )
@@ -109,7 +113,7 @@ class Selection:
 
 
 def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:
-    """Give the factor (N,) on the box score, from keypoint scores (N, 17).
+    """Give the factor (N,) on the box score, from keypoint scores (N, K).
 
     ``mean>0.2``: mean of the scores above 0.2, 0 if none is; ``mean``; ``rms``: root of the mean
     square.

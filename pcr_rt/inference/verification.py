@@ -19,6 +19,7 @@ from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.pose_network import crop_transforms
 from pcr_rt.media import read_image
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import COCO17
 
 __all__ = ["SAMPLE", "Comparison", "compare", "differences"]
 
@@ -60,7 +61,8 @@ def compare(
     """
     one, other = first.spec, second.spec
     if one.is_detector != other.is_detector or (
-        not one.is_detector and one.input_size != other.input_size
+        not one.is_detector
+        and (one.input_size != other.input_size or len(one.skeleton) != len(other.skeleton))
     ):
         raise ModelError(
             f"{one.name!r} ({one.kind}, {one.input_size}) and {other.name!r} ({other.kind},"
@@ -127,8 +129,8 @@ def _as_poses(
     boxes: NDArray[np.float64], scores: NDArray[np.float64], size: tuple[int, int]
 ) -> Poses:
     return Poses(
-        keypoints=np.zeros((len(boxes), 17, 2), np.float32),
-        keypoint_scores=np.zeros((len(boxes), 17), np.float32),
+        keypoints=np.zeros((len(boxes), len(COCO17), 2), np.float32),
+        keypoint_scores=np.zeros((len(boxes), len(COCO17)), np.float32),
         boxes=boxes.astype(np.float32),
         scores=scores.astype(np.float32),
         image_size=size,

@@ -161,8 +161,8 @@ MUTANTS = {
     ),
     "the first person's keypoint scores for everybody": (
         "oks_nms.cu",
-        "person_score(keypoint_scores + i * JOINTS, rule)",
-        "person_score(keypoint_scores, rule)",
+        "person_score(keypoint_scores + i * joints, joints, rule)",
+        "person_score(keypoint_scores, joints, rule)",
         ranked,
         {WRONG},
     ),

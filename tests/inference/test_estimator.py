@@ -16,6 +16,7 @@ from pcr_rt.errors import InputError, ModelError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.selection import person_scores
 from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import Skeleton
 from toys import PLAIN, blob_frame, brightness_model, constant_model
 
 BOX = [60, 40, 120, 120]
@@ -308,3 +309,56 @@ def test_closed_estimator_says_so(tmp_path: Path) -> None:
         estimator.warmup()
     with pytest.raises(InputError, match="closed"):
         estimator(np.zeros((10, 10, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
+def test_models_of_any_skeleton(tmp_path: Path, name: str) -> None:
+    skeleton = Skeleton.load(name)
+    count = len(skeleton)
+    path = brightness_model(tmp_path / "toy.onnx", spec(skeleton=skeleton), joints=count)
+    boxes = [BOX, BOX]  # twice the same person, for OKS-NMS
+    options: dict[str, Any] = {"detector": None, "score_threshold": 0.1}
+    plain = PoseEstimator(path, **options)(blob_frame((200, 160), BLOB), boxes=boxes)
+    assert plain.skeleton == skeleton
+    assert plain.keypoints.shape == (1, count, 2)
+    mirrored = PoseEstimator(path, flip_test=True, **options)
+    flipped = mirrored(blob_frame((200, 160), BLOB), boxes=boxes)
+    np.testing.assert_allclose(flipped.keypoints, plain.keypoints, atol=0.05)
+    # Joint k's map has the height (k + 1) / K: its mean with the map of the mirror image.
+    heights = np.arange(1, count + 1) / count
+    expected = (heights + heights[skeleton.flip]) / 2 * plain.keypoint_scores[0, -1]
+    np.testing.assert_allclose(flipped.keypoint_scores[0], expected, rtol=0.02)
+
+
+def test_a_skeleton_is_given_to_a_file_that_names_none(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "hand.onnx", None, joints=21)
+    with pytest.raises(ModelError, match=r"finds 21 keypoints .* \(shipped is hand21\)"):
+        PoseEstimator(path, detector=None)
+    with PoseEstimator(path, detector=None, skeleton="hand21") as estimator:
+        assert estimator.spec.skeleton == Skeleton.load("hand21")
+        empty = estimator(np.zeros((20, 20, 3), np.uint8), boxes=np.empty((0, 4)))
+        assert empty.keypoints.shape == (0, 21, 2)
+    with pytest.raises(ModelError, match="finds 21 keypoints, the skeleton 'halpe26' has 26"):
+        PoseEstimator(path, detector=None, skeleton="halpe26")
+
+
+def test_a_skeleton_of_the_same_size_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "animal.onnx", spec())
+    animal = Skeleton.load("ap10k17")
+    assert PoseEstimator(path, detector=None, skeleton=animal).spec.skeleton is animal
+    with pytest.raises(ModelError, match=r"finds 17 .* \(coco17\), the skeleton 'aic14' has 14"):
+        PoseEstimator(path, detector=None, skeleton="aic14")
+
+
+def test_a_flip_test_without_pairs_is_refused(tmp_path: Path) -> None:
+    own = Skeleton("cup", ("handle", "rim", "foot"))
+    path = brightness_model(tmp_path / "cup.onnx", spec(skeleton=own), joints=3)
+    with pytest.raises(InputError, match="'cup' does not say which of its keypoints are mirror"):
+        PoseEstimator(path, detector=None, flip_test=True)
+
+
+def test_an_ensemble_needs_one_skeleton(tmp_path: Path) -> None:
+    people = brightness_model(tmp_path / "a.onnx", spec())
+    animals = brightness_model(tmp_path / "b.onnx", spec(skeleton=Skeleton.load("ap10k17")))
+    with pytest.raises(InputError, match=r"one skeleton: 'toy' .*\(coco17\), .*17 \(ap10k17\)"):
+        PoseEstimator([people, animals], detector=None)

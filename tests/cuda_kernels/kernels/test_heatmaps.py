@@ -29,7 +29,10 @@ def transforms(n, width, height):
 def check(kernels, maps, *, method, mirrored=None, sigma=2.0):
     n, _, height, width = (maps[0] if isinstance(maps, list) else maps).shape
     arguments = (maps, transforms(n, width, height))
-    options = {"method": method, "sigma": sigma, "mirrored": mirrored}
+    joints = (maps[0] if isinstance(maps, list) else maps).shape[1]
+    # Any permutation that is its own inverse.
+    flip = None if mirrored is None else np.arange(joints)[::-1]
+    options = {"method": method, "sigma": sigma, "mirrored": mirrored, "flip": flip}
     with np.errstate(invalid="ignore"):
         expected, expected_scores = reference.decode_heatmaps(*arguments, **options)
     keypoints, scores = kernels.decode_heatmaps(*arguments, **options)
@@ -112,7 +115,7 @@ def test_smoothing_of_any_width(kernels, sigma):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("joints", [17, 5])
+@pytest.mark.parametrize("joints", [5, 17, 21, 133])
 def test_flip_average_and_ensemble(kernels, method, joints):
     rng = np.random.default_rng(3)
     maps = [rng.random((2, joints, 20, 15), dtype=np.float32) for _ in range(3)]
@@ -152,9 +155,20 @@ def test_nobody_costs_no_launch(emulated):
     assert emulated.launches == []
 
 
+def test_a_flip_test_without_the_pairs_is_an_error(emulated):
+    maps = random(8, 6)
+    for flip in (None, np.arange(21)):
+        with pytest.raises(ValueError, match="17 keypoints need a flip for each"):
+            emulated.decode_heatmaps(
+                maps, transforms(1, 6, 8), method="dark", mirrored=maps, flip=flip
+            )
+
+
 def test_everything_fused_is_one_launch(emulated):
     maps = [random(8, 6), random(8, 6, 1)]
-    emulated.decode_heatmaps(maps, transforms(1, 6, 8), method="dark", mirrored=maps)
+    emulated.decode_heatmaps(
+        maps, transforms(1, 6, 8), method="dark", mirrored=maps, flip=np.arange(17)
+    )
     assert emulated.launches == ["decode_heatmaps_float32"]
 
 

@@ -9,21 +9,22 @@ from device_arrays import OnDevice
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.errors import InputError
 from pcr_rt.inference.selection import person_scores
+from pcr_rt.skeleton import Skeleton
 
 
-def crowd(n, seed=0):
+def crowd(n, seed=0, joints=17):
     """People in groups of near copies, with tied scores."""
     rng = np.random.default_rng(seed)
-    poses = rng.uniform(0, 100, (max(n // 4, 1), 17, 2))
-    keypoints = poses[rng.integers(0, len(poses), n)] + rng.normal(0, 1, (n, 17, 2)) * rng.uniform(
-        0, 6, (n, 1, 1)
-    )
+    poses = rng.uniform(0, 100, (max(n // 4, 1), joints, 2))
+    keypoints = poses[rng.integers(0, len(poses), n)] + rng.normal(
+        0, 1, (n, joints, 2)
+    ) * rng.uniform(0, 6, (n, 1, 1))
     scores = rng.choice(np.linspace(0.1, 0.9, 30), n)
     return keypoints.astype(np.float32), scores, rng.uniform(1e3, 2e4, n)
 
 
-def check(kernels, people, *, method, threshold=0.9):
-    options = {"method": method, "threshold": threshold}
+def check(kernels, people, *, method, threshold=0.9, **sigmas):
+    options = {"method": method, "threshold": threshold, **sigmas}
     expected, expected_scores = reference.oks_nms(*people, **options)
     keep, scores = kernels.oks_nms(*people, **options)
     assert keep.dtype == np.intp
@@ -39,6 +40,15 @@ def test_crowds(kernels, n, method):
     for threshold in (0.5, 0.9) if n < 300 else (0.7,):
         keep = check(kernels, crowd(n), method=method, threshold=threshold)
     assert method == "soft" or n < 33 or 1 < len(keep) < n
+
+
+@pytest.mark.parametrize("method", ["hard", "soft"])
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
+def test_other_skeletons(kernels, name, method):
+    skeleton = Skeleton.load(name)
+    people = crowd(33, 4, len(skeleton))
+    keep = check(kernels, people, method=method, threshold=0.5, sigmas=skeleton.sigma_array)
+    assert method == "soft" or 1 < len(keep) < 33
 
 
 @pytest.mark.parametrize("method", ["hard", "soft"])
@@ -73,17 +83,20 @@ def test_keypoints_without_a_number(kernels):
         check(kernels, (keypoints, scores, areas), method="hard", threshold=threshold)
 
 
+@pytest.mark.parametrize("name", ["coco17", "hand21", "coco_wholebody133"])
 @pytest.mark.parametrize("rule", [None, "mean>0.2", "mean", "rms"])
 @pytest.mark.parametrize("method", ["hard", "soft"])
-def test_many_frames_are_one_launch(emulated, method, rule):
-    counts = [0, 7, 30, 1]
-    frames = [crowd(n, seed) for seed, n in enumerate(counts)]
+def test_many_frames_are_one_launch(emulated, method, rule, name):
+    counts, sigmas = [0, 7, 30, 1], Skeleton.load(name).sigma_array
+    frames = [crowd(n, seed, len(sigmas)) for seed, n in enumerate(counts)]
     keypoints, scores, areas = (np.concatenate(part) for part in zip(*frames, strict=True))
     first = np.concatenate([[0], np.cumsum(counts)])
-    joints = np.random.default_rng(3).uniform(-0.2, 1.2, (len(scores), 17)).astype(np.float32)
+    joints = (
+        np.random.default_rng(3).uniform(-0.2, 1.2, (len(scores), len(sigmas))).astype(np.float32)
+    )
     joints[5] = 0.1  # nobody above 0.2
     people = [OnDevice(a) for a in (keypoints, scores, areas, first.astype(np.int32))]
-    options = {"method": method, "threshold": 0.7}
+    options = {"method": method, "threshold": 0.7, "sigmas": sigmas}
     with_rule = {"keypoint_scores": OnDevice(joints), "person_score": rule} if rule else {}
     keep, lowered, kept = emulated.oks_nms_padded(*people, **options, **with_rule)
     assert emulated.launches == ["oks_nms"]

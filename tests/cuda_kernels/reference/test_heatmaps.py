@@ -7,7 +7,7 @@ import pytest
 from pcr_rt.cuda_kernels.reference import decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels.reference.heatmaps import smoothing_kernels
 from pcr_rt.geometry import apply_transform, crop_transform
-from pcr_rt.skeleton import FLIP
+from pcr_rt.skeleton import COCO17, Skeleton
 
 IDENTITY = np.array([[[1.0, 0, 0], [0, 1, 0]]])
 
@@ -311,22 +311,36 @@ def test_mirrored_maps_are_mirrored_back_and_joints_swapped():
     maps = gaussians(32, 24, points, 2.0)
     seen_in_mirror = np.empty_like(maps)
     for joint, (x, y) in enumerate(points):
-        seen_in_mirror[0, FLIP[joint]] = gaussian(32, 24, 23 - x, y, 2.0)
+        seen_in_mirror[0, COCO17.flip[joint]] = gaussian(32, 24, 23 - x, y, 2.0)
     for mirrored in (seen_in_mirror, [seen_in_mirror, seen_in_mirror]):
         keypoints, scores = decode_heatmaps(
-            np.zeros_like(maps), IDENTITY, method="dark", mirrored=mirrored
+            np.zeros_like(maps), IDENTITY, method="dark", mirrored=mirrored, flip=COCO17.flip
         )
         np.testing.assert_allclose(keypoints[0], points, atol=0.05)
         np.testing.assert_allclose(scores[0], maps[0].max(axis=(1, 2)) / 2, rtol=1e-6)
 
 
-def test_only_17_joints_are_swapped():
-    maps = gaussians(16, 16, [(4, 5), (10, 11), (7, 8)], 1.0)
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133"])
+def test_the_sides_of_every_skeleton_are_swapped(name):
+    skeleton = Skeleton.load(name)
+    points = points_at(24, 32, 5, len(skeleton))
+    maps = gaussians(32, 24, points, 2.0)
+    # What a mirrored person shows: by name, the place of a left keypoint is that of the right one.
+    partner = dict(skeleton.pairs) | {b: a for a, b in skeleton.pairs}
+    names = [partner.get(name, name) for name in skeleton.keypoints]
+    mirrored = maps[:, skeleton.slots(names), :, ::-1].copy()
     keypoints, scores = decode_heatmaps(
-        maps, IDENTITY, method="none", mirrored=maps[..., ::-1].copy()
+        maps, IDENTITY, method="dark", mirrored=mirrored, flip=skeleton.flip
     )
-    np.testing.assert_array_equal(keypoints[0], [(4, 5), (10, 11), (7, 8)])
-    np.testing.assert_allclose(scores, 1)
+    np.testing.assert_allclose(keypoints[0], points, atol=0.05)
+    np.testing.assert_allclose(scores[0], maps[0].max(axis=(1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("flip", [None, COCO17.flip])
+def test_a_flip_test_without_the_pairs_is_an_error(flip):
+    maps = gaussians(16, 16, points_at(16, 16, 5, 21), 1.0)
+    with pytest.raises(ValueError, match="21 keypoints need a flip for each"):
+        decode_heatmaps(maps, IDENTITY, method="none", mirrored=maps, flip=flip)
 
 
 @pytest.mark.parametrize("method", ["none", "quarter", "dark"])
