@@ -16,6 +16,7 @@ from pcr_rt.training.data.hard_negatives import read_hard_negatives
 from pcr_rt.training.data.lsp import read_lsp
 from pcr_rt.training.data.person import Broken, Person
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
+from pcr_rt.training.data.yolo import read_yolo
 
 __all__ = ["FORMATS", "DataSet", "in_fold", "is_in_fold", "people_from"]
 
@@ -58,6 +59,7 @@ FORMATS: dict[str, tuple[Callable[..., list[Person]], tuple[str, ...]]] = {
     "crowdpose": (partial(read_people, names=CROWDPOSE_KEYPOINTS), _PEOPLE),
     "ai_challenger": (read_ai_challenger, _PEOPLE),
     "lsp": (read_lsp, _PEOPLE),
+    "yolo": (read_yolo, _PEOPLE),
     "pseudo": (read_pseudo_labels, (*_PEOPLE, "min_score")),
     "hard_negatives": (read_hard_negatives, ("weight", "min_score", "detections")),
 }
