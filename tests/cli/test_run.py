@@ -262,3 +262,26 @@ def test_show_ends_with_q(
     options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show", "--json")
     assert cli("run", clip, *options).json["frames"] == 2
     assert shown == [(120, 90, 3)] * 2
+
+
+def test_output_survives_a_code_page(toy: Path, tmp_path: Path) -> None:
+    """Windows' cp1252 knows no Japanese; the work is done before the name is printed."""
+    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / "写真.png")
+    start = "from pcr_rt.cli import main; main()"
+    options = ["-m", str(toy), "--detector", "none", "-o", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", start, "run", str(picture), *options],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u5199\u771f-poses.png" in done.stdout.replace(b"\n", b"")
+
+
+def test_names_up_to_the_limit_of_the_file_system(cli: Any, toy: Path, tmp_path: Path) -> None:
+    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / f"{'x' * 245}.png")
+    answer = cli("run", picture, "-m", toy, "--detector", "none", "-o", tmp_path / "out", "--json")
+    assert answer.code == 0
+    written = Path(answer.json["outputs"][1])
+    assert written.is_file()
+    assert written.name.endswith("x-poses.png")

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from PIL import Image
+
 from pcr_rt import PoseEstimator
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.labelling.people import label_people, merge
@@ -205,3 +207,19 @@ def test_progress_counts_the_images_with_people(teacher: PoseEstimator, tmp_path
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_boxes_of_images_that_were_not_turned(teacher: PoseEstimator, tmp_path: Path) -> None:
+    path = write(tmp_path, person(1, 1))
+    data = json.loads(path.read_text())
+    image = tmp_path / data["images"][0]["file_name"]
+    with Image.open(image) as plain:
+        exif = plain.getexif()
+        exif[0x0112] = 6
+        plain.save(image, exif=exif)
+        data["images"][0] |= {"width": plain.width, "height": plain.height}
+    path.write_text(json.dumps(data))
+    output = tmp_path / "out.json"
+    with pytest.raises(InputError, match="EXIF orientation turned it, so give --ignore-exif"):
+        label_people(teacher, path, tmp_path, output)
+    assert label_people(teacher, path, tmp_path, output, ignore_exif=True) == 1
