@@ -58,11 +58,11 @@ def test_who_returns_elsewhere_is_somebody_new() -> None:
 
 
 def test_after_contact_clothes_tell_who_went_where() -> None:
-    """Two people meet and each turns back; by speed alone they would have passed each other."""
+    """Two people meet, one behind the other, and each turns back; by place alone they pass."""
     way = [100 + 20 * n for n in range(10)]
     meet: list[list[Person]] = [[(x, RED), (600 - x, BLUE)] for x in way]
-    hidden: list[list[Person]] = [[(290, RED)]] * 4  # one hides the other
-    back: list[list[Person]] = [[(x, RED), (600 - x, BLUE)] for x in way[::-1]]
+    hidden: list[list[Person]] = [[(300, RED)]] * 3
+    back: list[list[Person]] = [[(260 - x, RED), (340 + x, BLUE)] for x in range(0, 160, 20)]
     ids = run([*meet, *hidden, *back])
     assert ids[0] == [1, 2]
     assert ids[-5:] == [[1, 2]] * 5
