@@ -149,7 +149,7 @@ HIGH = [0.35, 0.25, 0.45]
 def candidates() -> dict[str, tuple[Callable[..., Ids], list[dict[str, Any]]]]:
     """List name -> (maker, settings to choose from), the libraries if they are installed."""
     found: dict[str, tuple[Callable[..., Ids], list[dict[str, Any]]]] = {
-        "ours": (make_ours, grid(sure_score=HIGH, min_oks=[0.1, 0.2], min_hits=[2, 3])),
+        "ours": (make_ours, grid(start_score=HIGH, min_oks=[0.1, 0.2], min_hits=[2, 3])),
         "iou": (make_iou, grid(min_iou=[0.3, 0.1, 0.5])),
     }
     try:

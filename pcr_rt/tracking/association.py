@@ -146,10 +146,11 @@ def match(
         for index, row in assign(free, 1e-9):
             matched[row], value[row] = index, free[index, row]
     # Two regions may show one person; two of the detector's boxes have been through OKS-NMS.
-    best_first = sorted(matched, key=lambda row: -value[row])
+    touching = [row for row in matched if people.contact[row]]
+    best_first = sorted(touching, key=lambda row: -value[row])
     boxes = [row for row in best_first if row < people.from_detector]
     regions = [row for row in best_first if row >= people.from_detector]
-    for row in doubles(poses, regions, boxes):
+    for row in doubles(poses, regions, boxes) if regions else []:
         del matched[row]
     return {row: tracks[index] for row, index in matched.items()}
 

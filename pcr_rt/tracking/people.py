@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses, ScoreKind
+from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.tracking.appearance import PATCHES, describe
 from pcr_rt.tracking.person_box import person_boxes
 
@@ -20,6 +21,11 @@ Float = NDArray[np.float64]
 
 CONTACT_IOU = 0.1
 """People whose boxes overlap more may show parts of each other."""
+
+
+TORSO = [
+    KEYPOINTS.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")
+]
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,17 @@ class People:
     """N people: poses, boxes around their keypoints (N, 4), and what can be said of them.
 
     from_detector: how many rows, the first ones, have boxes of the detector; the others are found
-    in regions. present: (N,) whether somebody is there at all; contact: (N,) whether they overlap
-    with somebody else; looks: (N, 3, 3), see `describe`, NaN if there is no frame.
+    in regions. keypoints (N, 17, 2) and keypoint_scores (N, 17): the poses' as float64; centres:
+    (N, 4) the middle of each torso, twice; present: (N,) whether somebody is there at all;
+    contact: (N,) whether they overlap with somebody else; looks: (N, 3, 3), see `describe`, NaN
+    if there is no frame.
     """
 
     poses: Poses
     from_detector: int
+    keypoints: Float
+    keypoint_scores: Float
+    centres: Float
     boxes: Float
     present: NDArray[np.bool_]
     contact: NDArray[np.bool_]
@@ -73,7 +84,10 @@ class People:
             looks = np.full((len(poses), len(PATCHES), 3), np.nan)
         else:
             looks = describe(frame, poses.keypoints, poses.keypoint_scores, limits.keypoint)
-        return cls(poses, from_detector, boxes, present, contact, looks)
+        keypoints = poses.keypoints.astype(np.float64)
+        scores = poses.keypoint_scores.astype(np.float64)
+        centres = np.tile(keypoints[:, TORSO].mean(1), 2)
+        return cls(poses, from_detector, keypoints, scores, centres, boxes, present, contact, looks)
 
 
 def areas(boxes: NDArray[Any]) -> Float:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import KEYPOINTS
-from pcr_rt.tracking.appearance import updated
 from pcr_rt.tracking.people import People
 
 __all__ = ["SEARCH_S", "Track", "displacements", "search_regions"]
@@ -26,9 +24,6 @@ CONTACT_SLOWER = 4.0
 """In contact, keypoints jump to the other person: velocities are trusted so much less."""
 BOX_S = 0.5
 """Time constant with which a box shrinks; it grows at once, so that it cuts no limb."""
-TORSO = [
-    KEYPOINTS.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")
-]
 
 
 @dataclass
@@ -53,23 +48,21 @@ class Track:
     @classmethod
     def begin(cls, people: People, row: int, now: float) -> Track:
         """Make the track of a person who is seen for the first time."""
-        keypoints = people.poses.keypoints[row].astype(np.float64)
         box = people.boxes[row]
         looks = people.looks[row]
         return cls(
-            keypoints=keypoints,
-            keypoint_scores=people.poses.keypoint_scores[row].astype(np.float64),
+            keypoints=people.keypoints[row],
+            keypoint_scores=people.keypoint_scores[row],
             box=box,
-            extent=np.abs(box - _centre(keypoints)),
+            extent=np.abs(box - people.centres[row]),
             velocity=np.zeros(2),
             appearance=np.full_like(looks, np.nan) if people.contact[row] else looks,
             seen=now,
         )
 
     def follow(self, people: People, row: int, now: float) -> None:
-        """Take over what is seen of the person now."""
-        keypoints = people.poses.keypoints[row].astype(np.float64)
-        scores = people.poses.keypoint_scores[row].astype(np.float64)
+        """Take over where the person is now."""
+        keypoints, scores = people.keypoints[row], people.keypoint_scores[row]
         contact = bool(people.contact[row])
         elapsed = now - self.seen
         if elapsed > 0:
@@ -78,13 +71,11 @@ class Track:
             share = -np.expm1(-elapsed / (VELOCITY_S * (CONTACT_SLOWER if contact else 1)))
             self.velocity += share * (step / elapsed - self.velocity)
         self.keypoints, self.keypoint_scores = keypoints, scores
-        centre = _centre(keypoints)
+        centre = people.centres[row]
         extent = np.abs(people.boxes[row] - centre)
         shrink = -np.expm1(-elapsed / BOX_S)
         self.extent = np.maximum(extent, self.extent + shrink * (extent - self.extent))
         self.box = centre + self.extent * (-1, -1, 1, 1)
-        if not contact:
-            self.appearance = updated(self.appearance, people.looks[row])
         self.seen, self.missed = now, False
         self.hits += 1
 
@@ -106,8 +97,3 @@ def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]
     height, width = frame.shape[:2]
     boxes = boxes.clip(0, (width - 1, height - 1, width - 1, height - 1))
     return boxes[np.all(boxes[:, 2:] - boxes[:, :2] >= 2, axis=1)]
-
-
-def _centre(keypoints: Float) -> Float:
-    """The middle of the torso, twice: (4,)."""
-    return np.tile(keypoints[TORSO].mean(0), 2)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
+from pcr_rt.tracking.appearance import updated
 from pcr_rt.tracking.association import doubles, match
 from pcr_rt.tracking.people import LIMITS, People, finite, joined
 from pcr_rt.tracking.schedule import DetectEvery, Schedule
@@ -120,6 +121,7 @@ class Tracker:
             poses = _with_new_ones(poses, finite(again))
         people = People.of(poses, frame, from_detector)
         matched = self._match(people, now)
+        _learn_looks(people, matched)
         for row, track in matched.items():
             track.follow(people, row, now)
             if not track.id and track.hits >= self.min_hits:
@@ -168,6 +170,15 @@ class Tracker:
     def _show(self, track: Track) -> None:
         track.id = self._next_id
         self._next_id += 1
+
+
+def _learn_looks(people: People, matched: dict[int, Track]) -> None:
+    """Update the appearance of everybody who is not in contact."""
+    rows = [row for row in matched if not people.contact[row]]
+    if rows:
+        known = np.stack([matched[row].appearance for row in rows])
+        for row, looks in zip(rows, updated(known, people.looks[rows]), strict=True):
+            matched[row].appearance = looks
 
 
 def _with_new_ones(poses: Poses, again: Poses) -> Poses:
