@@ -22,6 +22,7 @@ import argparse
 import json
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -74,23 +75,43 @@ def judge(record: dict[str, Any]) -> dict[str, bool]:
     return verdict
 
 
+SPIN = r"""
+extern "C" __global__ void spin(long long nanoseconds) {
+    long long start, now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
+    do asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    while (now - start < nanoseconds);
+}
+"""
+LEAST_SPIN_S = 0.002
+
+
 class Timer:
-    """Times work on the device by events, in turn with writes that clear the L2 cache."""
+    """Times work on the device by events, in turn with writes that clear the L2 cache.
+
+    Before each run the device spins, for 2 ms and for twice the time that the host takes to queue
+    the work, so that the host's own pace does not count.
+    """
 
     def __init__(self, cp: Any, repeats: int) -> None:
         self.cp, self.repeats = cp, repeats
+        self.spin = cp.RawKernel(SPIN, "spin")
         cache = cp.cuda.Device().attributes["L2CacheSize"]
         self.scratch = cp.empty(max(8 * cache, COPIED), np.uint8)
 
     def __call__(self, work: Callable[[], Any], repeats: int | None = None) -> dict[str, float]:
         """Time ``work`` in milliseconds, with a cold cache."""
         cp = self.cp
+        queueing = 0.0
         for _ in range(WARMUP):
+            start = time.perf_counter()
             work()
+            queueing = time.perf_counter() - start
+        spinning = np.int64(1e9 * max(LEAST_SPIN_S, 2 * queueing))
         times = []
         for _ in range(repeats or self.repeats):
-            # Also gives the host time to queue the work, so that its own pace does not count.
             self.scratch.fill(0)
+            self.spin((1,), (1,), (spinning,))
             begin, end = cp.cuda.Event(), cp.cuda.Event()
             begin.record()
             work()

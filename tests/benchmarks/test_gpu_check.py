@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,36 @@ def whole_cupy(emulated_device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("driverGetVersion", "runtimeGetVersion"):
         monkeypatch.setattr(runtime, name, lambda: 13000, raising=False)
     return cp
+
+
+def test_the_device_spins_while_the_host_queues_the_work(
+    whole_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[Any] = []
+    cp = whole_cupy
+
+    def kernel(source: str, name: str) -> Any:
+        assert f"void {name}(long long" in source
+        return lambda grid, block, arguments: queued.append((name, *arguments))
+
+    class Event(cp.Event):
+        def record(self, stream: Any = None) -> None:
+            queued.append("event")
+
+    monkeypatch.setattr(cp, "RawKernel", kernel)
+    monkeypatch.setattr(cp.cuda, "Event", Event)
+    monkeypatch.setattr(gpu_check, "COPIED", 1 << 12)
+    timer = gpu_check.Timer(cp, 1)
+    timer(lambda: queued.append("work"))
+    assert queued[-4:] == [("spin", 2_000_000), "event", "work", "event"]
+    assert type(queued[-4][1]) is np.int64
+
+    def slow() -> None:
+        time.sleep(0.004)
+        queued.append("work")
+
+    timer(slow)
+    assert queued[-4][1] >= 8_000_000
 
 
 class TorchOnTheHost:
