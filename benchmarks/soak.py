@@ -76,6 +76,9 @@ class StandIn:
 
     timings: dict[str, float] = {}  # noqa: RUF012
 
+    def warmup(self) -> None:
+        """Do nothing: there are no buffers."""
+
     def batch(self, frames: Sequence[NDArray[np.uint8]], boxes: Any = None) -> list[Poses]:
         time.sleep(0.002)
         return [

@@ -43,6 +43,9 @@ class Estimates(Protocol):
     def timings(self) -> dict[str, float]:
         """Milliseconds of each stage of this thread's last call."""
 
+    def warmup(self) -> None:
+        """Run on a blank frame, so that the first real ones are not slowed down."""
+
     def batch(
         self, frames: Sequence[Frame], boxes: Sequence[ArrayLike | None] | None = None
     ) -> list[Poses]:
@@ -237,6 +240,7 @@ class PoseStream:
     def _infer(self) -> None:
         round_: list[Captured] = []
         try:
+            self._estimator.warmup()  # in this thread: buffers and graphs of a device belong to one
             while round_ := self._round():
                 done = list(zip(round_, self._estimate(round_), strict=True))
                 round_ = []

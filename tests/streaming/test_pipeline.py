@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
+from pcr_rt.poses import Poses
 from pcr_rt.streaming import reader
 from pcr_rt.streaming.sources import FrameSource, Item, Source
 from toy_streams import ToyCamera, ToyEstimator, accounted, endless, numbered, stream, ticking
@@ -36,6 +37,17 @@ def test_a_list_of_frames_comes_out_in_order_and_whole() -> None:
     (stats,) = poses_stream.stats
     assert (stats.read, stats.shown, stats.dropped, stats.failed) == (20, 20, 0, 0)
     assert poses_stream.stages_ms["infer"] == pytest.approx(20)
+
+
+def test_the_estimator_is_warmed_up_once_in_the_thread_that_calls_it() -> None:
+    class Noting(ToyEstimator):
+        def batch(self, frames: Sequence[NDArray[np.uint8]], boxes: Any = None) -> list[Poses]:
+            assert self.warm == [threading.current_thread()]
+            return super().batch(frames, boxes)
+
+    estimator = Noting()
+    assert len(list(stream([numbered(n) for n in range(3)], estimator))) == 3
+    assert len(estimator.warm) == 1
 
 
 def test_a_slow_loop_holds_a_file_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -36,6 +37,10 @@ class ToyEstimator:
         self.seconds, self.fail_at = seconds, fail_at
         self.batches: list[int] = []
         self.timings = {"infer": 1.0}
+        self.warm: list[threading.Thread] = []
+
+    def warmup(self) -> None:
+        self.warm.append(threading.current_thread())
 
     def batch(self, frames: Sequence[NDArray[np.uint8]], boxes: Any = None) -> list[Poses]:
         self.batches.append(len(frames))
