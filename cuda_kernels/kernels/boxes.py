@@ -54,7 +54,7 @@ def decode_boxes(
     score_threshold: float,
     max_candidates: int = 1000,
 ) -> list[tuple[DeviceArray, DeviceArray]]:
-    """As :func:`reference.decode_boxes`. Waits for the device to learn the counts."""
+    """Do what :func:`reference.decode_boxes` does. Waits for the device to learn the counts."""
     found = decode_boxes_padded(
         outputs,
         layout,
@@ -137,7 +137,7 @@ def decode_boxes_padded(
 def box_nms(
     boxes: DeviceArray, scores: DeviceArray, iou_threshold: float, max_boxes: int
 ) -> DeviceArray:
-    """As :func:`reference.box_nms`, boxes in float32. Waits for the device to learn the count."""
+    """Do what :func:`reference.box_nms` does, boxes in float32. Waits to learn the count."""
     one = Candidates(
         on_device(boxes, np.float32, (None, 4), "boxes")[None],
         same_type([scores], "scores", (np.float32, np.float64))[0][None],

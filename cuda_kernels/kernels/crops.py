@@ -42,7 +42,7 @@ def crop_persons(
     dtype: DTypeLike = np.float32,
     out: DeviceArray | None = None,
 ) -> DeviceArray:
-    """As :func:`reference.crop_persons`: crops (N, 3, h, w). One launch for all frames.
+    """Do what :func:`reference.crop_persons` does: crops (N, 3, h, w). One launch for all frames.
 
     out: the array that takes the crops, whose dtype counts.
     """
@@ -82,10 +82,10 @@ def letterbox(
     dtype: DTypeLike = np.float32,
     out: DeviceArray | None = None,
 ) -> tuple[DeviceArray, Any]:
-    """As :func:`reference.letterbox`, grey levels not rounded: images (B, 3, h, w), scales (B,).
+    """Do what :func:`reference.letterbox` does: images (B, 3, h, w), scales (B,).
 
-    The scales follow from the frames' shapes, so they are a NumPy array. out: the array that takes
-    the images, whose dtype counts.
+    Grey levels are not rounded. The scales follow from the frames' shapes, so they are a NumPy
+    array. out: the array that takes the images, whose dtype counts.
     """
     width, height = size
     sizes = frames.sizes if isinstance(frames, FrameTable) else [f.shape[:2] for f in frames]

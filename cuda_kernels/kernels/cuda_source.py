@@ -39,7 +39,7 @@ _INCLUDE = re.compile(r'#include "(\w+\.cuh)"\n')
 
 @cache
 def source() -> str:
-    """All .cu files with the headers that they include, each header once.
+    """Join all .cu files with the headers that they include, each header once.
 
     A compiler that is given one text needs no include path, and CuPy, which keeps compiled kernels
     by a hash of their source, notices a change in a header.

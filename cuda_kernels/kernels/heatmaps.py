@@ -40,10 +40,10 @@ def decode_heatmaps(
     flip: NDArray[np.intp] | None = None,
     out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """As :func:`reference.decode_heatmaps`: keypoints (N, K, 2), scores (N, K). One launch.
+    """Do what :func:`reference.decode_heatmaps` does: keypoints (N, K, 2), scores (N, K).
 
-    Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``. flip lies on the host.
-    out: arrays for both results.
+    One launch. Maps have 2^31 samples at most; sigma is at most 6.4 with ``dark``. flip lies on
+    the host. out: arrays for both results.
     """
     if method == "dark" and not 0 < sigma <= MOST_SIGMA:
         raise InputError(f"sigma is {sigma}; the DARK kernel takes up to {MOST_SIGMA} samples.")
@@ -88,7 +88,7 @@ def decode_simcc(
     split: float = 2.0,
     out: tuple[DeviceArray, DeviceArray] | None = None,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """As :func:`reference.decode_simcc`: keypoints (N, K, 2), scores (N, K). One launch.
+    """Do what :func:`reference.decode_simcc` does: keypoints (N, K, 2), scores (N, K). One launch.
 
     out: arrays for both results.
     """
@@ -108,7 +108,7 @@ def decode_simcc(
 def _decoded(
     people: int, joints: int, out: tuple[DeviceArray, DeviceArray] | None
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Arrays for keypoints and their scores."""
+    """Make or check arrays for keypoints and their scores."""
     if out is not None:
         return fitting(out[0], (people, joints, 2)), fitting(out[1], (people, joints))
     cp = cupy()

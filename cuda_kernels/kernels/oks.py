@@ -25,7 +25,7 @@ def oks_nms(
     method: SuppressMethod,
     threshold: float = 0.9,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """As :func:`reference.oks_nms`, keypoints in float32. Waits for the device for the count.
+    """Do what :func:`reference.oks_nms` does, keypoints in float32. Waits to learn the count.
 
     sigmas lie on the host.
     """
