@@ -14,6 +14,7 @@ from pcr_rt.cli.options import (
     FlipTest,
     Model,
     Precision,
+    SkeletonName,
     detector_or_none,
     progress_bar,
 )
@@ -39,6 +40,7 @@ def evaluate(
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
     precision: Precision = "auto",
+    skeleton_name: SkeletonName = None,
     flip_test: FlipTest = False,
     decode: Annotated[
         Literal["none", "quarter", "dark"] | None,
@@ -64,6 +66,7 @@ def evaluate(
     default.
     """
     from pcr_rt.coco import evaluation
+    from pcr_rt.coco.pck import keypoint_pck
     from pcr_rt.files import check_json_output, refuse_inputs, write_whole
     from pcr_rt.inference.estimator import PoseEstimator
 
@@ -80,6 +83,7 @@ def evaluate(
             precision=precision,
             flip_test=flip_test,
             decode=decode,
+            skeleton=skeleton_name,
             box_threshold=EVAL_THRESHOLD,
             score_threshold=0.0,
             # Ground truth has every person once, so there are no duplicates to suppress.
@@ -96,11 +100,20 @@ def evaluate(
             progress=progress,
             category=category,
             ignore_exif=ignore_exif,
+            skeleton=estimator.spec.skeleton,
         )
+        skeleton = estimator.spec.skeleton
+        pck = None if skeleton.sigmas else keypoint_pck(annotations, found, skeleton, category)
     if json_output:
-        typer.echo(json.dumps(ap.to_dict()))
+        typer.echo(json.dumps({**ap.to_dict(), **({} if pck is None else {"pck": pck})}))
     else:
         _print_table(f"{', '.join(model)} on {annotations.name}, boxes: {Path(boxes).name}", ap)
+        if pck is not None:
+            typer.echo(
+                f"PCK@0.1 {pck:.3f}: keypoints within a tenth of the box's longer side. The"
+                f" skeleton {skeleton.name} has no sigmas, so AP takes 0.05 for each keypoint and"
+                " is not comparable with others'."
+            )
     if results is not None:
         write_whole(results, json.dumps(found).encode())
 

@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "Precision",
     "ScoreThreshold",
+    "SkeletonName",
     "detector_or_none",
     "make_estimator",
     "progress_bar",
@@ -55,6 +56,15 @@ ScoreThreshold = Annotated[
         " calibration.",
     ),
 ]
+SkeletonName = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        metavar="NAME|FILE",
+        help="What the model's keypoints are, if its file does not say so: halpe26, hand21 ... or"
+        " a .toml file.",
+    ),
+]
 
 
 def detector_or_none(name: str) -> str | None:
@@ -70,6 +80,7 @@ def make_estimator(
     flip_test: bool,
     box_threshold: float = 0.3,
     score_threshold: float | None = None,
+    skeleton: str | None = None,
 ) -> PoseEstimator:
     """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator
@@ -82,6 +93,7 @@ def make_estimator(
         flip_test=flip_test,
         box_threshold=box_threshold,
         score_threshold=score_threshold,
+        skeleton=skeleton,
     )
 
 

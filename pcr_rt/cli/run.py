@@ -20,6 +20,7 @@ from pcr_rt.cli.options import (
     Model,
     Precision,
     ScoreThreshold,
+    SkeletonName,
     make_estimator,
     progress_bar,
 )
@@ -61,6 +62,7 @@ def run(
     box_threshold: BoxThreshold = 0.3,
     score_threshold: ScoreThreshold = None,
     flip_test: FlipTest = False,
+    skeleton: SkeletonName = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
     serve: Annotated[
         str | None,
@@ -117,6 +119,7 @@ def run(
         flip_test,
         box_threshold=box_threshold,
         score_threshold=score_threshold,
+        skeleton=skeleton,
     )
     if os.path.isdir(sources[0]) and len(sources) == 1:
         of_cameras = {name: value for name, value in asked.items() if name != "decoder"}

@@ -103,7 +103,12 @@ def _ap(engine: Any, annotations: Path, images: Path) -> float:
 
     estimator = PoseEstimator(engine, detector=None, score_threshold=0.0, nms=None)
     with progress_bar("Evaluating") as progress:
-        return round(evaluate(estimator, annotations, images, progress=progress)[0].ap, 4)
+        return round(
+            evaluate(
+                estimator, annotations, images, progress=progress, skeleton=estimator.spec.skeleton
+            )[0].ap,
+            4,
+        )
 
 
 def _draw(comparison: Any, folder: Path) -> Path:

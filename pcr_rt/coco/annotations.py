@@ -26,7 +26,7 @@ from pcr_rt.coco.records import (
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
-from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS
+from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = [
     "BOX_FILL",
@@ -43,7 +43,7 @@ __all__ = [
     "picture_size",
     "read_labelled",
     "read_picture",
-    "require_coco_keypoints",
+    "require_keypoints",
     "select_images",
     "select_people",
 ]
@@ -270,29 +270,31 @@ def read_picture(
     return read_labelled(picture_path(folder, image), picture_size(image), ignore_exif=ignore_exif)
 
 
-def select_people(annotations: Mapping[str, Any], images: Container[Any]) -> list[dict[str, Any]]:
+def select_people(
+    annotations: Mapping[str, Any], images: Container[Any], skeleton: Skeleton = COCO17
+) -> list[dict[str, Any]]:
     """Select the people of these images as new records with every field that COCO's AP reads.
 
     Fills in ``keypoints`` (none labelled), ``iscrowd`` (0), ``num_keypoints`` (counted) and
     ``area`` (0.53 of the box, also for one of 0); ids are 1, 2, ... and ``category_id`` is 1. Other
     categories are left out; a file without categories holds people only. Raises DataError for a
-    malformed annotation, for keypoints that are not COCO's 17, and if it is unclear which
-    categories are people.
+    malformed annotation, for keypoints that are not the skeleton's, and if it is
+    unclear which categories are people.
     """
     data = check_annotations(annotations, Annotations.name)
     category = person_category(data)
-    require_coco_keypoints(data)
+    require_keypoints(data, skeleton)
     people: list[dict[str, Any]] = []
     estimated = 0
     for number, annotation in enumerate(data["annotations"]):
         if annotation["image_id"] not in images or not is_person(annotation, category):
             continue
         box = annotation.get("bbox")
-        keypoints = annotation.get("keypoints") or [0] * (3 * NUM_KEYPOINTS)
-        if box is None or len(keypoints) != 3 * NUM_KEYPOINTS:
+        keypoints = annotation.get("keypoints") or [0] * (3 * len(skeleton))
+        if box is None or len(keypoints) != 3 * len(skeleton):
             raise DataError(
                 f"{data.name}: annotation {_called(annotation, number)} is malformed, it needs a"
-                f" 'bbox' of 4 and 'keypoints' of {3 * NUM_KEYPOINTS} finite numbers."
+                f" 'bbox' of 4 and 'keypoints' of {3 * len(skeleton)} finite numbers."
             )
         count, area = annotation.get("num_keypoints"), annotation.get("area")
         if count is None:
@@ -388,13 +390,14 @@ def keypoint_names(annotations: Mapping[str, Any]) -> list[str] | None:
     return list(names[0]) if names else None
 
 
-def require_coco_keypoints(annotations: Mapping[str, Any]) -> None:
-    """Raise DataError if the file names other keypoints of people than COCO's 17."""
+def require_keypoints(annotations: Mapping[str, Any], skeleton: Skeleton) -> None:
+    """Raise DataError if the file names other keypoints of people than the skeleton's."""
     names = keypoint_names(annotations)
-    if names is not None and tuple(names) != KEYPOINTS:
+    if names is not None and tuple(names) != skeleton.keypoints:
         raise DataError(
-            f"The annotations name the keypoints {shown(', '.join(names))}; COCO's own 17 are"
-            f" needed in its order, {', '.join(KEYPOINTS[:3])} and so on."
+            f"The annotations name the {len(names)} keypoints {shown(', '.join(names))}; the"
+            f" model's are the {len(skeleton)} of {skeleton.name} in its order,"
+            f" {', '.join(skeleton.keypoints[:3])} and so on."
         )
 
 

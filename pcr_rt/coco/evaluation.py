@@ -25,6 +25,7 @@ from pcr_rt.coco.annotations import (
 from pcr_rt.coco.detections import boxes_by_image
 from pcr_rt.coco.matching import Matches, match, require_pycocotools, select_results
 from pcr_rt.errors import DataError, InputError
+from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = ["KeypointAP", "bootstrap_difference", "evaluate", "keypoint_ap"]
 
@@ -70,6 +71,8 @@ def keypoint_ap(
     annotations: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int] | None = None,
+    *,
+    skeleton: Skeleton = COCO17,
 ) -> KeypointAP:
     """Compute COCO keypoint AP and AR of ``results`` with pycocotools.
 
@@ -78,16 +81,16 @@ def keypoint_ap(
     as people only.
     results: COCO results with ``image_id``, ``keypoints`` (51: x, y, score) and ``score``; each
     counts as a person, whatever its ``category_id``. image_ids: the images to evaluate, all when
-    None. Neither argument is changed.
+    None. skeleton: of both sides; OKS takes its sigmas. Neither argument is changed.
 
     Raises DataError if annotations or results are malformed or speak of unknown images or the
     images hold no labelled people, and MissingDependencyError without pycocotools.
     """
     annotations = check_annotations(annotations, Annotations.name)
     images = select_images(annotations, image_ids)
-    people = _labelled_people(annotations, images)
-    detections = select_results(results, annotations, images)
-    matcher = match(images, people, detections)
+    people = _labelled_people(annotations, images, skeleton)
+    detections = select_results(results, annotations, images, skeleton)
+    matcher = match(images, people, detections, skeleton)
     with contextlib.redirect_stdout(io.StringIO()):
         matcher.accumulate()
         matcher.summarize()
@@ -129,9 +132,11 @@ def bootstrap_difference(
         raise InputError(f"The bootstrap needs at least 1 sample, not {samples}.")
     annotations = check_annotations(annotations, Annotations.name)
     images = select_images(annotations, image_ids)
-    people = _labelled_people(annotations, images)
+    people = _labelled_people(annotations, images, COCO17)
     a, b = (
-        Matches.of(match(images, people, select_results(results, annotations, images)))
+        Matches.of(
+            match(images, people, select_results(results, annotations, images, COCO17), COCO17)
+        )
         for results in (results_a, results_b)
     )
     generator = np.random.default_rng(seed)
@@ -157,6 +162,7 @@ def evaluate(
     image_ids: Sequence[int] | None = None,
     category: str | None = None,
     ignore_exif: bool = False,
+    skeleton: Skeleton = COCO17,
 ) -> tuple[KeypointAP, list[dict[str, Any]]]:
     """Run an estimator over labelled images; return its AP and its results in COCO format.
 
@@ -164,8 +170,9 @@ def evaluate(
     people and leaves out images without any; ``detector`` lets it find people in all images; a path
     is a file of detections in COCO's results format, whose boxes and scores it takes. Of found
     people the 20 best an image are kept. progress: called with (images done, images in all) after
-    each. category: the name of the only category of people that counts. ignore_exif: the labels
-    were made on images that are not turned as their EXIF orientation says.
+    each. skeleton: of the estimator's model and the labels. category: the name of the only category
+    of people that counts. ignore_exif: the labels were made on images that are not
+    turned as their EXIF orientation says.
 
     Raises DataError as ``keypoint_ap`` does, for an image that cannot be read, for a labelled
     person without a box, and for detections of which none fits the annotations.
@@ -177,13 +184,13 @@ def evaluate(
     require_pycocotools()
     annotations = load_annotations(annotations_path, category=category)
     images = select_images(annotations, image_ids)
-    _labelled_people(annotations, images)
+    _labelled_people(annotations, images, skeleton)
     given: dict[Any, NDArray[np.float64]] = {}
     if isinstance(boxes, Path):
         everything = {image["id"] for image in annotations["images"]}
         given = boxes_by_image(boxes, person_category(annotations), everything)
     elif boxes == "ground-truth":
-        given = _labelled_boxes(annotations, images)
+        given = _labelled_boxes(annotations, images, skeleton)
     todo = [i for i in images if boxes == "detector" or i in given]
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
@@ -197,14 +204,14 @@ def evaluate(
         results += found
         if progress is not None:
             progress(done, len(todo))
-    return keypoint_ap(annotations, results, image_ids), results
+    return keypoint_ap(annotations, results, image_ids, skeleton=skeleton), results
 
 
 def _labelled_people(
-    annotations: Mapping[str, Any], images: Mapping[Any, Any]
+    annotations: Mapping[str, Any], images: Mapping[Any, Any], skeleton: Skeleton
 ) -> list[dict[str, Any]]:
     """``select_people``; DataError with counts if nobody among them is labelled."""
-    people = select_people(annotations, images)
+    people = select_people(annotations, images, skeleton)
     if not any(map(is_labelled, people)):
         raise DataError(
             f"The {len(images)} evaluated images hold {len(people)} annotations of people and none"
@@ -214,11 +221,11 @@ def _labelled_people(
 
 
 def _labelled_boxes(
-    annotations: Mapping[str, Any], images: Mapping[Any, Any]
+    annotations: Mapping[str, Any], images: Mapping[Any, Any], skeleton: Skeleton
 ) -> dict[Any, NDArray[np.float64]]:
     """The boxes (N, 4) xyxy of the labelled people of each image that has some."""
     found: dict[Any, list[list[float]]] = {}
-    for person in filter(is_labelled, select_people(annotations, images)):
+    for person in filter(is_labelled, select_people(annotations, images, skeleton)):
         x, y, width, height = person["bbox"]
         if min(width, height) <= 0:
             raise DataError(

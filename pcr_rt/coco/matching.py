@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.coco.records import RESULT, check_record, shown
 from pcr_rt.errors import DataError, MissingDependencyError
-from pcr_rt.skeleton import NUM_KEYPOINTS
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["Matches", "match", "require_pycocotools", "select_results"]
 
@@ -33,7 +33,10 @@ def require_pycocotools() -> tuple[Any, Any]:
 
 
 def select_results(
-    results: Sequence[Mapping[str, Any]], annotations: Mapping[str, Any], images: Container[Any]
+    results: Sequence[Mapping[str, Any]],
+    annotations: Mapping[str, Any],
+    images: Container[Any],
+    skeleton: Skeleton,
 ) -> list[dict[str, Any]]:
     """Select the results of ``images`` as pycocotools reads them, each a person.
 
@@ -54,10 +57,10 @@ def select_results(
                 f"{where} belongs to image {shown(str(image_id))}, which the annotations do not"
                 " list."
             )
-        if len(record["keypoints"]) != 3 * NUM_KEYPOINTS:
+        if len(record["keypoints"]) != 3 * len(skeleton):
             raise DataError(
-                f"{where} has {len(record['keypoints'])} numbers as 'keypoints': give"
-                f" {3 * NUM_KEYPOINTS}."
+                f"{where} has {len(record['keypoints'])} numbers as 'keypoints':"
+                f" {skeleton.name} has {3 * len(skeleton)}."
             )
         if image_id in images:
             points = np.asarray(record["keypoints"]).reshape(-1, 3)
@@ -75,8 +78,16 @@ def select_results(
     return detections
 
 
-def match(images: Mapping[Any, Any], people: list[dict[str, Any]], detections: list[Any]) -> Any:
-    """Match detections to people with a COCOeval, which marks the records that it is given."""
+def match(
+    images: Mapping[Any, Any],
+    people: list[dict[str, Any]],
+    detections: list[Any],
+    skeleton: Skeleton,
+) -> Any:
+    """Match detections to people with a COCOeval, which marks the records that it is given.
+
+    Its OKS has the skeleton's sigmas.
+    """
     coco, coco_eval = require_pycocotools()
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):
@@ -84,12 +95,13 @@ def match(images: Mapping[Any, Any], people: list[dict[str, Any]], detections: l
             side = coco()
             side.dataset = {
                 "images": list(images.values()),
-                "categories": [{"id": 1, "name": "person"}],
+                "categories": [{"id": 1, "name": skeleton.category}],
                 "annotations": records,
             }
             side.createIndex()
             sides.append(side)
         matcher = coco_eval(*sides, iouType="keypoints")
+        matcher.params.kpt_oks_sigmas = skeleton.sigma_array
         matcher.evaluate()
     return matcher
 

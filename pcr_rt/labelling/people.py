@@ -23,13 +23,13 @@ from pcr_rt.coco.annotations import (
     load_annotations,
     person_category,
     read_picture,
-    require_coco_keypoints,
+    require_keypoints,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.files import check_json_output, refuse_inputs, write_whole
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
+from pcr_rt.skeleton import COCO17, KEYPOINTS, NUM_KEYPOINTS, keypoint_similarity
 
 __all__ = ["Rule", "label_people", "merge"]
 
@@ -68,7 +68,7 @@ def label_people(
     data = load_annotations(annotations, need_keypoints=False)
     check_json_output(output)
     refuse_inputs(output, annotations)
-    require_coco_keypoints(data)
+    require_keypoints(data, COCO17)
     records = {record["id"]: record for record in data["images"]}
     by_image = _people_by_image(data, rule)
     labelled = []

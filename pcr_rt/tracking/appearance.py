@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import KEYPOINTS
-
 __all__ = ["PATCHES", "describe", "difference", "updated"]
+
+PATCHES = 3
+"""Head, torso and thighs."""
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 Float = NDArray[np.float64]
 
@@ -21,37 +25,38 @@ LEARN = 0.05
 """Share of each new look."""
 
 
-def _weights() -> tuple[Float, list[slice], list[list[int]]]:
-    """Sample points as weighted means of keypoints: (P, 17), each patch's rows and keypoints."""
-    at = {name: index for index, name in enumerate(KEYPOINTS)}
-    rows: list[Float] = []
-
-    def point(**parts: float) -> None:
-        row = np.zeros(len(KEYPOINTS))
-        for name, weight in parts.items():
-            row[at[name]] += weight
-        rows.append(row)
-
-    head = KEYPOINTS[:5]
-    for name in head:  # half-way from each to the middle of all
-        point(**{other: 0.1 + 0.5 * (other == name) for other in head})
+def _points() -> list[list[dict[str, float]]]:
+    """Sample points of each patch as weighted means of keypoints, by name."""
+    # Of the head half-way from each keypoint to the middle of all.
+    head = [{other: 0.1 + 0.5 * (other == name) for other in HEAD} for name in HEAD]
+    torso, thighs = [], []
     for down in (0.15, 0.35, 0.55, 0.75):
         for across in (0.15, 0.38, 0.62, 0.85):
-            point(
-                left_shoulder=(1 - down) * (1 - across),
-                right_shoulder=(1 - down) * across,
-                left_hip=down * (1 - across),
-                right_hip=down * across,
+            torso.append(
+                {
+                    "left_shoulder": (1 - down) * (1 - across),
+                    "right_shoulder": (1 - down) * across,
+                    "left_hip": down * (1 - across),
+                    "right_hip": down * across,
+                }
             )
     for side in ("left", "right"):
         for down in (0.2, 0.35, 0.5, 0.65, 0.8):
-            point(**{f"{side}_hip": 1 - down, f"{side}_knee": down})
-    patches = [slice(0, 5), slice(5, 21), slice(21, 31)]
-    weights = np.array(rows)
-    return weights, patches, [np.flatnonzero(weights[p].sum(0)).tolist() for p in patches]
+            thighs.append({f"{side}_hip": 1 - down, f"{side}_knee": down})
+    return [head, torso, thighs]
 
 
-WEIGHTS, PATCHES, NEEDED = _weights()
+@lru_cache(maxsize=8)
+def _weights(names: tuple[str, ...]) -> tuple[Float, list[slice], list[list[int]]]:
+    """Sample points (P, K), each patch's rows and keypoints; none if a skeleton lacks its names."""
+    rows: list[Float] = []
+    patches, needed = [], []
+    for points in _points():
+        known = points if {name for point in points for name in point} <= set(names) else []
+        patches.append(slice(len(rows), len(rows) + len(known)))
+        rows += [np.array([point.get(name, 0.0) for name in names]) for point in known]
+        needed.append([i for i, name in enumerate(names) if any(name in p for p in known)])
+    return np.array(rows).reshape(-1, len(names)), patches, needed
 
 
 def light(frame: NDArray[np.uint8]) -> Float:
@@ -62,23 +67,30 @@ def light(frame: NDArray[np.uint8]) -> Float:
 
 
 def describe(
-    frame: NDArray[np.uint8], keypoints: NDArray[Any], scores: NDArray[Any], visible: float
+    frame: NDArray[np.uint8],
+    keypoints: NDArray[Any],
+    scores: NDArray[Any],
+    visible: float,
+    names: Sequence[str],
 ) -> Float:
     """Head, torso and thighs of each person: brightness and two colours, (N, 3, 3).
 
-    frame: (H, W, 3) uint8 BGR; keypoints: (N, 17, 2) in its pixels; scores: (N, 17); visible: mean
-    score from which on keypoints say where a patch is. Logarithms
-    of ratios to the frame's mean colour, so that a camera that changes its exposure or white
-    balance changes nothing. NaN for a patch that is not in view.
+    frame: (H, W, 3) uint8 BGR; keypoints: (N, K, 2) in its pixels; scores: (N, K); visible: mean
+    score from which on keypoints say where a patch is; names: of the K keypoints. Logarithms of
+    ratios to the frame's mean colour, so that a camera that changes its exposure or white balance
+    changes nothing. NaN for a patch that is not in view, or whose keypoints the skeleton lacks.
     """
+    weights, patches, needed_keypoints = _weights(tuple(names))
     height, width = frame.shape[:2]
-    points = np.rint(WEIGHTS @ keypoints).clip(-1, max(height, width)).astype(np.intp)
+    points = np.rint(weights @ keypoints).clip(-1, max(height, width)).astype(np.intp)
     x, y = points[..., 0], points[..., 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     samples = frame[y.clip(0, height - 1), x.clip(0, width - 1)]
     logs = np.log((samples + FLOOR) / (light(frame) + FLOOR))
-    found = np.full((len(keypoints), len(PATCHES), 3), np.nan)
-    for patch, (rows, needed) in enumerate(zip(PATCHES, NEEDED, strict=True)):
+    found = np.full((len(keypoints), PATCHES, 3), np.nan)
+    for patch, (rows, needed) in enumerate(zip(patches, needed_keypoints, strict=True)):
+        if not needed:
+            continue
         mean = logs[:, rows].mean(1)
         seen = (scores[:, needed].mean(1) >= visible) & inside[:, rows].all(1)
         blue, green, red = mean[seen].T

@@ -40,15 +40,16 @@ def cross_oks(
     found_scores: Float,
     areas: Float,
     tolerance: Float,
+    sigmas: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Give the OKS (n, m) of n known people with m found ones; keypoints count by their scores.
 
-    known: (n, 17, 2) and found: (m, 17, 2) in frame pixels; their scores (n, 17), (m, 17); areas:
-    (n, m) in square pixels; tolerance: (n,) factor on COCO's sigmas. A keypoint's weight is the
+    known: (n, K, 2) and found: (m, K, 2) in frame pixels; their scores (n, K), (m, K); areas:
+    (n, m) in square pixels; tolerance: (n,) factor on the sigmas (K,). A keypoint's weight is the
     product of its two scores; pairs without any weight have OKS 0.
     """
     spread = areas * tolerance[:, None] ** 2  # as if the sigmas were larger
-    similarity = keypoint_similarity(known[:, None], found[None], spread)
+    similarity = keypoint_similarity(known[:, None], found[None], spread, sigmas)
     weights = known_scores[:, None] * found_scores[None]
     oks: NDArray[np.float64] = (similarity * weights).sum(-1) / weights.sum(-1).clip(min=1e-9)
     return oks
@@ -92,6 +93,7 @@ def doubles(poses: Poses, rows: Sequence[int], known: Sequence[int] = ()) -> lis
             people.keypoint_scores,
             np.maximum(area[:, None], area),
             np.ones(len(everybody)),
+            people.skeleton.sigma_array,
         )
         > DUPLICATE_OKS
     )
@@ -126,7 +128,7 @@ def match(
 
     def similarity(places: Float) -> Float:
         found = poses.keypoints, poses.keypoint_scores
-        return cross_oks(places, scores, *found, area, tolerance)
+        return cross_oks(places, scores, *found, area, tolerance, poses.skeleton.sigma_array)
 
     predicted = similarity(last + displacements(tracks, now)[:, None])
     # As of a density, the wider the lower: else a wide guess wins over a near neighbour.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses, ScoreKind
-from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.skeleton import Skeleton
 from pcr_rt.tracking.appearance import PATCHES, describe
 from pcr_rt.tracking.person_box import person_boxes
 
@@ -23,9 +23,7 @@ CONTACT_IOU = 0.1
 """People whose boxes overlap more may show parts of each other."""
 
 
-TORSO = [
-    KEYPOINTS.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")
-]
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,10 @@ class People:
     """N people: poses, boxes around their keypoints (N, 4), and what can be said of them.
 
     from_detector: how many rows, the first ones, have boxes of the detector; the others are found
-    in regions. keypoints (N, 17, 2) and keypoint_scores (N, 17): the poses' as float64; centres:
-    (N, 4) the middle of each torso, twice; present: (N,) whether somebody is there at all;
-    contact: (N,) whether they overlap with somebody else; looks: (N, 3, 3), see `describe`, NaN
-    if there is no frame.
+    in regions. keypoints (N, K, 2) and keypoint_scores (N, K): the poses' as float64; centres:
+    (N, 4) the middle of each torso (of all keypoints if the skeleton has none), twice; present:
+    (N,) whether somebody is there at all; contact: (N,) whether they overlap with somebody else;
+    looks: (N, 3, 3), see `describe`, NaN if there is no frame.
     """
 
     poses: Poses
@@ -81,13 +79,20 @@ class People:
         np.fill_diagonal(overlap, 0)
         contact = overlap.max(1, initial=0) > CONTACT_IOU
         if frame is None:
-            looks = np.full((len(poses), len(PATCHES), 3), np.nan)
+            looks = np.full((len(poses), PATCHES, 3), np.nan)
         else:
-            looks = describe(frame, poses.keypoints, poses.keypoint_scores, limits.keypoint)
+            names = poses.skeleton.keypoints
+            looks = describe(frame, poses.keypoints, poses.keypoint_scores, limits.keypoint, names)
         keypoints = poses.keypoints.astype(np.float64)
         scores = poses.keypoint_scores.astype(np.float64)
-        centres = np.tile(keypoints[:, TORSO].mean(1), 2)
+        centres = np.tile(keypoints[:, _torso(poses.skeleton)].mean(1), 2)
         return cls(poses, from_detector, keypoints, scores, centres, boxes, present, contact, looks)
+
+
+def _torso(skeleton: Skeleton) -> list[int]:
+    """Indices of the torso's keypoints; all keypoints if the skeleton has no torso."""
+    names = skeleton.keypoints
+    return [names.index(name) for name in TORSO if name in names] or list(range(len(names)))
 
 
 def areas(boxes: NDArray[Any]) -> Float:

@@ -11,7 +11,8 @@ __all__ = ["person_boxes"]
 
 Float = NDArray[np.float64]
 
-MIN_CONFIDENT = 5
+LEAST_CONFIDENT = 0.3
+"""Share of the keypoints: five of COCO's 17."""
 MIN_SPAN = 0.1
 """Keypoints that lie closer together, as a share of the other box's longer side, say nothing."""
 SIDES, TOP, BOTTOM = 0.12, 0.10, 0.09
@@ -26,16 +27,17 @@ def person_boxes(
 ) -> Float:
     """Return boxes (N, 4) xyxy around confident keypoints, padded.
 
-    keypoints: (N, 17, 2) in pixels; scores: (N, 17); otherwise: (N, 4), the box of a person whose
-    confident keypoints are fewer than five or lie in one place; confident: score from which on a
-    keypoint makes up the box, since others may lie anywhere.
+    keypoints: (N, K, 2) in pixels; scores: (N, K); otherwise: (N, 4), the box of a person whose
+    confident keypoints are fewer than three tenths or lie in one place; confident: score from
+    which on a keypoint makes up the box, since others may lie anywhere.
     """
     sure = (scores >= confident)[..., None]
     low = np.where(sure, keypoints, np.inf).min(1)
     high = np.where(sure, keypoints, -np.inf).max(1)
     boxes: Float = np.array(otherwise, np.float64)
     least = MIN_SPAN * (boxes[:, 2:] - boxes[:, :2]).max(1)
-    enough = (sure.sum((1, 2)) >= MIN_CONFIDENT) & ((high - low).max(1) >= least)
+    needed = round(LEAST_CONFIDENT * scores.shape[1])
+    enough = (sure.sum((1, 2)) >= needed) & ((high - low).max(1) >= least)
     low, high = low[enough], high[enough]
     width, height = (high - low).T
     sides = np.maximum(SIDES * width, MIN_SIDES * height)

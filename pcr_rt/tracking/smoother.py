@@ -103,7 +103,7 @@ class Smoother:
     def _filter(
         self, states: list[_State], raw: Float, poses: Poses, rows: list[int], now: float
     ) -> Float:
-        """Smoothed keypoints (n, 17, 2) of known people."""
+        """Smoothed keypoints (n, K, 2) of known people."""
         elapsed = np.array([max(now - s.time, 1e-6) for s in states])[:, None, None]
         for state, row in zip(states, rows, strict=True):
             share = -math.expm1(-max(now - state.time, 0.0) / SIZE_S)

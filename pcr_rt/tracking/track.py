@@ -30,7 +30,7 @@ BOX_S = 0.5
 class Track:
     """A person; ``id`` is 0 until they have been seen often enough to be shown.
 
-    keypoints (17, 2), keypoint_scores (17,), box (4,) and velocity (2,), in pixels a second, are
+    keypoints (K, 2), keypoint_scores (K,), box (4,) and velocity (2,), in pixels a second, are
     those of the time ``seen``; extent: (4,) how far the box reaches from the torso to each side.
     """
 

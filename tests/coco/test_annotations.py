@@ -248,7 +248,7 @@ def test_a_lenient_reader_gets_malformed_people_as_they_are(tmp_path: Path) -> N
 def test_other_skeletons_are_refused() -> None:
     swapped = [*KEYPOINTS[:15], KEYPOINTS[16], KEYPOINTS[15]]
     data = coco(person(), categories=[{"id": 1, "name": "person", "keypoints": swapped}])
-    with pytest.raises(DataError, match="own 17 are needed in its order"):
+    with pytest.raises(DataError, match="the 17 of coco17 in its order"):
         select_people(data, {1})
 
 

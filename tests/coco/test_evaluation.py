@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from pcr_rt.coco.evaluation import KeypointAP, bootstrap_difference, keypoint_ap
 from pcr_rt.errors import DataError, MissingDependencyError
+from pcr_rt.skeleton import COCO17, Skeleton
 
 FIGURES = ["ap", "ap50", "ap75", "ap_medium", "ap_large"]
 FIGURES += ["ar", "ar50", "ar75", "ar_medium", "ar_large"]
@@ -100,6 +101,70 @@ def test_ap_is_that_of_pycocotools(seed: int, fields: dict[str, Any]) -> None:
     assert found.people == sum(
         p["num_keypoints"] > 0 and not p["iscrowd"] for p in annotations["annotations"]
     )
+
+
+@pytest.mark.parametrize("name", ["coco17", "halpe26", "coco_wholebody133", "cup"])
+@pytest.mark.parametrize("seed", range(3))
+def test_ap_of_any_skeleton_is_that_of_pycocotools(seed: int, name: str) -> None:
+    from pycocotools.cocoeval import COCOeval
+
+    own = Skeleton("cup", tuple("abcde"), sigmas=(0.02, 0.05, 0.1, 0.03, 0.2), category="cup")
+    skeleton = own if name == "cup" else Skeleton.load(name)
+    count, rng = len(skeleton), np.random.default_rng(seed)
+    labels, results = [], []
+    for image in range(1, 9):
+        for _ in range(3):
+            points = np.column_stack([rng.uniform(0, 300, (count, 2)), rng.integers(0, 3, count)])
+            number = len(labels) + 1
+            labels.append(
+                {
+                    "id": number,
+                    "image_id": image,
+                    "category_id": 1,
+                    "bbox": [0, 0, 300, 300],
+                    "area": 40000.0,
+                    "iscrowd": 0,
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                    "keypoints": points.ravel().tolist(),
+                }
+            )
+            points[:, :2] += rng.normal(0, rng.choice([2, 10, 30]), (count, 2))
+            results.append(
+                {
+                    "image_id": image,
+                    "category_id": 1,
+                    "keypoints": points.ravel().tolist(),
+                    "score": float(rng.random()),
+                }
+            )
+    category = {"id": 1, "name": skeleton.category, "keypoints": list(skeleton.keypoints)}
+    data = {
+        "images": [{"id": i} for i in range(1, 9)],
+        "annotations": labels,
+        "categories": [category],
+    }
+    found = keypoint_ap(data, results, skeleton=skeleton)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy(data)
+        truth.createIndex()
+        theirs = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "keypoints")
+        theirs.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    assert figures(found) == pytest.approx(list(theirs.stats), abs=1e-6)
+    assert 0.05 < found.ap < 0.95
+
+
+def test_labels_and_results_of_another_skeleton_are_named() -> None:
+    hand = Skeleton.load("hand21")
+    data = coco([person(1, 4, POSE)], [4])
+    data["categories"] = [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}]
+    with pytest.raises(DataError, match=r"names the 17 keypoints nose, .* the 21 of hand21 in its"):
+        keypoint_ap(data, [], skeleton=hand)
+    with pytest.raises(DataError, match="63 numbers as 'keypoints': coco17 has 51"):
+        keypoint_ap(coco([person(1, 4, POSE)], [4]), [result(4, np.zeros((21, 3)), 1.0)])
 
 
 def test_some_images_only() -> None:
@@ -199,7 +264,7 @@ def test_it_is_quiet_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> 
     ("wrong", "message"),
     [
         (result(9, POSE, 0.5), "Result 1 .* image 9"),
-        (result(4, POSE[:5], 0.5), "Result 1 .* has 15 numbers .* give 51"),
+        (result(4, POSE[:5], 0.5), "Result 1 .* has 15 numbers .* coco17 has 51"),
         (result(4, POSE * np.nan, 0.5), "Result 1 .* 'keypoints' must be finite"),
         (result(4, POSE, float("nan")), "Result 1 .* 'score' must be finite"),
         ({"image_id": 4, "keypoints": POSE.ravel().tolist()}, "'score' is missing"),

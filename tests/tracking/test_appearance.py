@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pcr_rt.skeleton import KEYPOINTS
 from pcr_rt.tracking.appearance import FLOOR, LEARN, SPREAD, describe, difference, updated
 
 HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
@@ -28,7 +29,7 @@ def dressed(head: tuple[int, ...], torso: tuple[int, ...], legs: tuple[int, ...]
 def test_patches_by_hand() -> None:
     colours = np.array([(60, 80, 120), (200, 40, 20), (30, 30, 90)], float)
     frame = dressed(*[tuple(int(v) for v in c) for c in colours])
-    found = describe(frame, PEOPLE, SURE, 0.5)
+    found = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
     assert found.shape == (1, 3, 3)
     blue, green, red = np.log((colours + FLOOR) / (GREY + FLOOR)).T
     expected = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
@@ -40,22 +41,29 @@ def test_exposure_and_white_balance_change_little() -> None:
     frame = dressed((60, 80, 120), (200, 40, 20), (60, 60, 90))
     gain = np.array([1.2, 0.9, 0.8])
     other = np.rint(frame * gain).astype(np.uint8)
-    apart = difference(*(describe(f, PEOPLE, SURE, 0.5) for f in (frame, other)))
+    apart = difference(*(describe(f, PEOPLE, SURE, 0.5, KEYPOINTS) for f in (frame, other)))
     assert apart[0, 0] < 0.6
     red = dressed((60, 80, 120), (20, 40, 200), (60, 60, 90))
-    assert difference(describe(frame, PEOPLE, SURE, 0.5), describe(red, PEOPLE, SURE, 0.5)) > 3
+    looks = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
+    assert difference(looks, describe(red, PEOPLE, SURE, 0.5, KEYPOINTS)) > 3
+        difference(
+            describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS),
+            describe(red, PEOPLE, SURE, 0.5, KEYPOINTS),
+        )
+        > 3
+    )
 
 
 def test_patches_out_of_view_and_unsure_ones_are_nan() -> None:
     frame = np.full((160, 320, 3), 90, np.uint8)  # ends above the knees, at y = 170
-    found = describe(frame, PEOPLE, SURE, 0.5)
+    found = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
     np.testing.assert_array_equal(np.isnan(found).all(-1), [[False, False, True]])
     scores = SURE.copy()
     scores[0, :5] = 0.1
     np.testing.assert_array_equal(
-        np.isnan(describe(frame, PEOPLE, scores, 0.5)).all(-1), [[True, False, True]]
+        np.isnan(describe(frame, PEOPLE, scores, 0.5, KEYPOINTS)).all(-1), [[True, False, True]]
     )
-    at_the_limit = describe(frame, PEOPLE, np.full((1, 17), 0.5), 0.5)
+    at_the_limit = describe(frame, PEOPLE, np.full((1, 17), 0.5), 0.5, KEYPOINTS)
     np.testing.assert_array_equal(np.isnan(at_the_limit).all(-1), [[False, False, True]])
 
 
@@ -63,9 +71,9 @@ def test_patches_out_of_view_and_unsure_ones_are_nan() -> None:
 def test_frames_of_any_size_and_people_anywhere(shape: tuple[int, int]) -> None:
     frame = np.full((*shape, 3), 7, np.uint8)
     far = np.concatenate([PEOPLE, PEOPLE - 1e6, PEOPLE + 1e6])
-    assert describe(frame, far, np.ones((3, 17)), 0.5).shape == (3, 3, 3)
-    assert np.isnan(describe(frame, far, np.ones((3, 17)), 0.5)[1:]).all()
-    assert describe(frame, far[:0], np.ones((0, 17)), 0.5).shape == (0, 3, 3)
+    assert describe(frame, far, np.ones((3, 17)), 0.5, KEYPOINTS).shape == (3, 3, 3)
+    assert np.isnan(describe(frame, far, np.ones((3, 17)), 0.5, KEYPOINTS)[1:]).all()
+    assert describe(frame, far[:0], np.ones((0, 17)), 0.5, KEYPOINTS).shape == (0, 3, 3)
 
 
 def test_difference_by_hand() -> None:
@@ -84,3 +92,16 @@ def test_looks_are_learnt_slowly_and_unseen_patches_stay() -> None:
     expected = np.array([[1.0] * 3, [0.0] * 3, [LEARN] * 3])
     np.testing.assert_allclose(updated(known, found), expected)
     assert 0 < LEARN < 0.2
+
+
+def test_patches_whose_keypoints_a_skeleton_lacks_are_nan() -> None:
+    names = [f"{side}_{part}" for part in ("hip", "knee") for side in ("left", "right")]
+    rows = [KEYPOINTS.index(name) for name in names]
+    frame = dressed((60, 80, 120), (20, 40, 200), (60, 60, 90))
+    whole = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
+    legs = describe(frame, PEOPLE[:, rows], SURE[:, rows], 0.5, names)
+    np.testing.assert_array_equal(np.isnan(legs).all(-1), [[True, True, False]])
+    shown = describe(frame, PEOPLE, np.ones_like(SURE), 0.5, KEYPOINTS)
+    everything = describe(frame, PEOPLE[:, rows], np.ones((1, 4)), 0.5, names)
+    np.testing.assert_allclose(everything[:, 2], shown[:, 2])
+    assert whole.shape == legs.shape

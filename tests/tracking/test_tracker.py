@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import SIGMAS
 from pcr_rt.tracking.association import assign, cross_oks
 from pcr_rt.tracking.tracker import Tracker
 
@@ -209,7 +210,8 @@ def test_oks_by_hand():
     found[1, 0] = (5.2, 0)  # nose: 2 sigma = 0.052, scale 100 px: 5.2 px is one deviation
     weights = np.zeros((1, 17))
     weights[0, :2] = 1
-    oks = cross_oks(known, weights, found, np.ones((2, 17)), np.full((1, 2), 1e4), np.ones(1))
+    areas = np.full((1, 2), 1e4)
+    oks = cross_oks(known, weights, found, np.ones((2, 17)), areas, np.ones(1), SIGMAS)
     np.testing.assert_allclose(oks, [[1, (np.exp(-0.5) + 1) / 2]])
 
 

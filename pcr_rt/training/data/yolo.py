@@ -80,7 +80,7 @@ class YoloSet:
 
         A part is a folder, a text file of images, or a list of these.
         """
-        value = next((self._table[name] for name in names if self._table.get(name)), [])
+        value: Any = next((self._table[name] for name in names if self._table.get(name)), [])
         sources = value if isinstance(value, list) else [value]
         return [image for source in sources for image in self.images(str(source))]
 
