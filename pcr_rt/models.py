@@ -53,13 +53,16 @@ class BoxLayout:
     """A way in which detectors give their boxes.
 
     fits: whether outputs of these shapes can be read so; recognised: whether a file without a spec
-    that has them is taken for one; mean, std: of the input of such a file, in BGR order.
+    that has them is taken for one; mean, std, colour: of the input of such a file. on_device: the
+    kernels read it too.
     """
 
     fits: Callable[[Shapes], bool]
     recognised: Callable[[Shapes], bool]
     mean: tuple[float, float, float] = IMAGENET_MEAN[::-1]
     std: tuple[float, float, float] = IMAGENET_STD[::-1]
+    colour: Literal["rgb", "bgr"] = "bgr"
+    on_device: bool = True
 
 
 LAYOUTS: dict[str, BoxLayout] = {
@@ -73,7 +76,9 @@ LAYOUTS: dict[str, BoxLayout] = {
     ),
     "yolox": BoxLayout(
         fits=lambda shapes: _ranks(shapes)[:1] == [3] and (_last(shapes[0]) or 5) >= 5,
-        recognised=lambda shapes: _ranks(shapes) == [3] and (_last(shapes[0]) or 0) >= 6,
+        recognised=lambda shapes: (
+            _ranks(shapes) == [3] and (_last(shapes[0]) or 0) >= 6 and not _is_yolov8(shapes)
+        ),
         mean=(0, 0, 0),
         std=(1, 1, 1),
     ),
@@ -81,12 +86,48 @@ LAYOUTS: dict[str, BoxLayout] = {
         fits=lambda shapes: _ranks(shapes)[:1] == [3] and _last(shapes[0]) in (5, None),
         recognised=lambda shapes: _ranks(shapes) == [3, 2] and _last(shapes[0]) in (5, None),
     ),
+    "yolov8": BoxLayout(
+        fits=lambda shapes: _ranks(shapes)[:1] == [3],
+        recognised=lambda shapes: _ranks(shapes) == [3] and _is_yolov8(shapes),
+        mean=(0, 0, 0),
+        std=(255, 255, 255),
+        colour="rgb",
+        on_device=False,
+    ),
 }
 """Every layout of boxes, tried in this order on a file without a spec.
 
-A new one is a row here, last, a decoder of its name in ``reference/boxes.py``, and for GPUs a
-member of ``enum BoxLayout`` in ``decode_boxes.cu``, which has this order.
+A new one is a row here, last, and a decoder of its name in ``reference/boxes.py``; for GPUs, where
+those with ``on_device`` are read, a member of ``enum BoxLayout`` in ``decode_boxes.cu``, which has
+this order. Files of the others are read on the host.
 """
+
+
+COCO_CLASSES, FEWEST_POINTS = 80, 1000
+
+
+def _is_yolov8(shapes: Shapes) -> bool:
+    """YOLOv8 to YOLO11: (B, 4 + classes, points) or its transpose, or (B, n, 6) after an NMS.
+
+    The transpose is told from YOLOX by the 80 classes of COCO, for which YOLOX has 85 columns; what
+    is left by an NMS is told from a YOLOX of one class by its few rows.
+    """
+    rows, columns = (size if _known(size) else None for size in shapes[0][1:])
+    if columns == 6 and rows is not None and rows < FEWEST_POINTS:
+        return True
+    if rows is not None and rows >= 5 and (columns is None or columns >= max(rows, FEWEST_POINTS)):
+        return True
+    return columns == 4 + COCO_CLASSES and (rows is None or rows >= FEWEST_POINTS)
+
+
+def _is_one_stage_pose(shapes: Shapes) -> bool:
+    """YOLO-pose: boxes, a score and 17 keypoints in one row; RTMO: dets and keypoints."""
+    if _ranks(shapes) == [3, 4]:
+        return _last(shapes[0]) == 5 and _last(shapes[1]) in (2, 3)
+    rows = 3 * len(COCO17)
+    return _ranks(shapes) == [3] and (
+        shapes[0][1] == 5 + rows or shapes[0][2] in (5 + rows, 6 + rows)
+    )
 
 
 def _ranks(shapes: Shapes) -> list[int]:
@@ -119,7 +160,8 @@ class ModelSpec:
     """How to feed a model and how to read it; stored as JSON in the ONNX metadata.
 
     kind: ``heatmap`` (N, K, h, w), ``simcc`` (two outputs, (N, K, W split), (N, K, H split)) or
-    ``boxes`` in one of the `LAYOUTS`. skeleton: the K keypoints of a pose model.
+    ``boxes`` in one of the `LAYOUTS`. skeleton: the K keypoints of a pose
+    model. class_index: which of a detector's classes is looked for.
     input_size: (w, h). mean, std: grey levels in the order of ``colour``.
     transform, padding: the crop (see ``pcr_rt.geometry``). decode,
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
@@ -142,6 +184,7 @@ class ModelSpec:
     person_score: PersonScore = "rms"
     split: float = 2.0
     layout: str = "rtmdet"
+    class_index: int = 0
     fill: float = 114.0
     precision: Precision = "fp32"
     target: Target = "any"
@@ -253,7 +296,8 @@ def recognise(
     """Tell the spec of a file without metadata by its shapes; ModelError if nothing fits.
 
     Known are RTMPose-like SimCC models, plain heatmap models (read as PP-TinyPose: ``msra``, DARK),
-    YOLOX, RTMDet with its NMS inside, and RTMDet raw heads. skeleton: of a pose model; None: coco17
+    YOLOX and YOLOv8 to YOLO11, RTMDet and YOLOX with their NMS inside, and RTMDet raw heads.
+    skeleton: of a pose model; None: coco17
     if the file has 17 keypoints. Sizes that the file leaves open become 640x640 for detectors; a
     pose model with an open size needs a ModelSpec.
     """
@@ -284,9 +328,25 @@ def recognise(
             person_score="mean>0.2",
             skeleton=_skeleton(name, outputs[0][1], skeleton),
         )
+    if _is_one_stage_pose(outputs):
+        raise ModelError(
+            f"{name} is a one-stage pose model (YOLO-pose, RTMO), which finds boxes and keypoints"
+            " at once; PCR-RT finds keypoints in crops: give a top-down pose model and a detector."
+        )
     for key, layout in LAYOUTS.items():
         if layout.recognised(outputs):
-            return ModelSpec(name, "boxes", size, layout.mean, layout.std, colour="bgr", layout=key)
+            mean, std = layout.mean, layout.std
+            if key == "dets":  # RTMDet and YOLOX look the same after their NMS
+                if "yolox" in name.lower():
+                    mean, std = LAYOUTS["yolox"].mean, LAYOUTS["yolox"].std
+                grey = "0 to 255" if std == (1, 1, 1) else "normalised as RTMDet's"
+                log.warning(
+                    "%s does not say which grey levels it takes: by its name they are %s; a"
+                    " ModelSpec says otherwise",
+                    name,
+                    grey,
+                )
+            return ModelSpec(name, "boxes", size, mean, std, colour=layout.colour, layout=key)
     raise ModelError(
         f"{name} has no PCR-RT metadata and its outputs {[tuple(s) for s in outputs]} are of no"
         " known kind: pass a ModelSpec that says how to read it."

@@ -207,3 +207,44 @@ def test_models_of_seventeen_keypoints_are_read_as_cocos(
     assert "other does not name its 17 keypoints: they are read as COCO's" in caplog.text
     animal = Skeleton.load("ap10k17")
     assert recognise("other", [1, 3, 256, 192], outputs, animal).skeleton == animal
+
+
+@pytest.mark.parametrize(
+    ("outputs", "layout"),
+    [
+        ([[1, 84, 8400]], "yolov8"),
+        ([["batch", 84, "anchors"]], "yolov8"),
+        ([[1, 5, 8400]], "yolov8"),  # one class
+        ([[1, 8400, 84]], "yolov8"),
+        ([[1, 300, 6]], "yolov8"),
+        ([[1, 8400, 85]], "yolox"),
+        ([[1, 8400, 6]], "yolox"),  # one class
+    ],
+)
+def test_yolo_files_are_told_apart(outputs: list[list[Any]], layout: str) -> None:
+    spec = recognise("other", [1, 3, 640, 640], outputs)
+    assert spec.layout == layout
+    greys = (
+        ((0, 0, 0), (255, 255, 255), "rgb") if layout == "yolov8" else ((0, 0, 0), (1, 1, 1), "bgr")
+    )
+    assert (spec.mean, spec.std, spec.colour) == greys
+    spec.check_outputs(outputs)
+
+
+def test_files_with_their_nms_inside_get_the_greys_of_their_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outputs = [[1, "n", 5], [1, "n"]]
+    assert recognise("yolox_m_dets", [1, 3, 640, 640], outputs).std == (1, 1, 1)
+    assert "by its name they are 0 to 255" in caplog.text
+    assert recognise("rtmdet_m", [1, 3, 640, 640], outputs).std == (57.375, 57.12, 58.395)
+    assert "by its name they are normalised as RTMDet's" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[[1, 56, 8400]], [[1, 8400, 56]], [[1, 300, 57]], [[1, 10, 5], [1, 10, 17, 3]]],
+)
+def test_one_stage_pose_models_are_refused(outputs: list[list[Any]]) -> None:
+    with pytest.raises(ModelError, match=r"one-stage pose model .* give a top-down pose model"):
+        recognise("yolov8n-pose", [1, 3, 640, 640], outputs)

@@ -16,6 +16,7 @@ __all__ = ["box_nms", "decode_boxes"]
 Float32 = NDArray[np.float32]
 
 YOLOX_STRIDES = (8, 16, 32)
+MOST_LOG = 20
 
 
 def decode_boxes(
@@ -26,6 +27,7 @@ def decode_boxes(
     *,
     input_size: Size,
     score_threshold: float,
+    class_index: int = 0,
     max_candidates: int = 1000,
 ) -> list[tuple[Float32, Float32]]:
     """Decode each frame's candidates: boxes (n, 4) xyxy in frame pixels and scores (n,), float32.
@@ -35,10 +37,15 @@ def decode_boxes(
 
     - ``rtmdet``: maps (B, h, w, 5), one a stride: person logit and the distances left, top, right
       and bottom in input pixels from the point (column * stride, row * stride);
-    - ``yolox``: (B, n, 85), the official export: centre and log size in grid units, objectness,
-      80 class scores of which the first is the person's;
+    - ``yolox``: (B, n, 5 + classes), the official export: centre and log size in grid units,
+      objectness, class scores; told by their values, decoded ones: centre and size in input pixels;
     - ``dets``: (B, n, 5), xyxy and score in input pixels, suppressed already; optionally labels
-      (B, n), of which 0 is a person.
+      (B, n);
+    - ``yolov8``: (B, 4 + classes, n) or its transpose, centre and size in input pixels and class
+      scores; or (B, n, 6), xyxy, score and label, suppressed already.
+
+    class_index: the class whose boxes are wanted; COCO's first is the person. Raises ModelError if
+    there is no such class.
 
     scales: (B,) as :func:`letterbox` gives them; frame_sizes: (B, 2) as (width, height).
 
@@ -47,7 +54,7 @@ def decode_boxes(
     more; what has no area inside the frame or is not finite is left out.
     """
     arrays = [np.asarray(output) for output in outputs]
-    boxes, scores = _DECODERS[layout](arrays, input_size)
+    boxes, scores = _DECODERS[layout](arrays, input_size, class_index)
     people = []
     for b, (scale, (width, height)) in enumerate(zip(scales, frame_sizes, strict=True)):
         candidates = np.flatnonzero(scores[b] >= score_threshold)
@@ -61,7 +68,10 @@ def decode_boxes(
     return people
 
 
-def _decode_rtmdet(outputs: list[NDArray[Any]], input_size: Size) -> tuple[Float32, Float32]:
+def _decode_rtmdet(
+    outputs: list[NDArray[Any]], input_size: Size, class_index: int
+) -> tuple[Float32, Float32]:
+    _check_class(class_index, 1)
     boxes, scores = [], []
     for output in outputs:
         maps = output.astype(np.float32, copy=False)
@@ -76,8 +86,12 @@ def _decode_rtmdet(outputs: list[NDArray[Any]], input_size: Size) -> tuple[Float
     return np.concatenate(boxes, axis=1, dtype=np.float32), np.concatenate(scores, axis=1)
 
 
-def _decode_yolox(outputs: list[NDArray[Any]], input_size: Size) -> tuple[Float32, Float32]:
-    rows = outputs[0][..., :6].astype(np.float32)
+def _decode_yolox(
+    outputs: list[NDArray[Any]], input_size: Size, class_index: int
+) -> tuple[Float32, Float32]:
+    _check_class(class_index, outputs[0].shape[2] - 5)
+    rows = outputs[0][..., [0, 1, 2, 3, 4, 5 + class_index]].astype(np.float32)
+    scores = rows[..., 4] * rows[..., 5]
     points, strides = [], []
     for stride in YOLOX_STRIDES:
         y, x = np.indices((input_size[1] // stride, input_size[0] // stride), dtype=np.float32)
@@ -89,26 +103,59 @@ def _decode_yolox(outputs: list[NDArray[Any]], input_size: Size) -> tuple[Float3
             f"The detector gives {rows.shape[1]} boxes where YOLOX gives {len(grid)} at "
             f"{input_size[0]}x{input_size[1]}; use the official export without its NMS."
         )
+    # Raw ones are offsets and logarithms in grid units: none is near MOST_LOG.
+    if rows[..., 2:4].min() >= 0 and rows[..., :4].max(axis=(0, 1)).min() > MOST_LOG:
+        return _corners(rows[..., :4]), scores
     centre = (rows[..., :2] + grid) * step
     # exp(20) input pixels is beyond every frame; half precision may hold more than exp can take.
-    half = np.exp(rows[..., 2:4].clip(max=20)) * (step / 2)
+    half = np.exp(rows[..., 2:4].clip(max=MOST_LOG)) * (step / 2)
     boxes = np.concatenate([centre - half, centre + half], axis=-1)
-    return boxes, rows[..., 4] * rows[..., 5]
+    return boxes, scores
 
 
-def _decode_dets(outputs: list[NDArray[Any]], _: Size) -> tuple[Float32, Float32]:
+def _decode_dets(outputs: list[NDArray[Any]], _: Size, class_index: int) -> tuple[Float32, Float32]:
     dets = outputs[0].astype(np.float32, copy=False)
     scores = dets[..., 4]
     if len(outputs) > 1:
-        scores = np.where(outputs[1] == 0, scores, np.float32(-np.inf))
+        scores = np.where(outputs[1] == class_index, scores, np.float32(-np.inf))
+    else:
+        _check_class(class_index, 1)
     return dets[..., :4], scores
 
 
-_Decoder = Callable[[list[NDArray[Any]], Size], tuple[Float32, Float32]]
+def _decode_yolov8(
+    outputs: list[NDArray[Any]], _: Size, class_index: int
+) -> tuple[Float32, Float32]:
+    rows = outputs[0].astype(np.float32, copy=False)
+    if rows.shape[2] == 6 and rows.shape[1] != 6:  # suppressed already
+        wanted = rows[..., 5] == class_index
+        return rows[..., :4], np.where(wanted, rows[..., 4], np.float32(-np.inf))
+    if rows.shape[1] < rows.shape[2]:
+        rows = rows.swapaxes(1, 2)
+    _check_class(class_index, rows.shape[2] - 4)
+    return _corners(rows[..., :4]), rows[..., 4 + class_index]
+
+
+def _corners(boxes: Float32) -> Float32:
+    """Turn centre and size (..., 4) into xyxy."""
+    half = boxes[..., 2:] / 2
+    return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+
+
+def _check_class(index: int, classes: int) -> None:
+    if not 0 <= index < classes:
+        raise ModelError(
+            f"The detector has {classes} class{'es' if classes > 1 else ''}, counted from 0: there"
+            f" is no class {index}."
+        )
+
+
+_Decoder = Callable[[list[NDArray[Any]], Size, int], tuple[Float32, Float32]]
 _DECODERS: dict[str, _Decoder] = {
     "rtmdet": _decode_rtmdet,
     "yolox": _decode_yolox,
     "dets": _decode_dets,
+    "yolov8": _decode_yolov8,
 }
 
 

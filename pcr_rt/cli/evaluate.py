@@ -10,6 +10,7 @@ import typer
 
 from pcr_rt.cli.options import (
     Detect,
+    DetectorClass,
     Device,
     FlipTest,
     Model,
@@ -41,6 +42,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
     skeleton_name: SkeletonName = None,
+    detector_class: DetectorClass = None,
     flip_test: FlipTest = False,
     decode: Annotated[
         Literal["none", "quarter", "dark"] | None,
@@ -84,6 +86,7 @@ def evaluate(
             flip_test=flip_test,
             decode=decode,
             skeleton=skeleton_name,
+            detector_class=detector_class,
             box_threshold=EVAL_THRESHOLD,
             score_threshold=0.0,
             # Ground truth has every person once, so there are no duplicates to suppress.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BoxThreshold",
     "Detect",
+    "DetectorClass",
     "Device",
     "FlipTest",
     "Model",
@@ -65,6 +66,14 @@ SkeletonName = Annotated[
         " a .toml file.",
     ),
 ]
+DetectorClass = Annotated[
+    int | None,
+    typer.Option(
+        "--detector-class",
+        min=0,
+        help="Which of the detector's classes is looked for, counted from 0; default: people.",
+    ),
+]
 
 
 def detector_or_none(name: str) -> str | None:
@@ -81,6 +90,7 @@ def make_estimator(
     box_threshold: float = 0.3,
     score_threshold: float | None = None,
     skeleton: str | None = None,
+    detector_class: int | None = None,
 ) -> PoseEstimator:
     """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator
@@ -94,6 +104,7 @@ def make_estimator(
         box_threshold=box_threshold,
         score_threshold=score_threshold,
         skeleton=skeleton,
+        detector_class=detector_class,
     )
 
 

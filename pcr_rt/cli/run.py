@@ -15,6 +15,7 @@ import typer
 from pcr_rt.cli.options import (
     BoxThreshold,
     Detect,
+    DetectorClass,
     Device,
     FlipTest,
     Model,
@@ -63,6 +64,7 @@ def run(
     score_threshold: ScoreThreshold = None,
     flip_test: FlipTest = False,
     skeleton: SkeletonName = None,
+    detector_class: DetectorClass = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
     serve: Annotated[
         str | None,
@@ -120,6 +122,7 @@ def run(
         box_threshold=box_threshold,
         score_threshold=score_threshold,
         skeleton=skeleton,
+        detector_class=detector_class,
     )
     if os.path.isdir(sources[0]) and len(sources) == 1:
         of_cameras = {name: value for name, value in asked.items() if name != "decoder"}

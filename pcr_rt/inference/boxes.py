@@ -36,11 +36,15 @@ SCORE_SLACK = 1e-4
 
 
 def detect(
-    engine: Engine, frames: Sequence[NDArray[np.uint8]], score_threshold: float
+    engine: Engine,
+    frames: Sequence[NDArray[np.uint8]],
+    score_threshold: float,
+    class_index: int | None = None,
 ) -> list[Boxes]:
     """Find the people of each frame with an engine whose spec has kind ``boxes``.
 
-    frames: (H, W, 3) uint8 BGR each, of any sizes. Returns boxes and scores of each frame, best
+    frames: (H, W, 3) uint8 BGR each, of any sizes. class_index: what is looked for; None: what the
+    spec says. Returns boxes and scores of each frame, best
     first, at most 100 a frame. Raises InputError for a frame on a CUDA device.
     """
     if not frames:
@@ -57,6 +61,7 @@ def detect(
         sizes,
         input_size=spec.input_size,
         score_threshold=score_threshold,
+        class_index=spec.class_index if class_index is None else class_index,
     )
     found: list[Boxes] = []
     for raw_boxes, raw_scores in candidates:

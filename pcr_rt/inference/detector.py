@@ -1,9 +1,8 @@
-"""Find people: with the shipped RTMDet-nano, other RTMDet or YOLOX files, or a callable."""
+"""Find people: with the shipped RTMDet-nano, RTMDet, YOLOX and YOLO files, or a callable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ class Detector:
     """A detector model behind one call: frames in, people's boxes and scores out.
 
     model: a shipped name, the path of an .onnx file, or an engine whose spec has kind ``boxes``.
+    class_index: which of its classes is looked for, counted from 0; None: what its spec says, which
+    is the first, a person, unless the file says otherwise.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Detector:
         model: str | Path | Engine = "rtmdet-nano",
         *,
         spec: ModelSpec | None = None,
+        class_index: int | None = None,
         device: str = "auto",
         precision: AnyPrecision = "auto",
         cache_dir: str | Path | None = None,
@@ -45,6 +47,7 @@ class Detector:
             )
         self.engine = model
         self.spec = model.spec
+        self.class_index = model.spec.class_index if class_index is None else class_index
 
     def __call__(
         self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = 0.3
@@ -53,7 +56,7 @@ class Detector:
 
         Raises InputError for a frame on a CUDA device.
         """
-        return detect(self.engine, frames, score_threshold)
+        return detect(self.engine, frames, score_threshold, self.class_index)
 
     def close(self) -> None:
         """Close the engine."""
@@ -68,7 +71,7 @@ Finder = Callable[[Sequence[Any], float], list[Boxes]]
 def finder(detector: DetectorLike | None) -> Finder:
     """Turn a detector, a callable ``frame -> boxes``, or None (the whole frame) into a finder."""
     if isinstance(detector, Detector):
-        return partial(detect, detector.engine)
+        return detector
     locate: Callable[[Any], Any] = detector or _whole_frame
 
     def find(frames: Sequence[Any], score_threshold: float) -> list[Boxes]:

@@ -26,7 +26,7 @@ from pcr_rt.inference.detector import Detector, DetectorLike, Finder, finder
 from pcr_rt.inference.device_plans import DetectPlan, Plan, PosePlan, bucket
 from pcr_rt.inference.pose_network import PoseNetwork, same_grid
 from pcr_rt.inference.selection import Selection, Suppressed
-from pcr_rt.models import Decode
+from pcr_rt.models import LAYOUTS, Decode
 
 __all__ = ["DeviceScene", "DeviceStages", "device_stages"]
 
@@ -51,6 +51,9 @@ def device_stages(
         return None
     on_device = [e for e in engines if isinstance(e, DeviceEngine)]
     own = detector.engine if isinstance(detector, Detector) else None
+    read_there = isinstance(detector, Detector) and (
+        LAYOUTS[detector.spec.layout].on_device and detector.class_index == 0
+    )
     if isinstance(own, DeviceEngine):
         on_device.append(own)
     devices = sorted({e.device for e in on_device})
@@ -64,7 +67,7 @@ def device_stages(
     if not same_grid(networks):
         log.warning("The ensemble's heatmaps differ in their grids: they are read on the host.")
         return None
-    there = own if isinstance(own, DeviceEngine) else None
+    there = own if isinstance(own, DeviceEngine) and read_there else None
     return DeviceStages(networks, there, finder(detector), views)
 
 

@@ -80,6 +80,9 @@ class PoseEstimator:
     skeleton
         A `Skeleton`, a shipped one's name, or the path of its .toml file: what the models'
         keypoints are. None: what their files say; one that says nothing and has 17 is of COCO's.
+    detector_class
+        Which of the detector file's classes is looked for, counted from 0; None: what the file
+        says, else its first, a person. Others are for animals and things.
     cache_dir
         The folder of built TensorRT engines; ``~/.cache/pcr-rt`` unless given.
 
@@ -103,6 +106,7 @@ class PoseEstimator:
         nms: Literal["hard", "soft"] | None = "hard",
         oks_threshold: float = 0.6,
         skeleton: Skeleton | str | Path | None = None,
+        detector_class: int | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         check_options(
@@ -142,7 +146,13 @@ class PoseEstimator:
         # A detector loses more in INT8 than a pose model, and none is shipped.
         of_detector: AnyPrecision = "auto" if precision == "int8" else precision
         self._detector = (
-            Detector(detector, device=device, precision=of_detector, cache_dir=cache_dir)
+            Detector(
+                detector,
+                class_index=detector_class,
+                device=device,
+                precision=of_detector,
+                cache_dir=cache_dir,
+            )
             if isinstance(detector, (str, Path))
             else detector
         )

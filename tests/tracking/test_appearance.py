@@ -46,12 +46,6 @@ def test_exposure_and_white_balance_change_little() -> None:
     red = dressed((60, 80, 120), (20, 40, 200), (60, 60, 90))
     looks = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
     assert difference(looks, describe(red, PEOPLE, SURE, 0.5, KEYPOINTS)) > 3
-        difference(
-            describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS),
-            describe(red, PEOPLE, SURE, 0.5, KEYPOINTS),
-        )
-        > 3
-    )
 
 
 def test_patches_out_of_view_and_unsure_ones_are_nan() -> None:

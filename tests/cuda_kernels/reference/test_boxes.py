@@ -194,4 +194,55 @@ def test_every_layout_has_a_decoder_and_a_number_in_the_kernel() -> None:
     source = (Path(boxes.__file__).parent.parent / "decode_boxes.cu").read_text()
     members = re.search(r"enum BoxLayout \{ ([A-Z, ]+) \}", source)
     assert members is not None
-    assert list(LAYOUTS) == list(boxes._DECODERS) == members[1].lower().split(", ")
+    assert list(LAYOUTS) == list(boxes._DECODERS)
+    on_device = [name for name, layout in LAYOUTS.items() if layout.on_device]
+    assert on_device == members[1].lower().split(", ") == list(LAYOUTS)[: len(on_device)]
+
+
+def decoded(outputs: list[np.ndarray], layout: str, **options: int) -> tuple[list, list]:
+    ((found, scores),) = decode_boxes(
+        outputs,
+        layout,
+        np.ones(1),
+        np.array([(640, 640)]),
+        input_size=(640, 640),
+        score_threshold=0.3,
+        **options,
+    )
+    return found.tolist(), scores.tolist()
+
+
+def test_yolov8_and_its_transpose() -> None:
+    # A person at (200, 100) to (400, 500), a chair (class 56) at (10, 20) to (30, 60).
+    rows = np.zeros((1, 84, 8400), np.float32)
+    rows[0, :5, 100] = [300, 300, 200, 400, 0.75]
+    rows[0, [0, 1, 2, 3, 60], 200] = [20, 40, 20, 40, 0.5]
+    for output in (rows, rows.swapaxes(1, 2)):
+        assert decoded([output], "yolov8") == ([[200, 100, 400, 500]], [0.75])
+        assert decoded([output], "yolov8", class_index=56) == ([[10, 20, 30, 60]], [0.5])
+        with pytest.raises(ModelError, match="80 classes, counted from 0: there is no class 80"):
+            decoded([output], "yolov8", class_index=80)
+
+
+def test_yolo_with_its_nms_inside() -> None:
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, 0] = [200, 100, 400, 500, 0.75, 0]
+    rows[0, 1] = [10, 20, 30, 60, 0.5, 56]
+    assert decoded([rows], "yolov8") == ([[200, 100, 400, 500]], [0.75])
+    assert decoded([rows], "yolov8", class_index=56) == ([[10, 20, 30, 60]], [0.5])
+
+
+def test_decoded_yolox_is_told_by_its_values() -> None:
+    rows = np.zeros((1, 8400, 85), np.float32)
+    rows[0, 7, [0, 1, 2, 3, 4, 5]] = [300, 300, 200, 400, 1, 0.75]
+    rows[0, 8, [0, 1, 2, 3, 4, 5 + 56]] = [20, 40, 20, 40, 1, 0.5]
+    assert decoded([rows], "yolox") == ([[200, 100, 400, 500]], [0.75])
+    assert decoded([rows], "yolox", class_index=56) == ([[10, 20, 30, 60]], [0.5])
+
+
+def test_classes_of_detections_with_labels() -> None:
+    dets = np.array([[[1, 2, 30, 40, 0.5], [5, 6, 70, 80, 0.75]]], np.float32)
+    labels = np.array([[0, 16]])
+    assert decoded([dets, labels], "dets", class_index=16) == ([[5, 6, 70, 80]], [0.75])
+    with pytest.raises(ModelError, match="1 class, counted from 0: there is no class 16"):
+        decoded([dets], "dets", class_index=16)
