@@ -16,6 +16,7 @@ from pcr_rt.cli.options import (
     Model,
     Precision,
     SkeletonName,
+    Spec,
     detector_or_none,
     progress_bar,
 )
@@ -43,6 +44,7 @@ def evaluate(
     precision: Precision = "auto",
     skeleton_name: SkeletonName = None,
     detector_class: DetectorClass = None,
+    spec: Spec = None,
     flip_test: FlipTest = False,
     decode: Annotated[
         Literal["none", "quarter", "dark"] | None,
@@ -87,6 +89,7 @@ def evaluate(
             decode=decode,
             skeleton=skeleton_name,
             detector_class=detector_class,
+            spec=spec,
             box_threshold=EVAL_THRESHOLD,
             score_threshold=0.0,
             # Ground truth has every person once, so there are no duplicates to suppress.

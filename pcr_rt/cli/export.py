@@ -63,11 +63,12 @@ def export(
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 
     try:
-        from pcr_rt.export.adopt import adopt_onnx, read_spec
+        from pcr_rt.export.adopt import adopt_onnx
         from pcr_rt.export.calibration import calibration_images
         from pcr_rt.export.fp16 import export_fp16
         from pcr_rt.export.int8 import export_int8
         from pcr_rt.export.separable import export_plain
+        from pcr_rt.spec_file import read_spec
         from pcr_rt.training.checkpoints.checkpoint import export_checkpoint
     except ModuleNotFoundError as error:
         raise missing_training(error) from None

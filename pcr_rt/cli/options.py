@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -22,6 +23,7 @@ __all__ = [
     "Precision",
     "ScoreThreshold",
     "SkeletonName",
+    "Spec",
     "detector_or_none",
     "make_estimator",
     "progress_bar",
@@ -66,6 +68,15 @@ SkeletonName = Annotated[
         " a .toml file.",
     ),
 ]
+Spec = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec",
+        metavar="FILE",
+        help="How to read the model, in place of what its file says: JSON or TOML of ModelSpec's"
+        " fields.",
+    ),
+]
 DetectorClass = Annotated[
     int | None,
     typer.Option(
@@ -91,6 +102,7 @@ def make_estimator(
     score_threshold: float | None = None,
     skeleton: str | None = None,
     detector_class: int | None = None,
+    spec: Path | None = None,
 ) -> PoseEstimator:
     """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator
@@ -105,6 +117,7 @@ def make_estimator(
         score_threshold=score_threshold,
         skeleton=skeleton,
         detector_class=detector_class,
+        spec=spec,
     )
 
 

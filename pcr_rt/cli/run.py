@@ -22,6 +22,7 @@ from pcr_rt.cli.options import (
     Precision,
     ScoreThreshold,
     SkeletonName,
+    Spec,
     make_estimator,
     progress_bar,
 )
@@ -65,6 +66,7 @@ def run(
     flip_test: FlipTest = False,
     skeleton: SkeletonName = None,
     detector_class: DetectorClass = None,
+    spec: Spec = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
     serve: Annotated[
         str | None,
@@ -123,6 +125,7 @@ def run(
         score_threshold=score_threshold,
         skeleton=skeleton,
         detector_class=detector_class,
+        spec=spec,
     )
     if os.path.isdir(sources[0]) and len(sources) == 1:
         of_cameras = {name: value for name, value in asked.items() if name != "decoder"}

@@ -29,6 +29,7 @@ from pcr_rt.inference.selection import People, Selection
 from pcr_rt.models import AnyPrecision, Decode, ModelSpec
 from pcr_rt.poses import Poses, ScoreKind
 from pcr_rt.skeleton import Skeleton
+from pcr_rt.spec_file import read_spec
 
 __all__ = ["PoseEstimator", "check_options", "models_of"]
 
@@ -83,6 +84,9 @@ class PoseEstimator:
     detector_class
         Which of the detector file's classes is looked for, counted from 0; None: what the file
         says, else its first, a person. Others are for animals and things.
+    spec
+        How to read the one model, a path, in place of what its file says: a `ModelSpec`, or the
+        path of a JSON or TOML file of its fields.
     cache_dir
         The folder of built TensorRT engines; ``~/.cache/pcr-rt`` unless given.
 
@@ -107,6 +111,7 @@ class PoseEstimator:
         oks_threshold: float = 0.6,
         skeleton: Skeleton | str | Path | None = None,
         detector_class: int | None = None,
+        spec: ModelSpec | str | Path | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         check_options(
@@ -124,9 +129,14 @@ class PoseEstimator:
         )
         if skeleton is not None and not isinstance(skeleton, Skeleton):
             skeleton = Skeleton.load(skeleton)
+        models = models_of(model)
+        if isinstance(spec, (str, Path)):
+            spec = read_spec(Path(spec))
+        if spec is not None and (len(models) > 1 or not isinstance(models[0], (str, Path))):
+            raise InputError("A spec is of one model file: give one path as the model.")
         self._networks = [
-            PoseNetwork(_engine(m, device, precision, cache_dir, skeleton), skeleton)
-            for m in models_of(model)
+            PoseNetwork(_engine(m, spec, device, precision, cache_dir, skeleton), skeleton)
+            for m in models
         ]
         self.spec: ModelSpec = self._networks[0].spec
         for other in self._networks[1:]:
@@ -289,6 +299,7 @@ class PoseEstimator:
 
 def _engine(
     model: ModelLike,
+    spec: ModelSpec | None,
     device: str,
     precision: AnyPrecision,
     cache_dir: str | Path | None,
@@ -297,7 +308,12 @@ def _engine(
     if not isinstance(model, (str, Path)):
         return model
     return make_engine(
-        model, skeleton=skeleton, device=device, precision=precision, cache_dir=cache_dir
+        model,
+        spec=spec,
+        skeleton=skeleton,
+        device=device,
+        precision=precision,
+        cache_dir=cache_dir,
     )
 
 

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from pcr_rt.cli import app
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
-from pcr_rt.export.adopt import adopt_onnx, read_spec
+from pcr_rt.export.adopt import adopt_onnx
 from pcr_rt.models import ModelSpec, model_path
+from pcr_rt.spec_file import read_spec
 from toys import PLAIN, brightness_model
 
 TOY = {"name": "toy", "kind": "heatmap", "input_size": [48, 64]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,20 @@ def test_an_ensemble_needs_one_skeleton(tmp_path: Path) -> None:
     animals = brightness_model(tmp_path / "b.onnx", spec(skeleton=Skeleton.load("ap10k17")))
     with pytest.raises(InputError, match=r"one skeleton: 'toy' .*\(coco17\), .*17 \(ap10k17\)"):
         PoseEstimator([people, animals], detector=None)
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_a_spec_from_a_file(tmp_path: Path, suffix: str) -> None:
+    path = brightness_model(tmp_path / "hand.onnx", None, joints=21)
+    fields = {"name": "hand", "kind": "heatmap", "input_size": [48, 64], "skeleton": "hand21"}
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in fields.items())
+    file = tmp_path / f"spec.{suffix}"
+    file.write_text(text if suffix == "toml" else json.dumps(fields))
+    with PoseEstimator(path, detector=None, spec=file) as estimator:
+        assert estimator.spec == ModelSpec(
+            "hand", "heatmap", (48, 64), skeleton=Skeleton.load("hand21")
+        )
+    with pytest.raises(InputError, match="A spec is of one model file"):
+        PoseEstimator([path, path], detector=None, spec=file)
+    with pytest.raises(ModelError, match=r"hand21.*, the skeleton 'aic14' has 14"):
+        PoseEstimator(path, detector=None, spec=file, skeleton="aic14")
