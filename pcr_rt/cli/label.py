@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pcr_rt.cli.options import Detect, Device, FlipTest, Model, progress_bar
 from pcr_rt.cli.train import missing_training
+
+if TYPE_CHECKING:
+    from pcr_rt.labelling.images import Kept
+
+
+FEW = 6
+"""Keypoints a person below which a labelling teaches little."""
 
 
 def label(
@@ -26,7 +33,7 @@ def label(
     min_score: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="SOURCE: keypoints with a lower score are left out."),
-    ] = 0.9,
+    ] = 0.5,
     every: Annotated[int, typer.Option(min=1, help="SOURCE: every n-th frame of a video.")] = 1,
     detector: Detect = "rtmdet-nano",
     rule: Annotated[
@@ -85,30 +92,43 @@ def label(
             if has_boxes:
                 raise InputError("--engine ray labels a SOURCE: leave it out for ANNOTATIONS.")
             gpus = device.startswith("cuda")
-            count, broken = label_on_ray(
+            kept = label_on_ray(
                 make_estimator, source, output, gpus=gpus, progress=progress, **frames
             )
         else:
             with make_estimator() as estimator:
                 if has_boxes:
-                    count, broken = (
-                        label_people(
-                            estimator,
-                            source,
-                            paths[1],
-                            output,
-                            rule=rule,
-                            ignore_exif=ignore_exif,
-                            progress=progress,
-                        ),
-                        0,
+                    count = label_people(
+                        estimator,
+                        source,
+                        paths[1],
+                        output,
+                        rule=rule,
+                        ignore_exif=ignore_exif,
+                        progress=progress,
                     )
-                else:
-                    count, broken = label_frames(
-                        estimator, source, output, every=every, progress=progress, **frames
-                    )
-    left_out = f", {broken} broken images left out" if broken else ""
-    typer.echo(f"{output}: {count} people{left_out}")
+                    typer.echo(f"{output}: {count} people")
+                    return
+                kept = label_frames(
+                    estimator, source, output, every=every, progress=progress, **frames
+                )
+    _report(kept, output, min_score)
+
+
+def _report(kept: Kept, output: Path, min_score: float) -> None:
+    """Say what is in the file, and warn if that is little."""
+    each = kept.keypoints / max(kept.people, 1)
+    broken = f", {kept.broken} broken images left out" if kept.broken else ""
+    typer.echo(
+        f"{output}: {kept.images} images, {kept.people} people, {kept.keypoints} keypoints"
+        f" ({each:.1f} a person){broken}"
+    )
+    if each < FEW:
+        typer.echo(
+            f"few keypoints have a score of {min_score} or more: a lower --min-score keeps more of"
+            " them, and a better teacher surer ones",
+            err=True,
+        )
 
 
 def _provenance(model: list[str], detector: str, flip_test: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,24 @@ from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_i
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 
-__all__ = ["entry_of", "label_frame", "label_frames", "label_images"]
+__all__ = ["MIN_SCORE", "Kept", "entry_of", "label_frame", "label_frames", "label_images"]
 
 log = logging.getLogger(__name__)
 
 Frame = NDArray[np.uint8]
 Progress = Callable[[int, "int | None"], None]
+
+MIN_SCORE = 0.5
+"""Keypoints of a lower raw score are left out unless told otherwise (docs/decisions.md)."""
+
+
+class Kept(NamedTuple):
+    """What a labelling holds: sound images, people, their keypoints; and broken images."""
+
+    images: int
+    people: int
+    keypoints: int
+    broken: int
 
 
 def label_frames(
@@ -33,12 +45,12 @@ def label_frames(
     source: Path,
     output: Path,
     *,
-    min_score: float = 0.9,
+    min_score: float = MIN_SCORE,
     every: int = 1,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
-) -> tuple[int, int]:
-    """Label a folder of images or a video; return the number of people and of broken images.
+) -> Kept:
+    """Label a folder of images or a video; return what was kept, and how many images are broken.
 
     estimator: finds the people too. output: the COCO JSON to write. Beside it lies its journal
     (``.jsonl``), from which a killed run continues: no frame is lost or labelled twice, and the
@@ -84,7 +96,7 @@ def label_images(
     min_score: float,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
-) -> tuple[int, int]:
+) -> Kept:
     """Label as `label_frames` does, with ``label`` turning files into entries in any order."""
     check_json_output(output)
     files = list_images(source)
@@ -131,8 +143,8 @@ def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
     return people
 
 
-def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> int:
-    """Write journal entries as COCO JSON; return the number of people.
+def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> None:
+    """Write journal entries as COCO JSON.
 
     Images are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
     box, so nothing in these images is surely background.
@@ -164,7 +176,6 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
         "categories": [category],
     }
     write_whole(output, json.dumps(data).encode())
-    return len(annotations)
 
 
 def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,8 +190,8 @@ def _write_all(
     output: Path,
     total: int | None,
     progress: Progress,
-) -> tuple[int, int]:
-    """Journal what is not finished yet, then write the whole; people and broken images."""
+) -> Kept:
+    """Journal what is not finished yet, then write the whole."""
     header = {**info, "path": str(source.resolve())}
     with Journal(output.with_suffix(".jsonl"), header) as journal:
         finished = {entry["file_name"]: entry for entry in journal.entries if _is_entry(entry)}
@@ -195,7 +206,11 @@ def _write_all(
             finished[entry["file_name"]] = entry
             progress(len(finished), total)
         done = [finished[name] for name in sorted(finished)]
-    return write_coco(done, info, output), sum("broken" in entry for entry in done)
+    write_coco(done, info, output)
+    sound = [entry for entry in done if "broken" not in entry]
+    people = [person for entry in sound for person in entry["people"]]
+    keypoints = sum(sum(person["keypoints"][2::3]) for person in people)
+    return Kept(len(sound), len(people), keypoints, len(done) - len(sound))
 
 
 def _is_entry(entry: Mapping[str, Any]) -> bool:

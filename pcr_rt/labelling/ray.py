@@ -14,7 +14,7 @@ from typing import Any
 
 from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.inference.estimator import PoseEstimator
-from pcr_rt.labelling.images import Progress, entry_of, label_images
+from pcr_rt.labelling.images import MIN_SCORE, Kept, Progress, entry_of, label_images
 from pcr_rt.media import is_video
 
 __all__ = ["label_on_ray", "spread"]
@@ -28,11 +28,11 @@ def label_on_ray(
     source: Path,
     output: Path,
     *,
-    min_score: float = 0.9,
+    min_score: float = MIN_SCORE,
     gpus: bool = False,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
-) -> tuple[int, int]:
+) -> Kept:
     """Label as `label_frames` does, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
 
     make_estimator: called once in each worker, so it must be picklable. source: a folder of

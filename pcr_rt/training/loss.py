@@ -78,9 +78,12 @@ class StepLoss:
     ) -> Targets:
         """What the teacher sees in the views, as targets of each size."""
         view = self.view
-        found = teacher.maps(views, view.transform)
+        # A teacher of another skeleton is joined by name; what it lacks is not learnt from it.
+        slots = teacher.spec.skeleton.slots(view.skeleton.keypoints)
+        known = torch.from_numpy(slots >= 0).to(views.device)
+        found = teacher.maps(views, view.transform)[:, slots.clip(0).tolist()]
         # Hard negatives show nobody, whatever the teacher believes to see.
-        weights = 1 - ((batch.weights > 0) & (batch.amplitudes == 0)).float()
+        weights = known * (1 - ((batch.weights > 0) & (batch.amplitudes == 0)).float())
         return {
             size: (teacher.on_grid(found, view.size, size, view.transform), weights)
             for size in sizes

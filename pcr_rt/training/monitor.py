@@ -37,11 +37,13 @@ class Monitor:
             for name, value in values.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
 
-    def validation(self, step: int, ap: float, image: NDArray[np.uint8] | None) -> None:
-        """Add the AP, and a BGR image of sample predictions."""
+    def validation(
+        self, step: int, metric: str, value: float, image: NDArray[np.uint8] | None
+    ) -> None:
+        """Add the value of the metric, and a BGR image of sample predictions."""
         if self._writer is None:
             return
-        self._writer.add_scalar("validation/AP", ap, step)
+        self._writer.add_scalar(f"validation/{metric}", value, step)
         if image is not None:
             rgb = np.ascontiguousarray(image[..., ::-1])
             self._writer.add_image("validation/poses", rgb, step, dataformats="HWC")

@@ -100,7 +100,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the checkpoint to keep is chosen on: COCO keypoint AP with labelled boxes."""
+    """What the checkpoint to keep is chosen on: labelled images, AP or PCK with labelled boxes."""
 
     annotations: str
     """COCO JSON, relative to the data folder or absolute."""

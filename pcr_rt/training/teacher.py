@@ -13,7 +13,6 @@ from pcr_rt.engines import Engine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size, Transform, heatmap_to_input, pixel_steps
-from pcr_rt.skeleton import FLIP
 from pcr_rt.training.checkpoints.checkpoint import network_and_spec
 from pcr_rt.training.torch_engine import TorchEngine
 
@@ -61,7 +60,7 @@ class Teacher:
     def _unmirrored(self, maps: Tensor) -> Tensor:
         """Turn maps of mirrored views into maps of the views, left and right keypoints swapped."""
         own, (width, _) = (maps.shape[3], maps.shape[2]), self.spec.input_size
-        turned = maps[:, torch.from_numpy(FLIP)].flip(3)
+        turned = maps[:, torch.from_numpy(self.spec.skeleton.flip.copy())].flip(3)
         # Sample i of the turned maps lies at input pixel (W - 1) - (w - 1 - i) x step.
         step = heatmap_to_input(own, self.spec.input_size, self.spec.transform)[0]
         first = (own[0] - 1) - (width - 1) / step

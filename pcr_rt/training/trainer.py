@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,16 +37,29 @@ from pcr_rt.training.networks.registry import build
 from pcr_rt.training.optimisation import averaged, freeze, make_optimizer, rate_factor
 from pcr_rt.training.recipe import Recipe, Stage, skeleton_of, sources_of
 from pcr_rt.training.teacher import load_teacher
+from pcr_rt.training.validation import Score, metric_of
 
-__all__ = ["Progress", "Trainer"]
+__all__ = ["Checked", "Progress", "Trainer"]
 
 log = logging.getLogger(__name__)
+
+
+class Checked(NamedTuple):
+    """A validation: the step, what checkpoints are chosen by, and the PCK (see `Score`)."""
+
+    step: int
+    value: float
+    pck: float
+
 
 Progress = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
-Validate = Callable[[nn.Module, Stage], float]
-"""Gives the AP of a network on the validation fold."""
+Validate = Callable[[nn.Module, Stage], Score]
+"""Scores a network on the validation fold."""
+
+Validated = Callable[[Checked], None]
+"""Called after each validation."""
 
 Preview = Callable[[nn.Module, Stage], NDArray[np.uint8]]
 """Gives a BGR image of a network's sample predictions."""
@@ -56,10 +69,10 @@ class Trainer:
     """One run of a recipe in a folder: ``last.pt`` to resume from, ``best.pt`` to export.
 
     data: the folder that the recipe's paths are relative to. images_on_device: keep all images
-    decoded in the device's memory and cut the crops there. validate: AP of the averaged network, by
-    which ``best.pt`` is chosen; without it the last weights are the best. preview: an image for
+    decoded in the device's memory and cut the crops there. validate: scores the averaged network,
+    by which ``best.pt`` is chosen; without it the last weights are the best. preview: an image for
     TensorBoard. part: (rank, processes), if several processes train together; the first one
-    validates and writes.
+    validates and writes. history: the validations so far, the first one before any step.
     """
 
     def __init__(
@@ -81,6 +94,7 @@ class Trainer:
         part_of_batch(recipe.optimizer.batch, part)
         torch.manual_seed(recipe.seed)
         self.skeleton = skeleton_of(recipe, data)
+        self.metric = metric_of(self.skeleton)
         self.network = build(recipe.network, len(self.skeleton)).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stage:
@@ -113,6 +127,7 @@ class Trainer:
         self.average = self._averaged.module
         self.step = 0
         self.best = -1.0
+        self.history: list[Checked] = []
         self._stop = self._asked_to_stop = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -140,15 +155,22 @@ class Trainer:
         shares = [(self._people[s], round(s.share * batch)) for s in sources if s.share]
         return [p for s in sources if not s.share for p in self._people[s]], shares
 
-    def run(self, progress: Progress = lambda done, total, loss: None) -> bool:
+    def run(
+        self,
+        progress: Progress = lambda done, total, loss: None,
+        validated: Validated = lambda checked: None,
+    ) -> bool:
         """Train on from the folder's last checkpoint.
 
         Returns True when the recipe is complete, False when SIGTERM or Ctrl-C ended the run early;
         a checkpoint is written in both cases.
         """
-        state = self._resume()
+        state = self.resume()
         lengths = self.lengths()
+        self._validated = validated
         with self._signals(), closing(Monitor(self.folder, self.part[0] == 0)) as monitor:
+            if not self.history and self.step == 0 and self.validate and self.part[0] == 0:
+                self._keep_best(self.recipe.stage[0], monitor)
             first = 0
             for index, (stage, length) in enumerate(zip(self.recipe.stage, lengths, strict=True)):
                 if self.step < first + length and not self._stop:
@@ -229,10 +251,13 @@ class Trainer:
     def _keep_best(self, stage: Stage, monitor: Monitor) -> None:
         score = float(self.step)
         if self.validate:
-            score = self.validate(self.average, stage)
-            log.info("step %d: AP %.3f on the validation fold", self.step, score)
+            checked = Checked(self.step, *self.validate(self.average, stage))
+            score = checked.value
+            log.info("step %d: %s %.3f on the validation fold", self.step, self.metric, score)
             image = self.preview(self.average, stage) if self.preview else None
-            monitor.validation(self.step, score, image)
+            monitor.validation(self.step, self.metric, score, image)
+            self.history.append(checked)
+            self._validated(checked)
         if score > self.best:
             self.best = score
             content = {
@@ -253,10 +278,16 @@ class Trainer:
             "recipe": dataclasses.asdict(self.recipe),
             "step": self.step,
             "best": self.best,
+            "history": [list(checked) for checked in self.history],
         }
         save_checkpoint(self.folder / "last.pt", content)
 
-    def _resume(self) -> dict[str, Any] | None:
+    def resume(self) -> dict[str, Any] | None:
+        """Take up the folder's last checkpoint, if there is one, as `run` does.
+
+        Returns what the optimizer needs to go on within a stage. Raises DataError if it belongs to
+        a run of another recipe.
+        """
         path = self.folder / "last.pt"
         if not path.exists():
             return None
@@ -270,6 +301,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.step, self.best = state["step"], state["best"]
+        # Runs of earlier versions have no history.
+        self.history = [Checked(*checked) for checked in state.get("history", [])]
         self._averaged.n_averaged.fill_(self.step + 1)
         log.info("resuming at step %d", self.step)
         starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]

@@ -40,10 +40,11 @@ def test_a_trained_model_is_exported_and_scores_as_in_training(drawn: Path, tmp_
     runs, model = tmp_path / "runs", tmp_path / "drawn.onnx"
     options = ("--data", data, "--output", runs, "--device", "cpu")
     done = run("train", data / "recipe.toml", *options)
-    assert done.startswith(f"done: pcr-rt export {runs / 'best.pt'}")
+    assert f"done: pcr-rt run IMAGE --model {runs / 'drawn.onnx'}\n" in done
     best = load_checkpoint(runs / "best.pt")
     assert best["step"] > 0
     exported = run("export", runs / "best.pt", model)
+    assert model.stat().st_size == (runs / "drawn.onnx").stat().st_size
     width, height = best["size"]
     assert f"drawn, fp32, input {width}x{height} (w x h)" in exported
 

@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 from pcr_rt import PoseEstimator
 from pcr_rt.errors import DataError, InputError
-from pcr_rt.labelling.images import label_frame, label_frames
+from pcr_rt.labelling.images import Kept, label_frame, label_frames
 from pcr_rt.labelling.journal import Journal
 from pcr_rt.media import VideoWriter
 from pcr_rt.poses import Poses
@@ -52,13 +52,18 @@ def folder(path: Path, count: int = 4) -> Path:
     return path
 
 
-def label(teacher: Any, source: Path, output: Path, **options: Any) -> tuple[int, int]:
-    return label_frames(teacher, source, output, **options)
+def label(teacher: Any, source: Path, output: Path, min_score: float = 0.9, **options: Any) -> Kept:
+    return label_frames(teacher, source, output, min_score=min_score, **options)
 
 
 def test_only_sure_keypoints_become_labels(tmp_path: Path) -> None:
     images = folder(tmp_path / "images")
-    assert label(Teacher(), images, tmp_path / "out.json", provenance={"models": ["x"]}) == (4, 0)
+    assert label(Teacher(), images, tmp_path / "out.json", provenance={"models": ["x"]}) == (
+        4,
+        4,
+        3 + 3 + 17 + 17,
+        0,
+    )
     data = json.loads((tmp_path / "out.json").read_text())
     assert [i["file_name"] for i in data["images"]] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(i["boxes_complete"] is False for i in data["images"])
@@ -69,7 +74,7 @@ def test_only_sure_keypoints_become_labels(tmp_path: Path) -> None:
     first = data["annotations"][0]
     assert first["keypoints"] == [80, 80, 1] * 3 + [0, 0, 0] * 14
     assert first["bbox"] == [1, 2, 10, 20]
-    people = read_pseudo_labels(tmp_path / "out.json", images)
+    people = read_pseudo_labels(tmp_path / "out.json", images, min_score=0.9)
     assert [int((p.weights > 0).sum()) for p in people] == [3, 3, 17, 17]
 
 
@@ -113,12 +118,12 @@ def test_broken_images_are_named_and_counted(
     images = folder(tmp_path / "images")
     (images / "1.png").write_bytes((images / "1.png").read_bytes()[:40])
     with caplog.at_level(logging.WARNING):
-        assert label(Teacher(), images, tmp_path / "out.json") == (3, 1)
+        assert label(Teacher(), images, tmp_path / "out.json") == (3, 3, 3 + 17 + 17, 1)
     assert "1.png" in caplog.text
     data = json.loads((tmp_path / "out.json").read_text())
     assert [i["id"] for i in data["images"]] == [1, 2, 3]
     assert [a["image_id"] for a in data["annotations"]] == [1, 2, 3]
-    assert label(Teacher(), images, tmp_path / "out.json") == (3, 1)
+    assert label(Teacher(), images, tmp_path / "out.json") == (3, 3, 3 + 17 + 17, 1)
 
 
 def test_frames_of_a_video_are_kept_as_images(tmp_path: Path) -> None:
@@ -187,6 +192,8 @@ def test_the_estimator_itself_labels(tmp_path: Path, sample_image: Path) -> None
     images.mkdir()
     (images / "a.jpg").write_bytes(sample_image.read_bytes())
     with PoseEstimator() as estimator:
-        count, broken = label_frames(estimator, images, tmp_path / "out.json", min_score=0.5)
-    assert count >= 1
-    assert broken == 0
+        kept = label_frames(estimator, images, tmp_path / "out.json")
+    assert kept.people >= 1
+    # Most of the 17 keypoints of people in a street are sure enough.
+    assert 8.5 * kept.people < kept.keypoints <= 17 * kept.people
+    assert kept.broken == 0

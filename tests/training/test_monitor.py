@@ -18,7 +18,7 @@ def test_curves_and_images_are_written(tmp_path: Path) -> None:
         monitor.step(step, loss=1 / step, rate=0.5)
     picture = np.zeros((8, 6, 3), np.uint8)
     picture[..., 2] = 255  # red in BGR
-    monitor.validation(30, 0.25, picture)
+    monitor.validation(30, "AP", 0.25, picture)
     monitor.close()
     log = events.EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()
@@ -38,6 +38,6 @@ def test_without_tensorboard_training_goes_on(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monitor = Monitor(tmp_path)
     monitor.step(10, loss=1.0)
-    monitor.validation(10, 0.5, None)
+    monitor.validation(10, "AP", 0.5, None)
     monitor.close()
     assert not (tmp_path / "tensorboard").exists()

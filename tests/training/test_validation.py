@@ -4,16 +4,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from pcr_rt.errors import DataError
 from pcr_rt.training.checkpoints.checkpoint import load_checkpoint
+from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.targets import draw_heatmaps
+from pcr_rt.training.networks.maps import PoseMaps
 from pcr_rt.training.networks.registry import build
-from pcr_rt.training.recipe import load_recipe
+from pcr_rt.training.recipe import Recipe, Stage, Validation, load_recipe, skeleton_of
 from pcr_rt.training.trainer import Trainer
-from pcr_rt.training.validation import preview, validation
+from pcr_rt.training.validation import metric_of, preview, validation
 
 
 def test_validation_scores_through_the_runtime(drawn: Path, tmp_path: Path) -> None:
@@ -23,12 +28,61 @@ def test_validation_scores_through_the_runtime(drawn: Path, tmp_path: Path) -> N
     trainer.run()
     best = load_checkpoint(tmp_path / "best.pt")
     assert 0 <= best["score"] <= 1
-    assert best["step"] in (3, 4, 6)
+    assert [checked.step for checked in trainer.history] == [0, 3, 4, 6]
+    assert best["step"] in (0, 3, 4, 6)
+    assert best["score"] == max(checked.value for checked in trainer.history)
+    again = Trainer(recipe, drawn, tmp_path)
+    again.resume()
+    assert again.history == trainer.history
+
+
+class Centre(torch.nn.Module):
+    """Finds all of three keypoints in the middle of the crop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.height = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, images: torch.Tensor) -> PoseMaps:
+        points = torch.tensor([[11.5, 15.5]]).expand(len(images), 3, 2)
+        return PoseMaps(
+            [draw_heatmaps(points, self.height.expand(len(images), 3), (24, 32), 1)], []
+        )
+
+
+def test_without_sigmas_the_distances_count(tmp_path: Path) -> None:
+    """0, 5.5 and 30 % of the longer side: PCK is 1/3 up to 5 %, then 2/3; one is not labelled."""
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((300, 300, 3), np.uint8))
+    keypoints = [150, 150, 2, 150, 161, 2, 90, 150, 1]
+    people = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [100, 50, 100, 200]},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [100, 50, 100, 200]},
+    ]
+    people[0]["keypoints"] = keypoints
+    people[1]["keypoints"] = [0] * 9
+    labels = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 300, "height": 300}],
+        "annotations": people,
+        "categories": [{"id": 1, "name": "bar", "keypoints": ["a", "b", "c"]}],
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    recipe = Recipe(
+        name="bar",
+        network={},
+        data=(),
+        stage=(),
+        validation=Validation("labels.json", ""),
+        augmentation=Augmentation(flip=0),
+    )
+    score = validation(recipe, tmp_path)(Centre(), Stage((96, 128), 1))
+    assert score.value == pytest.approx((5 / 3 + 5 * 2 / 3) / 10)
+    assert score.pck == pytest.approx(2 / 3)
+    assert metric_of(skeleton_of(recipe, tmp_path)) == "PCK AUC"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"images": "nowhere"}, "does not exist"), ({"annotations": "nobody.json"}, "labels nobody")],
+    [({"images": "nowhere"}, "are not in"), ({"annotations": "nobody.json"}, "labels nobody")],
 )
 def test_validation_that_cannot_work_is_refused_at_once(
     drawn: Path, change: dict[str, str], words: str

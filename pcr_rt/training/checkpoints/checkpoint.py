@@ -164,10 +164,13 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
         transform=recipe["input"]["transform"],
         sigma=sigma_for(heatmap_size(network, (width, height))),
         person_score=recipe.get("person_score", "rms"),  # runs of earlier versions have no such key
+        skeleton=skeleton,
         provenance={
             "recipe": recipe,
             "steps": content["step"],
-            "validation_ap": round(content["score"], 4),
+            "validation_ap" if skeleton.sigmas else "validation_pck_auc": round(
+                content["score"], 4
+            ),
             "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         },
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import DataError
+from pcr_rt.export.compare import fp32_spec
 from pcr_rt.models import model_path, shipped_models
 from pcr_rt.training.checkpoints.checkpoint import fill, first_difference, load_checkpoint
 from pcr_rt.training.checkpoints.exported import load_exported
@@ -54,8 +54,7 @@ def start_from(
             f"start is the model file {name!r}, whose batch norms are folded into its"
             ' convolutions: set frozen_norms = "all" in [optimizer].'
         )
-    count = OnnxRuntimeEngine(path, device="cpu").outputs[0].shape[1]
-    exported = twin(count)
+    exported = twin(len(fp32_spec(path).skeleton))
     load_exported(exported, path, crops)
     fill(network, exported.state_dict(), str(path))
 

@@ -33,7 +33,7 @@ class DataSet:
     """What stages call the set."""
     format: str = "coco"
     """Of the labels, see [training](training.md#data)."""
-    min_score: float = 0.9
+    min_score: float = 0.5
     """The lowest score at which a keypoint of a pseudo-label, or a detection, counts."""
     detections: str = ""
     """COCO results of a detector, for ``hard_negatives``."""

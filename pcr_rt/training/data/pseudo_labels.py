@@ -20,7 +20,7 @@ def read_pseudo_labels(
     annotations: Path,
     images: Path,
     *,
-    min_score: float = 0.9,
+    min_score: float = 0.5,
     weight: float = 1.0,
     min_keypoints: int = 1,
     broken: Broken = "refuse",
