@@ -180,7 +180,7 @@ def _recipe(model: str, labels: Labels, folder: Path, people: int) -> str:
             {
                 "size": list(size),
                 "epochs": thawed / per_pass,
-                "rate": rate / 3,
+                "rate": round(rate / 3, 5),
                 "encoder_rate": 0.1,
                 "warmup_steps": 20,
             },

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from pcr_rt.training.loss import heatmap_loss, pose_loss
+from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import Skeleton
+from pcr_rt.training.data.augment import Augmentation
+from pcr_rt.training.data.loader import Batch, View
+from pcr_rt.training.loss import StepLoss, heatmap_loss, pose_loss
 from pcr_rt.training.networks.maps import PoseMaps
 from pcr_rt.training.recipe import load_recipe
 from pcr_rt.training.trainer import Trainer
@@ -89,3 +94,25 @@ def test_bf16_gives_nearly_the_loss_of_fp32(drawn: Path, tmp_path: Path) -> None
     # bfloat16 has 8 bits of mantissa.
     assert first["bf16"] == pytest.approx(first["fp32"], rel=2**-6)
     assert first["bf16"] != first["fp32"]
+
+
+def test_a_teacher_of_another_skeleton_is_joined_by_name() -> None:
+    """The teacher's maps are 2 for b and 1 for a; the student learns a, b and c."""
+
+    class Teacher:
+        spec = ModelSpec("t", "heatmap", (8, 8), skeleton=Skeleton("t", ("b", "a")))
+
+        def maps(self, images: Any, transform: str) -> Any:
+            return torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(len(images), 2, 8, 8)
+
+        def on_grid(self, maps: Any, *rest: Any) -> Any:
+            return maps
+
+    student = Skeleton("s", ("a", "b", "c"))
+    view = View((8, 8), (8, 8), "udp", Augmentation(flip=0), student)
+    batch = Batch(torch.zeros(2, 8, 8, 3), torch.zeros(2, 3, 2), torch.ones(2, 3), torch.ones(2, 3))
+    batch.amplitudes[1] = 0  # shows nobody
+    loss = StepLoss(None, view, Teacher())  # type: ignore[arg-type]
+    maps, weights = loss._taught(Teacher(), batch, batch.images, [(8, 8)])[8, 8]  # type: ignore[arg-type]
+    assert maps[0, :, 0, 0][:2].tolist() == [1, 2]
+    assert weights.tolist() == [[1, 1, 0], [0, 0, 0]]
