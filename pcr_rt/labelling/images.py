@@ -209,7 +209,7 @@ def _write_all(
     write_coco(done, info, output)
     sound = [entry for entry in done if "broken" not in entry]
     people = [person for entry in sound for person in entry["people"]]
-    keypoints = sum(sum(person["keypoints"][2::3]) for person in people)
+    keypoints = sum(v > 0 for person in people for v in person["keypoints"][2::3])
     return Kept(len(sound), len(people), keypoints, len(done) - len(sound))
 
 
