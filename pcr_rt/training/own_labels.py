@@ -212,6 +212,8 @@ def _recipe(model: str, labels: Labels, folder: Path, people: int) -> str:
 def _start(model: str) -> tuple[str, dict[str, Any], Size, Skeleton]:
     """What to start from: ``start``, the recipe that it was trained by, input size, skeleton."""
     path = weights_file(model, Path())
+    before: Any
+    size: Any
     if path.suffix == ".onnx":
         spec = fp32_spec(path)
         before, size, skeleton = spec.provenance.get("recipe"), spec.input_size, spec.skeleton

@@ -123,7 +123,7 @@ class _Fold:
             "images": [images[i] for i in self.ids if i in shown],
             "annotations": labelled,
         }
-        self.people: dict[int | str, list[Person]] = {}
+        self.people: dict[Any, list[Person]] = {}
         for person in people_of(part, file, data / options.images, skeleton=skeleton):
             self.people.setdefault(person.image_id, []).append(person)
         if not self.people:
