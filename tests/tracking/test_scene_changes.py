@@ -48,3 +48,116 @@ def test_very_flat_frames(shape: tuple[int, int], part: Any, seen: bool) -> None
         changes.searched()
         changes.cut(frame)
         assert changes.moved_outside(boxes) == expected
+
+
+def grey(value: int = 100, shape: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """A frame so small that each of its pixels is a cell, unless another shape is given."""
+    return np.full((*shape, 3), value, np.uint8)
+
+
+def cuts(*frames: np.ndarray) -> list[bool]:
+    changes = ChangeDetector()
+    return [changes.cut(frame) for frame in frames]
+
+
+def test_a_cut_needs_a_mean_difference_of_12_grey_levels() -> None:
+    signs = np.random.default_rng(0).permutation([1, -1] * 2048).reshape(64, 64, 1)
+    for amplitude, cut in ((5, False), (6, True)):  # turned round: 10 or 12 levels, correlation -1
+        one, other = (
+            (100 + s * amplitude * signs).astype(np.uint8).repeat(3, axis=2) for s in (1, -1)
+        )
+        assert cuts(one, one, other) == [False, False, cut]
+
+
+@pytest.mark.parametrize(("same", "cut"), [(0.68, True), (0.72, False)])
+def test_a_cut_needs_a_correlation_below_0_4(same: float, cut: bool) -> None:
+    # Where a share p of +-1 keeps its sign, the correlation is 2 p - 1: 0.36 and 0.44.
+    signs = np.array([1, -1] * 2048)
+    keep = np.where(np.arange(4096) // 2 < same * 2048, 1, -1)
+    one, other = (
+        (100 + level * s).astype(np.uint8).reshape(64, 64, 1).repeat(3, axis=2)
+        for level, s in ((40, signs), (80, signs * keep))
+    )
+    assert cuts(one, other) == [False, cut]
+    brighter = (other.astype(int) + 60).astype(np.uint8)  # light that is switched on
+    assert cuts(one, brighter) == [False, cut]
+
+
+def test_another_size_is_a_cut_and_so_is_no_first_frame() -> None:
+    assert cuts(grey(), grey(shape=(64, 48)), grey(shape=(64, 48))) == [False, True, False]
+
+
+def moved(frame: np.ndarray, boxes: list[list[float]], before: np.ndarray | None = None) -> bool:
+    changes = ChangeDetector()
+    assert changes.moved_outside(np.zeros((0, 4))) is False  # nothing has been seen yet
+    changes.cut(grey(shape=frame.shape[:2]) if before is None else before)
+    assert changes.moved_outside(np.zeros((0, 4))) is False  # nor searched
+    changes.searched()
+    changes.cut(frame)
+    return changes.moved_outside(np.array(boxes, float).reshape(-1, 4))
+
+
+def test_motion_is_six_cells_of_more_than_18_levels_of_green() -> None:
+    for cells, level, channel, expected in (
+        (6, 19, 1, True),
+        (6, 18, 1, False),
+        (5, 19, 1, False),
+        (6, -19, 1, True),
+        (6, 99, 0, False),
+        (6, 99, 2, False),
+    ):
+        frame = grey()
+        frame[10, 20 : 20 + cells, channel] = 100 + level
+        assert moved(frame, []) == expected, (cells, level, channel)
+
+
+def test_a_box_covers_its_margins_by_hand() -> None:
+    # 20 x 20 pixels of one cell each: 0.15 x 20 + 1 columns, 0.1 x 20 + 1 rows at each side.
+    box = [[20.0, 20.0, 40.0, 40.0]]
+    for row, column, outside in (
+        (slice(28, 34), 16, False),
+        (slice(28, 34), 15, True),
+        (slice(28, 34), 44, False),
+        (slice(28, 34), 45, True),
+        (17, slice(28, 34), False),
+        (16, slice(28, 34), True),
+        (43, slice(28, 34), False),
+        (44, slice(28, 34), True),
+    ):
+        frame = grey()
+        frame[row, column] = 200
+        assert moved(frame, box) == outside, (row, column)
+    frame = grey()
+    frame[0, :6] = 200
+    assert moved(frame, [[-30.0, -30.0, -20.0, -20.0]])  # a box outside covers nothing
+    assert not moved(frame, [[-30.0, -30.0, 6.0, 6.0]])
+
+
+def test_cells_of_ten_pixels_by_hand() -> None:
+    # 640 / 64: cells of 10 pixels, each the mean of samples at 2 and 7 along both sides.
+    for rows, columns, level, expected in (
+        (slice(0, 10), slice(0, 60), 119, True),
+        (slice(0, 10), slice(0, 50), 119, False),
+        (slice(7, 8), slice(0, 60), 138, True),  # half of the samples: 19 on the mean
+        (slice(7, 8), slice(0, 60), 136, False),  # 18
+        (slice(3, 7), slice(0, 60), 255, False),  # between the samples
+        (slice(2, 3), slice(57, 200), 138, True),
+    ):
+        frame = grey(shape=(480, 640))
+        frame[rows, columns] = level
+        assert moved(frame, []) == expected, (rows, columns, level)
+
+
+def test_what_a_person_has_walked_over_since_the_search_counts_as_covered() -> None:
+    changes = ChangeDetector()
+    changes.cut(grey())
+    changes.searched()
+    frame = grey()
+    frame[30, 30:36] = 200
+    changes.cut(frame)
+    here, away = np.array([[28.0, 28, 38, 38]]), np.array([[2.0, 2, 6, 6]])
+    assert not changes.moved_outside(here)
+    assert not changes.moved_outside(away)  # they have gone on
+    changes.searched()
+    changes.cut(grey())
+    assert changes.moved_outside(away)  # a new search, a new account
