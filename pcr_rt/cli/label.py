@@ -64,6 +64,7 @@ def label(
     from pcr_rt.errors import InputError
     from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import DEFAULT_MODEL
+    from pcr_rt.skeleton import COCO17
 
     # The same labels on every machine.
     model = [DEFAULT_MODEL if m == "auto" else m for m in model]
@@ -97,6 +98,12 @@ def label(
             )
         else:
             with make_estimator() as estimator:
+                skeleton = estimator.spec.skeleton
+                if skeleton.keypoints != COCO17.keypoints:
+                    raise InputError(
+                        f"pcr-rt label writes COCO's 17 keypoints; {estimator.spec.name!r} finds"
+                        f" those of {skeleton.name!r}."
+                    )
                 if has_boxes:
                     count = label_people(
                         estimator,

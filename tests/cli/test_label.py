@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import Skeleton
+
 
 @pytest.mark.parametrize(
     ("options", "each", "few"), [([], 9, False), (["--min-score", "0.9"], 2, True)]
@@ -30,3 +33,18 @@ def test_what_was_kept_is_said(
     assert ("few keypoints have a score of 0.9 or more" in answer.err) == few
     counts = [a["num_keypoints"] for a in json.loads(output.read_text())["annotations"]]
     assert counts == [each, each]
+
+
+def test_a_teacher_of_another_skeleton_is_refused(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from toys import PLAIN, brightness_model
+
+    spec = ModelSpec(
+        "two", "heatmap", (48, 64), skeleton=Skeleton("pair", ("a", "b"), pairs=()), **PLAIN
+    )
+    model = brightness_model(tmp_path / "two.onnx", spec, joints=2)
+    (tmp_path / "images").mkdir()
+    answer = cli("label", tmp_path / "images", tmp_path / "out.json", "-m", model)
+    assert answer.code == 2
+    assert "COCO's 17 keypoints; 'two' finds those of 'pair'" in answer.err
+    assert not (tmp_path / "out.json").exists()
