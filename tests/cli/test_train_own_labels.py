@@ -40,7 +40,16 @@ def test_from_labels_to_a_running_model(cli: Any, tmp_path: Path) -> None:
             labels = np.reshape(a["keypoints"], (5, 3))[:, :2]
             near.append(np.linalg.norm(poses.keypoints[0] - labels, axis=1) < 0.1 * max(w, h))
     assert np.mean(near) > 0.9
-    answer = cli("run", data / "images" / "kite 1.png", "--model", model, "--detector", "none")
+    answer = cli(
+        "run",
+        data / "images" / "kite 1.png",
+        "-m",
+        model,
+        "--detector",
+        "none",
+        "-o",
+        tmp_path / "out",
+    )
     assert answer.code == 0, answer.err
 
 
