@@ -76,7 +76,8 @@ def validation(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], Score
         pck = [float((found <= REACH * i / STEPS).mean()) for i in range(1, STEPS + 1)]
         if not skeleton.sigmas:
             return Score(float(np.mean(pck)), pck[-1])
-        return Score(keypoint_ap(fold.annotations, results, fold.ids).ap, pck[-1])
+        found_ap = keypoint_ap(fold.annotations, results, fold.ids, skeleton=skeleton)
+        return Score(found_ap.ap, pck[-1])
 
     return measure
 

@@ -78,6 +78,13 @@ def test_without_sigmas_the_distances_count(tmp_path: Path) -> None:
     assert score.value == pytest.approx((5 / 3 + 5 * 2 / 3) / 10)
     assert score.pck == pytest.approx(2 / 3)
     assert metric_of(skeleton_of(recipe, tmp_path)) == "PCK AUC"
+    # With sigmas it is AP by them: the mean term is near 1 for wide ones, 1/3 for narrow ones.
+    for sigma, ap in ((10.0, 1), (0.001, 0)):
+        table = {"name": "bar", "keypoints": ["a", "b", "c"], "sigmas": [sigma] * 3}
+        with_sigmas = replace(recipe, skeleton=table)
+        found = validation(with_sigmas, tmp_path)(Centre(), Stage((96, 128), 1))
+        assert found.value == pytest.approx(ap)
+        assert metric_of(skeleton_of(with_sigmas, tmp_path)) == "AP"
 
 
 @pytest.mark.parametrize(
