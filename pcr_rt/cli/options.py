@@ -102,7 +102,7 @@ def make_estimator(
     score_threshold: float | None = None,
     skeleton: str | None = None,
     detector_class: int | None = None,
-    spec: Path | None = None,
+    spec: str | Path | None = None,
 ) -> PoseEstimator:
     """Make the estimator that the shared options describe."""
     from pcr_rt.inference.estimator import PoseEstimator

@@ -125,7 +125,7 @@ def run(
         score_threshold=score_threshold,
         skeleton=skeleton,
         detector_class=detector_class,
-        spec=spec,
+        spec=None if spec is None else str(spec),  # it goes into the journal of a folder
     )
     if os.path.isdir(sources[0]) and len(sources) == 1:
         of_cameras = {name: value for name, value in asked.items() if name != "decoder"}

@@ -19,7 +19,7 @@ pytest.importorskip("onnx")
 
 from pcr_rt import PoseEstimator
 from pcr_rt.poses import Poses
-from toys import blob_frame, save
+from toys import blob_frame, brightness_model, save
 
 FRAMES = [blob_frame((90, 120), (25.0 + 4 * i, 70.0), sigma=9) for i in range(5)]
 
@@ -285,3 +285,27 @@ def test_names_up_to_the_limit_of_the_file_system(cli: Any, toy: Path, tmp_path:
     written = Path(answer.json["outputs"][1])
     assert written.is_file()
     assert written.name.endswith("x-poses.png")
+
+
+@pytest.mark.parametrize("given", ["--skeleton", "--spec"])
+def test_a_file_of_other_keypoints(cli: Any, tmp_path: Path, given: str) -> None:
+    path = brightness_model(tmp_path / "hand.onnx", None, joints=21)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = save(folder / "a.png", FRAMES[0])
+    spec = tmp_path / "spec.toml"
+    spec.write_text('name = "hand"\nkind = "heatmap"\ninput_size = [48, 64]\nskeleton = "hand21"\n')
+    value = "hand21" if given == "--skeleton" else str(spec)
+    for source in (image, folder):
+        out = tmp_path / f"out-{source.stem}"
+        answer = cli(
+            *("run", source, "--model", path, "--detector", "none", given, value),
+            *("--output", out, "--score-threshold", "0"),
+        )
+        assert answer.code == 0, answer.err
+        (line,) = lines(out / "poses.jsonl")
+        assert line["skeleton"] == "hand21"
+        assert np.shape(line["people"][0]["keypoints"]) == (21, 3)
+    answer = cli("run", image, "--model", path, "--detector", "none", "--output", tmp_path / "no")
+    assert answer.code == 2
+    assert "give its skeleton with --skeleton" in answer.err

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import SIGMAS
+from pcr_rt.skeleton import SIGMAS, Skeleton
 from pcr_rt.tracking.association import assign, cross_oks
 from pcr_rt.tracking.tracker import Tracker
 
@@ -225,3 +225,27 @@ def test_assignment_takes_each_once():
 def test_options_out_of_range(options):
     with pytest.raises(InputError):
         Tracker(**options)
+
+
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
+def test_people_of_any_skeleton_keep_their_ids(name: str) -> None:
+    skeleton = Skeleton.load(name)
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0, 100, (len(skeleton), 2))
+    tracker = Tracker()
+    frame = np.full((300, 600, 3), 90, np.uint8)
+    for number in range(12):
+        places = np.array([[20.0 + 3 * number, 50.0], [400.0 - 3 * number, 150.0]])
+        keypoints = shape + places[:, None]
+        poses = Poses(
+            keypoints=keypoints.astype(np.float32),
+            keypoint_scores=np.full((2, len(skeleton)), 0.9, np.float32),
+            boxes=np.concatenate([places, places + 100], axis=1).astype(np.float32),
+            scores=np.full(2, 0.9, np.float32),
+            image_size=(600, 300),
+            skeleton=skeleton,
+        )
+        shown = tracker.update(poses, timestamp=number / 15, detected=True, frame=frame)
+    assert shown.skeleton == skeleton
+    assert shown.ids is not None
+    assert shown.ids.tolist() == [1, 2]
