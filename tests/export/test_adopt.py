@@ -104,7 +104,7 @@ def test_what_cannot_be_adopted_is_one_sentence_and_no_file(tmp_path: Path) -> N
         ({**TOY, "colour": ["rgb"]}, "give a string"),
         ({**TOY, "provenance": "mine"}, "give a table"),
         ({**TOY, "kind": "maps"}, "kind = 'maps'; allowed are heatmap"),
-        ({**TOY, "std": [0, 1, 1]}, "positive"),
+        ({**TOY, "std": [0, 1, 1]}, "give 3 numbers of 1e-06 to"),
     ],
 )
 def test_bad_specs_are_one_sentence(tmp_path: Path, table: Any, words: str) -> None:

@@ -39,6 +39,9 @@ def test_a_shipped_model_in_fp16(name: str, tmp_path: Path) -> None:
     assert {value.type.tensor_type.elem_type for value in ends} == {TensorProto.FLOAT}
     assert model.opset_import[0].version <= 17
     assert spec.precision == OnnxRuntimeEngine(tmp_path / "half.onnx").spec.precision == "fp16"
+    whole = OnnxRuntimeEngine(source).spec
+    assert spec.calibration == whole.calibration
+    assert (spec.calibration is None) == whole.is_detector
 
 
 @pytest.mark.parametrize("name", SHIPPED)

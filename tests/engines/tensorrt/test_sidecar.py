@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
-from pcr_rt.engines.tensorrt.sidecar import cache_folder, differences, locked, write_private
+from pcr_rt.calibration import Calibration
+from pcr_rt.engines.tensorrt.sidecar import (
+    Sidecar,
+    cache_folder,
+    differences,
+    locked,
+    write_private,
+)
 from pcr_rt.errors import InputError
+from pcr_rt.models import ModelSpec
 
 
 def test_cache_that_is_no_folder_or_of_others(
@@ -93,3 +101,11 @@ def test_differences_in_words() -> None:
         "onnx_sha256 aaaaaaaaaaaa instead of bbbbbbbbbbbb"
     )
     assert differences({}, {"l4t": None, "sm": "8.7"}) == "sm None instead of 8.7"
+
+
+def test_an_engine_keeps_the_calibration_of_its_model(tmp_path: Path) -> None:
+    curves = Calibration(keypoints=((0.0, 0.1), (0.5, 0.8)), people=((0.1, 0.0), (0.9, 1.0)))
+    spec = ModelSpec("toy", "heatmap", (48, 64), calibration=curves)
+    plan = tmp_path / "toy.engine"
+    Sidecar("00", {}, spec).write(plan)
+    assert Sidecar.read(plan).spec.calibration == curves
