@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ __all__ = [
 Side = Literal["left", "right", "centre"]
 Links = tuple[tuple[str, str], ...]
 
+MOST_SIGMA = 1000.0
 TABLES = Path(__file__).parent / "skeletons"
 DEFAULT_SIGMA = 0.05
 
@@ -96,10 +96,10 @@ class Skeleton:
                 " sigmas."
             )
         for name, sigma in zip(self.keypoints, self.sigmas, strict=False):
-            if not (math.isfinite(sigma) and sigma > 0):
+            if not 0 < sigma < MOST_SIGMA:
                 raise InputError(
-                    f"The skeleton {self.name!r} has the sigma {sigma} for {name!r}: it must be"
-                    " positive."
+                    f"The skeleton {self.name!r} has a sigma for {name!r} that is not between"
+                    f" 0 and {MOST_SIGMA:g}."
                 )
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class Skeleton:
             path = TABLES / f"{source}.toml"
             if str(source) not in shipped_skeletons():
                 raise InputError(
-                    f"There is no skeleton {str(source)!r}; shipped are"
+                    f"There is no skeleton {str(source)[:40]!r}; shipped are"
                     f" {', '.join(shipped_skeletons())}, or give the path of a .toml file."
                 )
         try:

@@ -20,7 +20,7 @@ from pcr_rt.cuda_kernels.kernels.launch import (
     typed,
 )
 from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES
-from pcr_rt.errors import ModelError
+from pcr_rt.errors import InputError, ModelError
 from pcr_rt.geometry import Size
 from pcr_rt.models import LAYOUTS
 
@@ -52,9 +52,15 @@ def decode_boxes(
     *,
     input_size: Size,
     score_threshold: float,
+    class_index: int = 0,
     max_candidates: int = 1000,
 ) -> list[tuple[DeviceArray, DeviceArray]]:
-    """Do what :func:`reference.decode_boxes` does. Waits for the device to learn the counts."""
+    """Do what :func:`reference.decode_boxes` does. Waits for the device to learn the counts.
+
+    Raises InputError for another class than the first, which the kernels do not read.
+    """
+    if class_index:
+        raise InputError(f"class_index is {class_index}; the kernels read a detector's class 0.")
     found = decode_boxes_padded(
         outputs,
         layout,

@@ -161,7 +161,7 @@ def test_labels_and_results_of_another_skeleton_are_named() -> None:
     hand = Skeleton.load("hand21")
     data = coco([person(1, 4, POSE)], [4])
     data["categories"] = [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}]
-    with pytest.raises(DataError, match=r"names the 17 keypoints nose, .* the 21 of hand21 in its"):
+    with pytest.raises(DataError, match=r"name the 17 keypoints nose, .* the 21 of hand21 in its"):
         keypoint_ap(data, [], skeleton=hand)
     with pytest.raises(DataError, match="63 numbers as 'keypoints': coco17 has 51"):
         keypoint_ap(coco([person(1, 4, POSE)], [4]), [result(4, np.zeros((21, 3)), 1.0)])

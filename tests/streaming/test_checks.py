@@ -43,8 +43,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_a_streamed_frame_and_its_poses_are_checked_once(
-    tmp_path: Path, counted: Counter[str]
+    tmp_path: Path, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(PoseEstimator, "warmup", lambda self: None)  # it has frames of its own
     spec = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
     estimator = PoseEstimator(brightness_model(tmp_path / "m.onnx", spec), detector=None)
     clip = [blob_frame((90, 120), (30.0 + n, 70.0), sigma=9) for n in range(FRAMES)]

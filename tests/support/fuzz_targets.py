@@ -26,7 +26,7 @@ from pcr_rt.inference.boxes import as_boxes
 from pcr_rt.media import VideoReader, read_image
 from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.skeleton import COCO17, KEYPOINTS
 from pcr_rt.streaming.gstreamer import HEADER, read_frames
 
 Mutate = Callable[[random.Random, bytes], bytes]
@@ -78,7 +78,7 @@ def read_annotations(path: Path) -> None:
 
 def read_results(path: Path) -> None:
     data = _parsed(path)
-    select_results(data if isinstance(data, list) else [data], coco(), {1, 2})
+    select_results(data if isinstance(data, list) else [data], coco(), {1, 2}, COCO17)
 
 
 def _parsed(path: Path) -> Any:

@@ -184,12 +184,13 @@ def test_another_networks_file_is_refused_with_its_keys(tmp_path: Path) -> None:
         load_published_encoder(build("pcr-r50").get_submodule("encoder"), tmp_path / "r152.pth")
     shapes = dict(pose_resnet(50))
     del shapes["layer1.0.bn1.weight"]
-    shapes["final_layer.weight"] = (16, 256, 1, 1)
+    shapes["layer4.0.conv1.weight"] = (512, 1000, 1, 1)
     write(tmp_path / "mpii.pth", iter(shapes.items()))
     with pytest.raises(DataError) as error:
         load_start(build("baseline-r50"), tmp_path / "mpii.pth", Input())
     message = str(error.value)
     assert "1 missing (encoder.layer1.0.bn1.weight)" in message
-    assert "1 misshaped (final_layer.weight (16, 256, 1, 1) for (17, 256, 1, 1))" in message
+    shape = "encoder.layer4.0.conv1.weight (512, 1000, 1, 1) for (512, 1024, 1, 1)"
+    assert f"1 misshaped ({shape})" in message
     with pytest.raises(DataError, match="no checkpoint of a run"):
         load_start(build("pcr-r50"), tmp_path / "mpii.pth", Input())

@@ -112,7 +112,9 @@ def test_broken_coco_annotations_and_missing_images(
         {**good, "id": 7, "image_id": 2},
         images=2,
     )
-    with pytest.raises(DataError, match=r"annotation 6 is malformed: 'bbox' must be 4 finite numbers"):
+    with pytest.raises(
+        DataError, match="annotation 6 is malformed: 'bbox' must be 4 finite numbers"
+    ):
         read(tmp_path, data)
     missing = {**data, "annotations": [good, data["annotations"][2]]}
     with pytest.raises(DataError, match="first has id 2"):
