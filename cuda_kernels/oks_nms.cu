@@ -15,6 +15,7 @@ enum PersonScore { MEAN_ABOVE_A_FIFTH, MEAN, ROOT_MEAN_SQUARE };
 __device__ __forceinline__ double person_score(const float* keypoint_scores, int joints, int rule) {
     double sum = 0;
     int counted = 0;
+#pragma unroll 1  // unrolled, it spills
     for (int k = 0; k < joints; ++k) {
         double score = fmin(fmax((double)keypoint_scores[k], 0.0), 1.0);
         if (rule == MEAN_ABOVE_A_FIFTH && !(score > 0.2)) continue;
@@ -33,6 +34,7 @@ __device__ __forceinline__ double pair_area(double a, double b) {
 __device__ __forceinline__ double oks_exact(const float* a, const float* b, double area,
                                             const double* precision, int joints) {
     double sum = 0;
+#pragma unroll 1  // unrolled, it spills
     for (int k = 0; k < joints; ++k) {
         double dx = (double)a[2 * k] - b[2 * k], dy = (double)a[2 * k + 1] - b[2 * k + 1];
         sum += exp(-(dx * dx + dy * dy) * precision[k] / area);
@@ -43,6 +45,7 @@ __device__ __forceinline__ double oks_exact(const float* a, const float* b, doub
 __device__ __forceinline__ float oks_fast(const float* a, const float* b, float area,
                                           const double* precision, int joints) {
     float sum = 0;
+#pragma unroll 1  // unrolled, it spills
     for (int k = 0; k < joints; ++k) {
         float dx = a[2 * k] - b[2 * k], dy = a[2 * k + 1] - b[2 * k + 1];
         sum += expf(-(dx * dx + dy * dy) * (float)precision[k] / area);
