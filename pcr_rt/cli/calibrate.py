@@ -58,8 +58,10 @@ def calibrate(
         ) as estimator,
         progress_bar("Judging") as progress,
     ):
-        judged = judge_images(estimator, annotations, images, progress=progress)
         spec = estimator.spec
+        judged = judge_images(
+            estimator, annotations, images, skeleton=spec.skeleton, progress=progress
+        )
     fitted = fit_calibration(judged)
     report = {
         "keypoints": _measured(judged.keypoints),

@@ -21,7 +21,7 @@ from pcr_rt.coco.annotations import (
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import keypoint_similarity
+from pcr_rt.skeleton import COCO17, Skeleton, keypoint_similarity
 
 __all__ = [
     "Judged",
@@ -77,14 +77,16 @@ def judge_images(
     annotations_path: str | Path,
     images_folder: str | Path,
     *,
+    skeleton: Skeleton = COCO17,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judged:
     """Run an estimator over the labelled images and judge all that it finds.
 
     Left out are images that say ``boxes_complete: false``, since people without a label are in
     them, and images without people: how many of these there are depends on the data set, and with
-    it how often a result is right. progress: called with (images done, images in all) after each.
-    Raises DataError for annotations or images that cannot be used.
+    it how often a result is right. skeleton: the estimator's. progress: called with (images done,
+    images in all) after each. Raises DataError for annotations or images that cannot be used, and
+    for labels of another skeleton.
     """
     annotations = load_annotations(annotations_path)
     images = {
@@ -93,7 +95,7 @@ def judge_images(
         if image.get("boxes_complete", True)
     }
     people: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
-    for person in select_people(annotations, images):
+    for person in select_people(annotations, images, skeleton):
         people[person["image_id"]].append(person)
     judged = []
     images = {key: image for key, image in images.items() if people[key]}
@@ -125,7 +127,9 @@ def judge(poses: Poses, people: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
         points = np.array(label["keypoints"], dtype=np.float64).reshape(-1, 3)
         visible[column] = points[:, 2] > 0
         for row, keypoints in enumerate(poses.keypoints):
-            terms[row, column] = keypoint_similarity(keypoints, points[:, :2], label["area"])
+            terms[row, column] = keypoint_similarity(
+                keypoints, points[:, :2], label["area"], poses.skeleton.sigma_array
+            )
     oks = (terms * visible).sum(2) / visible.sum(1).clip(min=1)
     right = (oks >= RIGHT).any(1)
     best = oks[right].argmax(1) if len(labels) else np.zeros(0, dtype=np.intp)

@@ -21,7 +21,7 @@ from pcr_rt.coco.calibrate import (
 )
 from pcr_rt.errors import DataError
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import SIGMAS
+from pcr_rt.skeleton import SIGMAS, Skeleton
 
 
 def drawn(count: int, weights: Any, seed: int = 0) -> tuple[Any, Any]:
@@ -189,3 +189,25 @@ def test_images_without_people_or_with_unlabelled_ones_are_left_out(tmp_path: Pa
     assert judged.keypoints.images.tolist() == [0] * 17 + [1] * 17
     assert judged.keypoints.right.all()
     assert steps == [(1, 2), (2, 2)]
+
+
+def test_keypoints_of_another_skeleton_are_judged_by_its_sigmas() -> None:
+    """At a distance d a keypoint's term is exp(-d^2 / (2 area (2 sigma)^2))."""
+    own = Skeleton("pole", ("top", "foot"), sigmas=(0.05, 0.2))
+    poses = Poses(
+        keypoints=np.array([[[50.0, 20], [50, 92]]], np.float32),  # 12 pixels too low each
+        keypoint_scores=np.array([[0.9, 0.8]], np.float32),
+        boxes=np.array([[40.0, 0, 60, 100]], np.float32),
+        scores=np.array([0.7], np.float32),
+        skeleton=own,
+    )
+    label = {"keypoints": [50, 8, 2, 50, 80, 2], "bbox": [40, 0, 20, 100], "area": 2000.0}
+    label |= {"num_keypoints": 2, "iscrowd": 0}
+    # -144 / (4000 * 0.01) = -3.6 for the top, -144 / (4000 * 0.16) = -0.225 for the foot: OKS 0.41.
+    (_, right), (_, people) = judge(poses, [label])
+    assert right.tolist() == []
+    assert people.tolist() == [False]
+    near = poses.replace(keypoints=np.array([[[50.0, 8], [50, 92]]], np.float32))
+    (scores, right), (_, people) = judge(near, [label])
+    np.testing.assert_allclose(scores, [0.9, 0.8], rtol=1e-6)
+    assert (right.tolist(), people.tolist()) == ([True, True], [True])
