@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/data_curve.py DATA [--parts 0.25 0.5 1] [--steps 250] [--output JSON]
 
-DATA is the data folder of docs/training.md. Each row trains pcr-mobilenet's pyramid and
+DATA is the data folder of docs/how-to/training.md. Each row trains pcr-mobilenet's pyramid and
 decoder on the frozen body from the same start, seed and schedule; the hand-made labels of
 coco_train.json are always there, of labels/unlabelled.json only a part of the images, where each
 part holds the smaller ones. The largest part is trained a second time with half of the steps. AP

@@ -4,7 +4,7 @@ Run: python benchmarks/nvrtc_table.py [--wheels FOLDER] [--write]
 
 Downloads NVRTC of each version once (220 MB in all) and compiles for each GPU generation that it
 knows. --write puts registers a thread, spilled bytes and shared memory a block, as the assembler
-reports them, into benchmarks/results/nvrtc_table.json and the tables of docs/kernels.md.
+reports them, into benchmarks/results/nvrtc_table.json and docs/explanation/kernels.md.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def main() -> int:
     print(text, end="")
     if arguments.write:
         (ROOT / "benchmarks" / "results" / "nvrtc_table.json").write_text(as_json(versions))
-        page = ROOT / "docs" / "kernels.md"
+        page = ROOT / "docs" / "explanation" / "kernels.md"
         before, _, rest = page.read_text().partition(BEGIN)
         page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
     return 0

@@ -1,7 +1,7 @@
 """How often scores are right: reliability of keypoints and people, raw and calibrated.
 
 python benchmarks/reliability.py ANNOTATIONS IMAGES [--output results/reliability.json]
-    [--diagram docs/reliability.png]     (the diagram needs matplotlib)
+    [--diagram docs/images/reliability.png]     (the diagram needs matplotlib)
 
 Each model runs once on each image with all boxes from 0.3 on and nobody dropped by score. Images
 that say boxes_complete: false are left out. Also tells how well a keypoint's score separates seen

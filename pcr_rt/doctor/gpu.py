@@ -126,7 +126,7 @@ def _cupy(gpus: Gpus, release: str | None) -> Check:
 def _tensorrt(gpus: Gpus, release: str | None) -> Check:
     remedy = _extra(gpus, release)
     if release is not None:
-        remedy = "sudo apt install nvidia-jetpack; then see docs/jetson.md"
+        remedy = "sudo apt install nvidia-jetpack; then see docs/how-to/jetson.md"
     try:
         api = load()
     except PoseError as error:

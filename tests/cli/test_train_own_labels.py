@@ -1,4 +1,4 @@
-"""docs/own_labels.md, walked: an export of five keypoints of a drawn object, to a running model."""
+"""docs/tutorials/own_labels.md, walked: labels of five keypoints of a drawn object, to a model."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_average_precision_counts(cli: Any, shared: Path, tmp_path: Path) -> Non
     files += ["--worst", tmp_path / "worst"]
     answer = cli("verify", "pcr-tiny", "pcr-tiny:fp16", *files)
     assert answer.code == 0
-    # Of docs/precision.md, where they come from `pcr-rt eval`.
+    # Of docs/reference/precision.md, where they come from `pcr-rt eval`.
     assert answer.json["ap"] == pytest.approx([0.679, 0.679], abs=0.001)
 
 

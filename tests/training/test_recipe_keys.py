@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from pcr_rt.training.recipe_keys import TABLES, page
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipe_keys.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipe_keys.md"
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -32,7 +32,7 @@ class DataSet:
     name: str = ""
     """What stages call the set."""
     format: str = "coco"
-    """Of the labels, see [training](training.md#data)."""
+    """Of the labels, see [training](../how-to/training.md#data)."""
     min_score: float = 0.5
     """The lowest score at which a keypoint of a pseudo-label, or a detection, counts."""
     detections: str = ""

@@ -56,5 +56,5 @@ def test_published_figures(name, gmac):
 
 @pytest.mark.slow
 def test_the_documentation_has_the_table():
-    page = Path(__file__).parents[3] / "docs" / "networks.md"
+    page = Path(__file__).parents[3] / "docs" / "reference" / "networks.md"
     assert table() in page.read_text()
