@@ -135,7 +135,8 @@ class Recipe:
     loss: Loss = field(default_factory=Loss)
     """What it learns."""
     encoder_weights: str = ""
-    """What the encoder alone starts from, see [training](../how-to/training.md#starting-from-weights)."""
+    """What the encoder alone starts from, see
+    [training](../how-to/training.md#starting-from-weights)."""
     start: str = ""
     """What the network starts from: a shipped model's name, or an exported model file, checkpoint
     or run folder, absolute or relative to the data folder."""
