@@ -112,7 +112,7 @@ def _is_yolov8(shapes: Shapes) -> bool:
     The transpose is told from YOLOX by the 80 classes of COCO, for which YOLOX has 85 columns; what
     is left by an NMS is told from a YOLOX of one class by its few rows.
     """
-    rows, columns = (size if _known(size) else None for size in shapes[0][1:])
+    rows, columns = map(_size, shapes[0][1:])
     if columns == 6 and rows is not None and rows < FEWEST_POINTS:
         return True
     if rows is not None and rows >= 5 and (columns is None or columns >= max(rows, FEWEST_POINTS)):
@@ -121,22 +121,37 @@ def _is_yolov8(shapes: Shapes) -> bool:
 
 
 def _is_one_stage_pose(shapes: Shapes) -> bool:
-    """YOLO-pose: boxes, a score and 17 keypoints in one row; RTMO: dets and keypoints."""
+    """RTMO: boxes and any keypoints; YOLO-pose: boxes, a score and keypoints in one row.
+
+    Of YOLO-pose's raw outputs only those of 17 keypoints can be told from a detector's by their
+    shape; for others there is what the file says of its task, and their values (``boxes.py``).
+    """
     if _ranks(shapes) == [3, 4]:
         return _last(shapes[0]) == 5 and _last(shapes[1]) in (2, 3)
-    rows = 3 * len(COCO17)
-    return _ranks(shapes) == [3] and (
-        shapes[0][1] == 5 + rows or shapes[0][2] in (5 + rows, 6 + rows)
-    )
+    if _ranks(shapes) != [3]:
+        return False
+    rows, columns = map(_size, shapes[0][1:])
+    coco = 3 * len(COCO17)
+    if 5 + coco in (rows, columns) or columns == 6 + coco:
+        return True
+    if rows is None or columns is None or max(rows, columns) >= FEWEST_POINTS:
+        return False
+    # What is left by an NMS inside: box, score, class, and 2 or 3 numbers a keypoint.
+    return columns > 6 and (columns % 3 == 0 or columns % 2 == 0)
 
 
 def _ranks(shapes: Shapes) -> list[int]:
     return [len(shape) for shape in shapes]
 
 
+def _size(size: Any) -> int | None:
+    """A size of a shape, None if it is open."""
+    return size if isinstance(size, int) else None
+
+
 def _last(shape: Sequence[Any]) -> int | None:
     """The last size, None if it is open."""
-    return shape[-1] if shape and _known(shape[-1]) else None
+    return _size(shape[-1]) if shape else None
 
 
 NUMBERS: dict[str, tuple[int | None, float, float]] = {
@@ -291,15 +306,19 @@ def _known(size: Any) -> bool:
 
 
 def recognise(
-    name: str, input_shape: Sequence[Any], outputs: Shapes, skeleton: Skeleton | None = None
+    name: str,
+    input_shape: Sequence[Any],
+    outputs: Shapes,
+    skeleton: Skeleton | None = None,
+    task: str = "detect",
 ) -> ModelSpec:
     """Tell the spec of a file without metadata by its shapes; ModelError if nothing fits.
 
     Known are RTMPose-like SimCC models, plain heatmap models (read as PP-TinyPose: ``msra``, DARK),
     YOLOX and YOLOv8 to YOLO11, RTMDet and YOLOX with their NMS inside, and RTMDet raw heads.
-    skeleton: of a pose model; None: coco17
-    if the file has 17 keypoints. Sizes that the file leaves open become 640x640 for detectors; a
-    pose model with an open size needs a ModelSpec.
+    skeleton: of a pose model; None: coco17 if the file has 17 keypoints. task: what files of
+    Ultralytics say that they are for. Sizes that the file leaves open become 640x640 for detectors;
+    a pose model with an open size needs a ModelSpec.
     """
     fixed = len(input_shape) == 4 and all(_known(side) for side in input_shape[2:])
     height, width = input_shape[2:] if fixed else (640, 640)
@@ -328,10 +347,15 @@ def recognise(
             person_score="mean>0.2",
             skeleton=_skeleton(name, outputs[0][1], skeleton),
         )
-    if _is_one_stage_pose(outputs):
+    if task == "pose" or _is_one_stage_pose(outputs):
         raise ModelError(
             f"{name} is a one-stage pose model (YOLO-pose, RTMO), which finds boxes and keypoints"
             " at once; PCR-RT finds keypoints in crops: give a top-down pose model and a detector."
+        )
+    if task != "detect":
+        raise ModelError(
+            f"{name} is a YOLO model for the task {task!r}, of which no people's boxes can be read:"
+            " give one for 'detect'."
         )
     for key, layout in LAYOUTS.items():
         if layout.recognised(outputs):

@@ -243,8 +243,26 @@ def test_files_with_their_nms_inside_get_the_greys_of_their_name(
 
 @pytest.mark.parametrize(
     "outputs",
-    [[[1, 56, 8400]], [[1, 8400, 56]], [[1, 300, 57]], [[1, 10, 5], [1, 10, 17, 3]]],
+    [
+        [[1, 56, 8400]],
+        [[1, 8400, 56]],
+        [[1, 300, 57]],
+        [[1, 10, 5], [1, 10, 17, 3]],
+        [["n", "k", 5], ["n", "k", 26, 2]],
+        [[1, 300, 6 + 3 * 21]],
+        [[1, 300, 6 + 2 * 21]],
+        [[1, 300, 6 + 3 * 5]],
+    ],
 )
 def test_one_stage_pose_models_are_refused(outputs: list[list[Any]]) -> None:
     with pytest.raises(ModelError, match=r"one-stage pose model .* give a top-down pose model"):
         recognise("yolov8n-pose", [1, 3, 640, 640], outputs)
+
+
+@pytest.mark.parametrize("channels", [5 + 3 * 5, 5 + 3 * 21, 4 + 2 + 2 * 8])
+def test_one_stage_pose_models_of_any_keypoints_say_their_task(channels: int) -> None:
+    for outputs in ([[1, channels, 8400]], [[1, 8400, channels]]):
+        with pytest.raises(ModelError, match="is a one-stage pose model"):
+            recognise("hands", [1, 3, 640, 640], outputs, task="pose")
+    with pytest.raises(ModelError, match=r"for the task 'obb'.*give one for 'detect'"):
+        recognise("ships", [1, 3, 640, 640], [[1, channels, 8400]], task="obb")

@@ -17,6 +17,7 @@ Float32 = NDArray[np.float32]
 
 YOLOX_STRIDES = (8, 16, 32)
 MOST_LOG = 20
+MOST_SCORE = 1.01
 
 
 def decode_boxes(
@@ -133,6 +134,11 @@ def _decode_yolov8(
     if rows.shape[1] < rows.shape[2]:
         rows = rows.swapaxes(1, 2)
     _check_class(class_index, rows.shape[2] - 4)
+    if rows[..., 4:].max(initial=0) > MOST_SCORE or rows[..., 4:].min(initial=0) < 0:
+        raise ModelError(
+            "The detector gives other numbers than scores of 0 to 1 after its boxes, as one-stage"
+            " pose models (YOLO-pose) do: give a detector and a top-down pose model."
+        )
     return _corners(rows[..., :4]), rows[..., 4 + class_index]
 
 

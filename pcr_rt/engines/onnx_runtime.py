@@ -70,7 +70,9 @@ class OnnxRuntimeEngine:
         self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
         entry, shapes = _only_input(path, self.inputs), [value.shape for value in self.outputs]
         self.spec = (
-            spec or _embedded_spec(session) or recognise(path.stem, entry.shape, shapes, skeleton)
+            spec
+            or _embedded_spec(session)
+            or recognise(path.stem, entry.shape, shapes, skeleton, _task(session))
         )
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
@@ -253,12 +255,23 @@ def _only_input(path: Path, inputs: list[Any]) -> Any:
     return entry
 
 
-def _embedded_spec(session: ort.InferenceSession) -> ModelSpec | None:
+def _metadata(session: ort.InferenceSession) -> dict[str, str]:
     try:
-        metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        found: dict[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise ModelError("The model's metadata is not UTF-8: export it again.") from None
-    return None if metadata is None else ModelSpec.from_json(metadata)
+    return found
+
+
+def _embedded_spec(session: ort.InferenceSession) -> ModelSpec | None:
+    text = _metadata(session).get(METADATA_KEY)
+    return None if text is None else ModelSpec.from_json(text)
+
+
+def _task(session: ort.InferenceSession) -> str:
+    """What a file of Ultralytics says that it is for."""
+    found = _metadata(session)
+    return found.get("task", "detect") if found.get("author") == "Ultralytics" else "detect"
 
 
 def _usable_cores() -> int:

@@ -12,13 +12,14 @@ import pytest
 
 pytest.importorskip("onnx")
 
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pcr_rt.engines import Engine, onnx_runtime
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import ModelSpec
-from toys import PLAIN, brightness_model
+from toys import PLAIN, brightness_model, constant_model
 
 SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
 
@@ -214,6 +215,18 @@ def test_inputs_that_no_crop_fits_are_named_at_load(
 def test_the_end_of_the_runtimes_reason_is_kept(tmp_path: Path) -> None:
     path = _model(tmp_path / ("x" * 150 + ".onnx"), TensorProto.FLOAT, [1, 3, 256, 192], opset=40)
     with pytest.raises(ModelError, match=r"opset \d+\.?$"):
+        OnnxRuntimeEngine(path, device="cpu")
+
+
+def test_a_file_of_ultralytics_says_its_task(tmp_path: Path) -> None:
+    hands = [np.zeros((1, 5 + 3 * 21, 8400))]
+    path = constant_model(tmp_path / "hands.onnx", None, (640, 640), hands)
+    assert OnnxRuntimeEngine(path, device="cpu").spec.layout == "yolov8"
+    model = onnx.load(path)
+    for key, value in (("author", "Ultralytics"), ("task", "pose"), ("kpt_shape", "[21, 3]")):
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="hands is a one-stage pose model"):
         OnnxRuntimeEngine(path, device="cpu")
 
 

@@ -224,6 +224,17 @@ def test_yolov8_and_its_transpose() -> None:
             decoded([output], "yolov8", class_index=80)
 
 
+def test_pixels_among_the_scores_are_keypoints() -> None:
+    rows = np.zeros((1, 5 + 3 * 21, 8400), np.float32)  # YOLO-pose of 21 keypoints
+    rows[0, :8, 100] = [300, 300, 200, 400, 0.75, 310, 290, 0.9]
+    for output in (rows, rows.swapaxes(1, 2)):
+        with pytest.raises(ModelError, match="one-stage pose models"):
+            decoded([output], "yolov8")
+    rows[0, 5:8, 100] = [-12, 0, 0.9]  # left of the image
+    with pytest.raises(ModelError, match="one-stage pose models"):
+        decoded([rows], "yolov8")
+
+
 def test_yolo_with_its_nms_inside() -> None:
     rows = np.zeros((1, 300, 6), np.float32)
     rows[0, 0] = [200, 100, 400, 500, 0.75, 0]
