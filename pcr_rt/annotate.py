@@ -33,6 +33,7 @@ __all__ = [
     "SAMPLE_CLIP",
     "Summary",
     "free_name",
+    "free_place",
     "process_images",
     "process_stream",
     "run_demo",
@@ -160,33 +161,38 @@ def process_images(
 def free_name(output: Path, path: Path, taken: set[Path]) -> Path:
     """Name the annotated image or video; taken: resolved paths of the others and of all inputs."""
     suffix = path.suffix if can_write(path.suffix) else ".jpg"
-    suffix = ".mp4" if is_video(path) else suffix
-    candidates = (f"-poses-{number}" if number else "-poses" for number in count())
-    places = (output / fitting_name(path.stem, ending + suffix) for ending in candidates)
+    return free_place(output, path.stem, "-poses", ".mp4" if is_video(path) else suffix, taken)
+
+
+def free_place(output: Path, stem: str, ending: str, suffix: str, taken: set[Path]) -> Path:
+    """Name a file of ``output`` that is not in taken: ``stem-poses.mp4``, ``stem-poses-1.mp4``."""
+    endings = (f"{ending}-{number}" if number else ending for number in count())
+    places = (output / fitting_name(stem, end + suffix) for end in endings)
     return next(place for place in places if place.resolve() not in taken)
 
 
 def process_stream(
     estimator: PoseEstimator,
     sources: list[Source],
-    files: Path | None,
+    files: Sequence[Path],
     *,
     sinks: Sequence[Sink] = (),
     progress: Progress = lambda done, total: None,
     watch: Watch | None = None,
     **tracking: Any,
 ) -> Summary:
-    """Run a PoseStream into ``files``.mp4 and ``files``.jsonl, or into nothing but ``sinks``.
+    """Run a PoseStream into an .mp4 and a .jsonl for each source, or into nothing but ``sinks``.
 
-    sources: from `open_sources`. tracking: track, smooth and detect_every of PoseStream. Ctrl-C
+    sources: from `open_sources`. files: their paths without suffix, one for each source, or none
+    at all. tracking: track, smooth and detect_every of PoseStream. Ctrl-C
     ends the work and keeps both files. Raises InputError if a file cannot be written: at once, or
     at the end if a source is live.
     """
     own: list[Sink] = []
     try:
-        if files is not None:
-            own.append(JsonLinesSink(f"{files}.jsonl"))
-            own.append(VideoSink(f"{files}.mp4"))
+        if files:
+            own.append(JsonLinesSink(*(f"{file}.jsonl" for file in files)))
+            own.append(VideoSink(*(f"{file}.mp4" for file in files)))
         stream = PoseStream(sources, estimator, sinks=[*own, *sinks], **tracking)
     except InputError:
         for sink in (*own, *sinks):
@@ -236,7 +242,7 @@ def run_demo(
         return True
 
     summary = process_stream(
-        estimator, open_sources(SAMPLE_CLIP), output / "demo", progress=progress, watch=watch
+        estimator, open_sources(SAMPLE_CLIP), [output / "demo"], progress=progress, watch=watch
     )
     if sheet:  # Ctrl-C may have come before the first frame
         path = output / "demo.png"

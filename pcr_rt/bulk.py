@@ -66,7 +66,7 @@ class Task:
     def _video(self, estimator: PoseEstimator, job: Job) -> Entry:
         source = open_source(job.path, **self.asked)
         files = job.target.with_suffix("")
-        summary = process_stream(estimator, [source], files, **self.tracking)
+        summary = process_stream(estimator, [source], [files], **self.tracking)
         if summary.interrupted:
             raise KeyboardInterrupt
         outputs = [path.name for path in summary.outputs]

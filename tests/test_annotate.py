@@ -98,7 +98,7 @@ def test_a_stream_becomes_a_video_and_json_lines(clip: Path, tmp_path: Path) -> 
     summary = process_stream(
         Estimator(),
         open_sources(clip),
-        tmp_path / "out" / "a",
+        [tmp_path / "out" / "a"],
         progress=lambda *state: done.append(state),
         track=False,
     )
@@ -114,7 +114,7 @@ def test_watching_ends_the_work(clip: Path) -> None:
     summary = process_stream(
         Estimator(),
         open_sources(clip),
-        None,
+        [],
         sinks=[sink],
         watch=lambda result: result.poses.frame_index != 3,
         track=False,
@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_the_files(clip: Path, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     summary = process_stream(
-        Estimator(), open_sources(clip), tmp_path / "a", watch=interrupted, track=False
+        Estimator(), open_sources(clip), [tmp_path / "a"], watch=interrupted, track=False
     )
     assert summary.frames == len(lines(tmp_path / "a.jsonl")) == 1
     with VideoReader(tmp_path / "a.mp4") as video:
@@ -140,7 +140,7 @@ def test_a_mistake_closes_all_sinks_and_leaves_nothing(clip: Path, tmp_path: Pat
     sink = Collector()
     with pytest.raises(InputError, match="detect_every"):
         process_stream(
-            Estimator(), open_sources(clip), tmp_path / "a", sinks=[sink], detect_every=0
+            Estimator(), open_sources(clip), [tmp_path / "a"], sinks=[sink], detect_every=0
         )
     assert sink.closed == 1
     assert list(tmp_path.iterdir()) == [clip]
@@ -148,7 +148,7 @@ def test_a_mistake_closes_all_sinks_and_leaves_nothing(clip: Path, tmp_path: Pat
 
 def test_a_sink_that_fails_ends_a_recording(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the disk is full"):
-        process_stream(Estimator(), open_sources(clip), None, sinks=[Collector(fail_at=2)])
+        process_stream(Estimator(), open_sources(clip), [], sinks=[Collector(fail_at=2)])
 
 
 # The demo and the summary

@@ -27,7 +27,6 @@ from pcr_rt.cli.options import (
     progress_bar,
 )
 from pcr_rt.errors import InputError
-from pcr_rt.files import fitting_name
 
 if TYPE_CHECKING:
     from pcr_rt.annotate import Summary
@@ -261,7 +260,7 @@ def _stream(
         return process_stream(
             estimator,
             opened,
-            None if output is None else output / _stem(sources[0]),
+            [] if output is None else _files(sources, output),
             sinks=sinks,
             progress=progress,
             watch=Window().show if show else None,
@@ -269,12 +268,27 @@ def _stream(
         )
 
 
+def _files(sources: list[str], output: Path) -> list[Path]:
+    """Name each source's files, without suffix, all of them differently."""
+    from pcr_rt.annotate import free_place
+
+    files, taken = [], {Path(s).resolve() for s in sources if _is_path(s)}
+    for source in sources:
+        stem, ending = (Path(source).stem, "-poses") if _is_path(source) else (_stem(source), "")
+        place = free_place(output, stem, ending, ".mp4", taken)
+        taken.add(place.resolve())
+        files.append(place.with_suffix(""))
+    return files
+
+
+def _is_path(source: str) -> bool:
+    return "://" not in source and os.path.exists(source)
+
+
 def _stem(source: str) -> str:
-    """Name a source's files, without suffix."""
+    """Name the files of a camera, URL or pipeline."""
     if source.isdigit():
         return f"camera-{source}"
-    if "://" not in source and os.path.exists(source):
-        return fitting_name(Path(source).stem, "-poses.jsonl").removesuffix(".jsonl")
     scheme, _, rest = source.partition("://")
     plain = f"{scheme}-{rest.rpartition('@')[2]}" if rest else source
     return re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")[:60]

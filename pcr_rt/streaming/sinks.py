@@ -66,18 +66,19 @@ class Sink(ABC):
 class VideoSink(Sink):
     """Write annotated frames to an H.264 file at the times when they were captured.
 
-    Whatever happens while it is written, all but the last two seconds can be played. Further
-    sources get files of their own, ``name-1.mp4`` and so on. Frames of another size than the first
-    are scaled to fit into it.
+    Whatever happens while it is written, all but the last two seconds can be played. others: the
+    files of further sources, which are otherwise ``name-1.mp4`` and so on. Frames of another size
+    than the first are scaled to fit into it.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *others: str | Path) -> None:
         self.name = f"video {path}"
+        self._places = [Path(path), *map(Path, others)]
         self._writers: dict[int, tuple[VideoWriter, float]] = {}
         self._closed = False
-        check_video_name(self.path)
-        make_folder(self.path.parent)
+        for place in self._places:
+            check_video_name(place)
+            make_folder(place.parent)
 
     @property
     def paths(self) -> list[Path]:
@@ -89,7 +90,7 @@ class VideoSink(Sink):
         _refuse_again(self, self._closed)
         read = [source.path for source in stream.sources if source.path is not None]
         for number in range(len(stream.sources)):
-            refuse_inputs(source_path(self.path, number), *read)
+            refuse_inputs(self._place(number), *read)
 
     def write(self, result: Result) -> None:
         """Append the annotated frame."""
@@ -97,11 +98,15 @@ class VideoSink(Sink):
         frame = result.annotated()
         if source not in self._writers:
             size = (frame.shape[1], frame.shape[0])
-            path = source_path(self.path, source)
-            writer = VideoWriter(path, size, result.fps, recording=True)
+            writer = VideoWriter(self._place(source), size, result.fps, recording=True)
             self._writers[source] = (writer, timestamp)
         writer, start = self._writers[source]
         writer.write(fit(frame, writer.size), timestamp - start)
+
+    def _place(self, source: int) -> Path:
+        if source < len(self._places):
+            return self._places[source]
+        return source_path(self._places[0], source)
 
     def close(self) -> None:
         """Finish the files."""
@@ -111,24 +116,25 @@ class VideoSink(Sink):
 
 
 class JsonLinesSink(Sink):
-    """Write each frame as a line of JSON (`Poses.to_dict`), flushed at once; one file for all.
+    """Write each frame as a line of JSON (`Poses.to_dict`), flushed at once.
 
-    Only live sources' lines have an age: two runs over a recording write equal files.
+    One file for all sources; with others, which are those of further sources, one for each. Only
+    live sources' lines have an age: two runs over a recording write equal files.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *others: str | Path) -> None:
         self.name = f"JSON lines {path}"
-        self._file = GrowingFile(Path(path))
+        self._files = [GrowingFile(Path(place)) for place in (path, *others)]
         self._sources: Sequence[Source] = ()
 
     @property
     def paths(self) -> list[Path]:
-        """The file, once there was a frame."""
-        return [self._file.path] if self._file.used else []
+        """The files that hold a frame."""
+        return [file.path for file in self._files if file.used]
 
     def attach(self, stream: StreamLike) -> None:
         """Raise InputError if another stream has finished this sink."""
-        _refuse_again(self, self._file.closed)
+        _refuse_again(self, self._files[0].closed)
         self._sources = stream.sources
 
     def write(self, result: Result) -> None:
@@ -136,11 +142,14 @@ class JsonLinesSink(Sink):
         poses = result.poses
         if self._sources and not self._sources[poses.source or 0].live:
             poses = dataclasses.replace(poses, age_ms=None)
-        self._file.append(poses.to_json() + "\n")
+        own = poses.source or 0
+        file = self._files[own if own < len(self._files) else 0]
+        file.append(poses.to_json() + "\n")
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Finish the files."""
+        for file in self._files:
+            file.close()
 
 
 class CocoSink(Sink):

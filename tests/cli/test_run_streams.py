@@ -57,14 +57,35 @@ def test_a_video_becomes_a_video_and_json_lines(clip: Path, tmp_path: Path) -> N
         assert [round(t, 2) for _, t in video] == [round(k / 25, 2) for k in range(12)]
 
 
-def test_several_videos_run_together(clip: Path, tmp_path: Path) -> None:
-    answer = invoke(clip, clip, "-o", tmp_path / "out")
-    assert [source["shown"] for source in answer["sources"]] == [12, 12]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "clip-poses-1.mp4",
-        "clip-poses.jsonl",
-        "clip-poses.mp4",
-    ]
+def test_each_of_several_videos_has_its_own_files(clip: Path, tmp_path: Path) -> None:
+    other, again = tmp_path / "other.mov", tmp_path / "deep" / "clip.mp4"
+    with VideoWriter(other, (32, 24), 25) as writer:
+        for number in range(5):
+            writer.write(numbered(number))
+    again.parent.mkdir()
+    again.write_bytes(clip.read_bytes())
+    answer = invoke(other, clip, again, "-o", tmp_path / "out")
+    assert [source["shown"] for source in answer["sources"]] == [5, 12, 12]
+    expected = [("other-poses", 5, [32, 24]), ("clip-poses", 12, [64, 48])]
+    for name, count, size in (*expected, ("clip-poses-1", 12, [64, 48])):
+        stem = tmp_path / "out" / name
+        found = [json.loads(line) for line in stem.with_suffix(".jsonl").read_text().splitlines()]
+        assert [line["frame_index"] for line in found] == list(range(count))
+        assert [line["image_size"] for line in found] == [size] * count
+        with VideoReader(stem.with_suffix(".mp4")) as video:
+            assert video.size == tuple(size)
+            assert len(list(video)) == count
+    assert len(answer["outputs"]) == len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_what_is_read_is_not_written_over(clip: Path, tmp_path: Path) -> None:
+    earlier = clip.rename(tmp_path / "clip-poses.mp4")
+    clip.write_bytes(earlier.read_bytes())
+    before = earlier.read_bytes()
+    answer = invoke(clip, earlier, "-o", tmp_path)
+    assert earlier.read_bytes() == before
+    names = {Path(path).name for path in answer["outputs"]}
+    assert {"clip-poses-1.mp4", "clip-poses-poses.mp4"} <= names
 
 
 def test_serving_alone_writes_no_files(
@@ -106,10 +127,15 @@ def test_mistakes_are_one_sentence(
     ("source", "stem"),
     [
         ("0", "camera-0"),
+        ("clip.mp4", "clip-poses"),
         ("csi://0", "csi-0"),
         ("rtsp://me:secret@10.0.0.2:554/live?x=1", "rtsp-10.0.0.2-554-live-x-1"),
         ("videotestsrc ! identity", "videotestsrc-identity"),
     ],
 )
-def test_files_are_named_after_the_source(source: str, stem: str) -> None:
-    assert run._stem(source) == stem
+def test_files_are_named_after_the_source(
+    source: str, stem: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    output = Path("out")
+    assert run._files([source, source], output) == [output / stem, output / f"{stem}-1"]
