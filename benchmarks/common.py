@@ -1,55 +1,15 @@
-"""What the benchmarks share: statistics, the machine in words, the result file."""
+"""What the benchmarks share: the machine in words, the result file, a part of COCO's labels."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pcr_rt.benchmark import describe_machine as machine
 
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch")
-
-
-def describe(values: Sequence[float]) -> dict[str, float]:
-    """Give median, smallest, largest and 95th percentile."""
-    array = np.asarray(values, dtype=float)
-    found = {
-        "median": np.median(array),
-        "min": array.min(),
-        "max": array.max(),
-        "p95": np.percentile(array, 95),
-    }
-    return {name: round(float(value), 4) for name, value in found.items()}
-
-
-def machine() -> dict[str, Any]:
-    """Describe processor, usable cores, load before the run, and the versions that count."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+__all__ = ["machine", "only", "write_json"]
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -7,58 +7,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from pcr_rt.engines import Binding, DeviceEngine, Engine
+from pcr_rt.benchmark.cases import Eager
+from pcr_rt.benchmark.frames import made_frame
+from pcr_rt.engines import DeviceEngine, Engine
 from pcr_rt.errors import PoseError
-from pcr_rt.inference.agreement import SAMPLE
 from pcr_rt.inference.detector import Detector
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.loading import make_engine
-from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
 
 Summary = Callable[[list[float]], dict[str, float]]
 WARMUP = 3
-ROWS = 2
 POSES = ("pcr-lite", "pcr-tiny")
 """The default on a GPU, and the same function in separable convolutions."""
 TORCH_POSE = "pcr-tiny"
-
-
-class Eager:
-    """An engine whose work is not recorded in graphs."""
-
-    def __init__(self, engine: DeviceEngine) -> None:
-        self.spec, self.device, self.max_batch = engine.spec, engine.device, engine.max_batch
-        self.run, self.close, self._bind = engine.run, engine.close, engine.bind
-
-    def bind(self, batch: int) -> Binding:
-        binding = self._bind(batch)
-        binding.capturable = False
-        return binding
-
-
-def scene(size: tuple[int, int], people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Make a frame (w, h) with the sample image's surest person ``people`` times, and the boxes."""
-    image = read_image(SAMPLE)
-    boxes, _ = Detector(device="cpu")([image], 0.4)[0]
-    left, top, right, bottom = boxes[0].round().astype(int)
-    person = image[max(top, 0) : bottom, max(left, 0) : right]
-    columns = -(-max(people, ROWS) // ROWS)
-    cell = size[0] / columns, size[1] / ROWS
-    scale = 0.8 * min(cell[0] / person.shape[1], cell[1] / person.shape[0])
-    person = cv2.resize(person, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    frame = np.full((size[1], size[0], 3), 128, np.uint8)
-    places = []
-    for i in range(people):
-        x = int((i // ROWS + 0.1) * cell[0])
-        y = int((i % ROWS + 0.1) * cell[1])
-        frame[y : y + person.shape[0], x : x + person.shape[1]] = person
-        places.append([x, y, x + person.shape[1], y + person.shape[0]])
-    return frame, np.array(places, float)
 
 
 def engines(name: str, torch: Any) -> tuple[str, Engine, Engine | None]:
@@ -101,7 +63,7 @@ def estimator_rows(
     for label, size in sizes.items():
         rows = record[label] = {}
         for people in counts:
-            frame, boxes = scene(size, people)
+            frame, boxes = made_frame(size, people)
             there = cp.asarray(frame)
             row = rows[str(people)] = {}
             for mode, estimator in _modes(pose, detector):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-from common import describe, machine, write_json
+from common import machine, write_json
+
+from pcr_rt.benchmark import in_turns, spread
 
 COMMANDS = {
     "import numpy": [sys.executable, "-c", "import numpy"],
@@ -20,20 +22,21 @@ COMMANDS = {
 }
 
 
+def _run(command: list[str], _: int) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(args.rounds + 1):
-        for name, command in COMMANDS.items():
-            start = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            seconds[name].append(time.perf_counter() - start)
-    rows = {name: describe(values[1:]) for name, values in seconds.items()}
+    calls = {name: partial(_run, command) for name, command in COMMANDS.items()}
+    in_turns(calls, range(1))
+    spent = in_turns(calls, range(args.rounds))
+    rows = {name: spread([ms / 1e3 for ms in values]) for name, values in spent.items()}
     for name, row in rows.items():
-        print(f"{name:15s} median {row['median']:.3f} s  ({row['min']:.3f} to {row['max']:.3f})")
+        print(f"{name:15s} median {row['p50']:.3f} s  ({row['min']:.3f} to {row['max']:.3f})")
     write_json(args.output, {"machine": machine(), "rounds": args.rounds, "seconds": rows})
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pcr_rt.cli.benchmark import benchmark
 from pcr_rt.cli.build import build
 from pcr_rt.cli.calibrate import calibrate
 from pcr_rt.cli.demo import demo
@@ -40,6 +41,7 @@ app.command()(calibrate)
 app.command()(export)
 app.command()(verify)
 app.command()(build)
+app.command()(benchmark)
 app.command()(doctor)
 
 _debug = False

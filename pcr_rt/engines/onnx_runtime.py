@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from pcr_rt.engines.cpu import usable_cores
 from pcr_rt.engines.gpu import device_number
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.models import METADATA_KEY, AnyPrecision, ModelSpec, model_path, recognise
@@ -53,7 +54,7 @@ class OnnxRuntimeEngine:
     ) -> None:
         providers, wanted = _providers(device)
         path = model_path(model, precision, gpu=len(providers) > 1)
-        self._threads = threads or _usable_cores()
+        self._threads = threads or usable_cores()
         # On CUDA the host only starts kernels, which more threads do no faster.
         session = _session(path, self._threads if providers == [CPU] else 1, providers)
         if len(providers) > 1 and session.get_providers()[0] == CPU:
@@ -272,13 +273,6 @@ def _task(session: ort.InferenceSession) -> str:
     """What a file of Ultralytics says that it is for."""
     found = _metadata(session)
     return found.get("task", "detect") if found.get("author") == "Ultralytics" else "detect"
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use; ONNX Runtime itself counts the whole machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cuda_options(device: int, **more: Any) -> dict[str, Any]:

@@ -12,18 +12,7 @@ import gpu_pipeline
 from gpu_check import percentiles
 
 from pcr_rt.errors import PoseError
-from pcr_rt.inference.detector import Detector
 from stand_in_engine import StandInEngine
-
-
-@pytest.mark.parametrize("people", [1, 4, 8, 16])
-@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
-def test_detector_finds_the_people_of_a_scene(size: tuple[int, int], people: int) -> None:
-    frame, boxes = gpu_pipeline.scene(size, people)
-    assert frame.shape == (size[1], size[0], 3)
-    assert boxes.shape == (people, 4)
-    found, _ = Detector(device="cpu")([frame], 0.4)[0]
-    assert len(found) == people
 
 
 @pytest.mark.slow
