@@ -1,7 +1,8 @@
 """What gpu_check times of each kernel: its inputs at a count, compulsory bytes and rivals.
 
 A count is of people for the crops, heatmaps and SimCC rows, of frames for `letterbox` and
-`decode_boxes`, and of candidates, at most 1,024 a frame, for both suppressions.
+`decode_boxes`, and of candidates, at most 1,024 a frame, for both suppressions. People have COCO's
+17 keypoints, a hand's 21 and a whole body's 133.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import numpy as np
 import rivals
 from pcr_rt.cuda_kernels import kernels
 from pcr_rt.geometry import box_to_region, crop_transform
+from pcr_rt.skeleton import Skeleton
 from rivals import CROP, LETTERBOX, MEAN, STD
 
 MAP, JOINTS = (48, 64), 17
+SKELETONS = ("coco17", "hand21", "coco_wholebody133")
+MOST_KEYPOINTS = 100_000
+"""Of all people together: their heatmaps take 1.2 GB."""
 FRAME = (1920, 1080)
 MOST_FRAMES = 64
 """Of 1080p, each in memory of its own: 400 MB."""
@@ -80,11 +85,22 @@ def jobs(cp: Any, count: int) -> Iterator[Job]:
         yield _crops(cp, count, dtype)
         if count <= MOST_FRAMES:
             yield _letterbox(cp, count, dtype)
-        yield _heatmaps(cp, count, dtype)
-        yield _simcc(cp, count, dtype)
+        for skeleton in _skeletons(count):
+            yield _heatmaps(cp, count, dtype, skeleton)
+            yield _simcc(cp, count, dtype, skeleton)
     yield _boxes(cp, count)
     yield _box_nms(cp, count)
-    yield _oks_nms(cp, count)
+    for skeleton in _skeletons(count):
+        yield _oks_nms(cp, count, skeleton)
+
+
+def _skeletons(count: int) -> list[Skeleton]:
+    return [s for s in map(Skeleton.load, SKELETONS) if count * len(s) <= MOST_KEYPOINTS]
+
+
+def _named(kernel: str, skeleton: Skeleton) -> str:
+    """Name a job; only other skeletons than COCO's are told."""
+    return kernel if len(skeleton) == JOINTS else f"{kernel}_{len(skeleton)}"
 
 
 def _noise(*shape: int) -> np.ndarray:
@@ -121,32 +137,33 @@ def _letterbox(cp: Any, count: int, dtype: Any) -> Job:
     )
 
 
-def _heatmaps(cp: Any, count: int, dtype: Any) -> Job:
-    shape = (count, JOINTS, MAP[1], MAP[0])
+def _heatmaps(cp: Any, count: int, dtype: Any, skeleton: Skeleton) -> Job:
+    shape = (count, len(skeleton), MAP[1], MAP[0])
     maps = cp.random.random(shape, dtype=np.float32).astype(dtype)
     there = cp.asarray(crops_of(people_boxes(count, FRAME)))
     return Job(
-        f"decode_heatmaps_{np.dtype(dtype).name}",
+        _named(f"decode_heatmaps_{np.dtype(dtype).name}", skeleton),
         lambda: kernels.decode_heatmaps(maps, there, method="dark"),
-        maps.nbytes + count * JOINTS * 12,
+        maps.nbytes + count * len(skeleton) * 12,
         (maps, there),
         rivals.cupy_decode,
         rivals.torch_decode,
     )
 
 
-def _simcc(cp: Any, count: int, dtype: Any) -> Job:
+def _simcc(cp: Any, count: int, dtype: Any, skeleton: Skeleton) -> Job:
+    joints = len(skeleton)
     x, y = (
-        cp.random.random((count, JOINTS, round(side * rivals.SPLIT)), dtype=np.float32).astype(
+        cp.random.random((count, joints, round(side * rivals.SPLIT)), dtype=np.float32).astype(
             dtype
         )
         for side in CROP
     )
     there = cp.asarray(crops_of(people_boxes(count, FRAME)))
     return Job(
-        f"decode_simcc_{np.dtype(dtype).name}",
+        _named(f"decode_simcc_{np.dtype(dtype).name}", skeleton),
         lambda: kernels.decode_simcc(x, y, there, split=rivals.SPLIT),
-        x.nbytes + y.nbytes + count * JOINTS * 12,
+        x.nbytes + y.nbytes + count * joints * 12,
         (x, y, there),
         rivals.cupy_simcc,
         rivals.torch_simcc,
@@ -193,10 +210,11 @@ def _box_nms(cp: Any, count: int) -> Job:
     )
 
 
-def _oks_nms(cp: Any, count: int) -> Job:
+def _oks_nms(cp: Any, count: int, skeleton: Skeleton) -> Job:
     batch, each = _each(count)
+    joints, sigmas = len(skeleton), skeleton.sigma_array
     boxes = people_boxes(count, FRAME)
-    places = np.random.default_rng(1).random((count, JOINTS, 2))
+    places = np.random.default_rng(1).random((count, joints, 2))
     points = boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2])
     # Every second person is the one before, a little moved: somebody to suppress.
     points[1::2] = points[: count // 2 * 2 : 2] + 0.5
@@ -205,15 +223,21 @@ def _oks_nms(cp: Any, count: int) -> Job:
     scores = cp.asarray(np.tile(np.linspace(1, 0.2, each), batch))
     first = cp.asarray(np.arange(batch + 1, dtype=np.int32) * each)
     return Job(
-        "oks_nms",
+        _named("oks_nms", skeleton),
         lambda: kernels.oks_nms_padded(
-            keypoints, scores, areas, first, method="hard", threshold=rivals.OKS_THRESHOLD
+            keypoints,
+            scores,
+            areas,
+            first,
+            sigmas=sigmas,
+            method="hard",
+            threshold=rivals.OKS_THRESHOLD,
         ),
         keypoints.nbytes + areas.nbytes + scores.nbytes,
         (
-            keypoints.reshape(batch, each, JOINTS, 2),
+            keypoints.reshape(batch, each, joints, 2),
             areas.reshape(batch, each).astype(np.float32),
-            cp.asarray(rivals.DECAY.astype(np.float32)),
+            cp.asarray((1 / (2 * (2 * sigmas) ** 2)).astype(np.float32)),
         ),
         rivals.oks_nms,
         rivals.oks_nms,

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.skeleton import SIGMAS
-
 CROP = (192, 256)
 LETTERBOX = (416, 416)
 FILL = 114.0
@@ -19,7 +17,6 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 SPLIT = 2.0
 SCORE_THRESHOLD, MAX_CANDIDATES = 0.2, 1000
 IOU_THRESHOLD, OKS_THRESHOLD = 0.6, 0.9
-DECAY = 1 / (2 * (2 * SIGMAS) ** 2)
 
 
 def cuda_torch() -> Any:
@@ -209,7 +206,7 @@ def box_nms(xp: Any, boxes: Any) -> Any:
 
 
 def oks_nms(xp: Any, keypoints: Any, areas: Any, decay: Any) -> Any:
-    """Suppress people (B, n, 17, 2), best first, as `box_nms`; decay: `DECAY`."""
+    """Suppress people (B, n, K, 2), best first, as `box_nms`; decay (K,): 1 / (2 (2 sigma)^2)."""
     offset = keypoints[:, :, None] - keypoints[:, None]
     squared = (offset * offset).sum(-1)
     area = (areas[:, :, None] + areas[:, None]) / 2

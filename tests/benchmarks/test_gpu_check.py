@@ -183,8 +183,10 @@ def test_the_whole_command_on_the_emulated_device(
         f"{kernel}_{dtype}"
         for kernel in ("crop_persons", "letterbox", "decode_heatmaps", "decode_simcc")
         for dtype in ("float32", "float16")
-    }
-    assert record["kernels"].keys() == names | {"decode_boxes", "box_nms", "oks_nms"}
+    } | {"decode_boxes", "box_nms", "oks_nms"}
+    of_keypoints = {name for name in names if name.startswith(("decode_h", "decode_s", "oks"))}
+    names |= {f"{name}_{keypoints}" for name in of_keypoints for keypoints in (21, 133)}
+    assert record["kernels"].keys() == names
     for name, rows in record["kernels"].items():
         assert rows.keys() == ({"1"} if name.startswith("letterbox") else {"1", "8"})
         for row in rows.values():
@@ -193,6 +195,8 @@ def test_the_whole_command_on_the_emulated_device(
             assert times <= row["cupy"].keys() & row["torch"].keys()
     # By hand: 17 maps of 48 x 64 float32, and 12 bytes a keypoint.
     assert record["kernels"]["decode_heatmaps_float32"]["1"]["compulsory_bytes"] == 17 * 12300
+    bytes_of_hands = record["kernels"]["decode_heatmaps_float32_21"]["1"]["compulsory_bytes"]
+    assert bytes_of_hands == 21 * 12300
     # A frame of 320x180 and an image of 416x416 in half precision.
     letterbox = record["kernels"]["letterbox_float16"]["1"]["compulsory_bytes"]
     assert letterbox == 3 * 320 * 180 + 2 * 3 * 416 * 416

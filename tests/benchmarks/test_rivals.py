@@ -12,6 +12,7 @@ import torch
 import rivals
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.geometry import crop_transform
+from pcr_rt.skeleton import COCO17
 
 FRAME = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 TRANSFORMS = crop_transform([[50, 40], [110, 85]], [[60, 80], [90, 120]], (192, 256), "udp")
@@ -90,7 +91,8 @@ def test_suppression():
     points[:, 1::2] = points[:, ::2] + 1
     areas = rng.uniform(900, 3600, (2, 40))
     scores = np.linspace(1, 0.2, 40)
-    arguments = [boxes], [points, areas, rivals.DECAY]
+    decay = 1 / (2 * (2 * COCO17.sigma_array) ** 2)
+    arguments = [boxes], [points, areas, decay]
     for i, (in_numpy, in_torch) in enumerate(
         zip(
             (rivals.box_nms(np, *arguments[0]), rivals.oks_nms(np, *arguments[1])),

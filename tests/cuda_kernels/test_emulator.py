@@ -13,6 +13,7 @@ from device_arrays import OnDevice
 from emulation import SOURCES, CrashError, EmulatedKernels, compile_kernels
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.inference.selection import person_scores
+from pcr_rt.skeleton import Skeleton
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((2, 17, 31, 23), dtype=np.float32)
@@ -27,6 +28,9 @@ AREAS = RNG.uniform(400, 4000, 12)
 JOINTS = (
     RNG.random((12, 17)).astype(np.float32) * np.linspace(0.3, 1, 12, dtype=np.float32)[:, None]
 )
+BODIES = np.concatenate([one := RNG.uniform(0, 30, (3, 133, 2)), one + 4]).astype(np.float32)
+HAND_MAPS = RNG.random((2, 21, 13, 10), dtype=np.float32)
+BODY_SIGMAS = Skeleton.load("coco_wholebody133").sigma_array
 DETS = [np.concatenate([BOXES[None], SCORES[None, :, None]], axis=2).astype(np.float32)]
 
 
@@ -69,6 +73,19 @@ def ranked(backend, rule="mean>0.2"):
 
 def ranked_by_squares(backend):
     return ranked(backend, "rms")
+
+
+def bodies(backend):
+    """Soft OKS-NMS of whole bodies: no score is right unless all 133 keypoints count."""
+    return backend.oks_nms(BODIES, SCORES[:6], AREAS[:6], sigmas=BODY_SIGMAS, method="soft")
+
+
+def flipped_hands(backend):
+    """The flip average of 21 maps of which each has another mirror image."""
+    mirrored = HAND_MAPS[..., ::-1].copy()
+    return backend.decode_heatmaps(
+        HAND_MAPS, MATRICES, method="none", mirrored=mirrored, flip=np.arange(21)[::-1]
+    )
 
 
 # What is replaced in which file, the call that meets it, and how it shows.
@@ -166,6 +183,27 @@ MUTANTS = {
         ranked,
         {WRONG},
     ),
+    "seventeen keypoints of any skeleton": (
+        "oks_nms.cu",
+        "    return sum / joints;\n}\n\n__device__ __forceinline__ float oks_fast",
+        "    return sum / 17;\n}\n\n__device__ __forceinline__ float oks_fast",
+        bodies,
+        {WRONG},
+    ),
+    "people of seventeen keypoints in memory": (
+        "oks_nms.cu",
+        "const float* other = keypoints + i * joints * 2",
+        "const float* other = keypoints + i * 17 * 2",
+        bodies,
+        {WRONG},
+    ),
+    "mirrored maps without a swap of sides": (
+        "decode_heatmaps.cu",
+        "(flip ? flip[joint] : joint)",
+        "joint",
+        flipped_hands,
+        {WRONG},
+    ),
     "one person's area for a pair": (
         "oks_nms.cu",
         "(a + b) / 2",
@@ -201,7 +239,7 @@ def outcomes(library, call):
     return found
 
 
-@pytest.mark.parametrize("call", [heatmaps, crops, boxes, suppression, ranked, ranked_by_squares])
+@pytest.mark.parametrize("call", {id(mutant[3]): mutant[3] for mutant in MUTANTS.values()}.values())
 def test_the_kernels_as_they_are_pass(kernel_library, call):
     assert outcomes(kernel_library, call) == {None}
 
