@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcr_rt.cli.options import Device, Precision
+from pcr_rt.cli.options import Device, Precision, SkeletonName, Spec, model_reading
 from pcr_rt.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def build(
         typer.Option(min=0, max=5, help="Optimisation level, 0 to 5; a higher one builds longer."),
     ] = None,
     device: Device = "auto",
+    skeleton: SkeletonName = None,
+    spec_file: Spec = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder for built engines.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -64,7 +66,10 @@ def build(
     path = onnx_for_tensorrt(model, precision)
     if output is not None:
         refuse_inputs(output, path)
-    with contextlib.closing(OnnxRuntimeEngine(path, device="cpu", precision=precision)) as engine:
+    reading = model_reading(skeleton, spec_file)
+    with contextlib.closing(
+        OnnxRuntimeEngine(path, device="cpu", precision=precision, **reading)
+    ) as engine:
         spec = engine.spec
     if not json_output:
         typer.echo(f"{path.name}: {spec.precision}, {api.product} {api.version}")

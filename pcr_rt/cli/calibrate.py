@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcr_rt.cli.options import Detect, Device, detector_or_none, progress_bar
+from pcr_rt.cli.options import (
+    Detect,
+    Device,
+    SkeletonName,
+    Spec,
+    detector_or_none,
+    progress_bar,
+)
 from pcr_rt.cli.train import missing_training
 from pcr_rt.errors import InputError
 
@@ -27,6 +34,8 @@ def calibrate(
     ] = None,
     detector: Detect = "rtmdet-nano",
     device: Device = "auto",
+    skeleton: SkeletonName = None,
+    spec_file: Spec = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how often a pose model's scores are right, and fit the curves that make it so.
@@ -55,6 +64,8 @@ def calibrate(
             device=device,
             score_threshold=0.0,
             calibrated=False,
+            skeleton=skeleton,
+            spec=spec_file,
         ) as estimator,
         progress_bar("Judging") as progress,
     ):

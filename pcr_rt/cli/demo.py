@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcr_rt.cli.options import Device, Model, make_estimator, progress_bar
+from pcr_rt.cli.options import Device, Model, SkeletonName, Spec, make_estimator, progress_bar
 
 if TYPE_CHECKING:
     from pcr_rt.annotate import Summary
@@ -22,12 +22,16 @@ def demo(
     ] = Path("demo-output"),
     model: Model = ["auto"],  # noqa: B006
     device: Device = "auto",
+    skeleton: SkeletonName = None,
+    spec: Spec = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run on the sample clip: an annotated video, JSON lines and a contact sheet."""
     from pcr_rt.annotate import run_demo
 
-    with make_estimator(model, "rtmdet-nano", device, "auto", False) as estimator:
+    with make_estimator(
+        model, "rtmdet-nano", device, "auto", False, skeleton=skeleton, spec=spec
+    ) as estimator:
         estimator.warmup()
         with progress_bar("Sample clip") as progress:
             summary = run_demo(estimator, output, progress=progress, sheet_frames=SHEET_FRAMES)

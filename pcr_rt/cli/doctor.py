@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pcr_rt.cli.options import SkeletonName, Spec, model_reading
+
 STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "error": "bold red"}
 
 
@@ -16,6 +18,8 @@ def doctor(
         str | None,
         typer.Argument(help="Look at this model alone: a shipped name or an .onnx file."),
     ] = None,
+    skeleton: SkeletonName = None,
+    spec: Spec = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the installation, or a model. Exit code 1 if something needed does not work."""
@@ -26,7 +30,8 @@ def doctor(
 
     from pcr_rt.doctor.diagnosis import check_model, diagnose
 
-    checks = diagnose() if model is None else [check_model(model)]
+    reading = model_reading(skeleton, spec)
+    checks = diagnose() if model is None else [check_model(model, **reading)]
     if json_output:
         typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import partial
 from pathlib import Path
@@ -9,15 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pcr_rt.cli.options import Detect, Device, FlipTest, Model, progress_bar
+from pcr_rt.cli.options import (
+    Detect,
+    DetectorClass,
+    Device,
+    FlipTest,
+    Model,
+    SkeletonName,
+    Spec,
+    model_reading,
+    progress_bar,
+)
 from pcr_rt.cli.train import missing_training
 
 if TYPE_CHECKING:
     from pcr_rt.labelling.images import Kept
+    from pcr_rt.skeleton import Skeleton
 
 
-FEW = 6
-"""Keypoints a person below which a labelling teaches little."""
+FEW = 0.35
+"""The share of a person's keypoints, 6 of COCO's 17, below which a labelling teaches little."""
 
 
 def label(
@@ -50,8 +62,11 @@ def label(
     ] = "local",
     device: Device = "auto",
     flip_test: FlipTest = True,
+    skeleton: SkeletonName = None,
+    spec: Spec = None,
+    detector_class: DetectorClass = None,
 ) -> None:
-    """Label people with a teacher model's keypoints, for training.
+    """Label people, or whatever the teacher model finds, with its keypoints, for training.
 
     If the labelling of a SOURCE is killed, the same command continues where it stopped.
     """
@@ -61,10 +76,10 @@ def label(
         from pcr_rt.labelling.ray import label_on_ray
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
+    from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
     from pcr_rt.errors import InputError
     from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.models import DEFAULT_MODEL
-    from pcr_rt.skeleton import COCO17
 
     # The same labels on every machine.
     model = [DEFAULT_MODEL if m == "auto" else m for m in model]
@@ -73,12 +88,19 @@ def label(
     source, output = paths[0], paths[-1]
     has_boxes = len(paths) == 3
     # Raw scores are the heights of heatmaps, and so what a student's targets are to have.
-    options: dict[str, Any] = {"device": device, "flip_test": flip_test, "calibrated": False}
+    reading = model_reading(skeleton, spec)
+    options: dict[str, Any] = {
+        **reading,
+        "device": device,
+        "flip_test": flip_test,
+        "calibrated": False,
+    }
     if has_boxes:
         options |= {"detector": None, "nms": None, "score_threshold": 0.0}
     else:
         options |= {
             "detector": None if detector == "none" else detector,
+            "detector_class": detector_class,
             "box_threshold": 0.2,
             "score_threshold": 0.2,
             "oks_threshold": 0.9,
@@ -93,17 +115,22 @@ def label(
             if has_boxes:
                 raise InputError("--engine ray labels a SOURCE: leave it out for ANNOTATIONS.")
             gpus = device.startswith("cuda")
+            with contextlib.closing(
+                OnnxRuntimeEngine(model[0], device="cpu", **reading)
+            ) as engine_here:
+                of_teacher = engine_here.spec.skeleton
             kept = label_on_ray(
-                make_estimator, source, output, gpus=gpus, progress=progress, **frames
+                make_estimator,
+                source,
+                output,
+                skeleton=of_teacher,
+                gpus=gpus,
+                progress=progress,
+                **frames,
             )
         else:
             with make_estimator() as estimator:
-                skeleton = estimator.spec.skeleton
-                if skeleton.keypoints != COCO17.keypoints:
-                    raise InputError(
-                        f"pcr-rt label writes COCO's 17 keypoints; {estimator.spec.name!r} finds"
-                        f" those of {skeleton.name!r}."
-                    )
+                of_teacher = estimator.spec.skeleton
                 if has_boxes:
                     count = label_people(
                         estimator,
@@ -119,10 +146,10 @@ def label(
                 kept = label_frames(
                     estimator, source, output, every=every, progress=progress, **frames
                 )
-    _report(kept, output, min_score)
+    _report(kept, output, min_score, of_teacher)
 
 
-def _report(kept: Kept, output: Path, min_score: float) -> None:
+def _report(kept: Kept, output: Path, min_score: float, skeleton: Skeleton) -> None:
     """Say what is in the file, and warn if that is little."""
     each = kept.keypoints / max(kept.people, 1)
     broken = f", {kept.broken} broken images left out" if kept.broken else ""
@@ -130,7 +157,7 @@ def _report(kept: Kept, output: Path, min_score: float) -> None:
         f"{output}: {kept.images} images, {kept.people} people, {kept.keypoints} keypoints"
         f" ({each:.1f} a person){broken}"
     )
-    if each < FEW:
+    if each < FEW * len(skeleton):
         typer.echo(
             f"few keypoints have a score of {min_score} or more: a lower --min-score keeps more of"
             " them, and a better teacher surer ones",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
 if TYPE_CHECKING:
     from pcr_rt.inference.estimator import PoseEstimator
-    from pcr_rt.models import AnyPrecision
+    from pcr_rt.models import AnyPrecision, ModelSpec
+    from pcr_rt.skeleton import Skeleton
 
 __all__ = [
     "BoxThreshold",
@@ -26,6 +27,7 @@ __all__ = [
     "Spec",
     "detector_or_none",
     "make_estimator",
+    "model_reading",
     "progress_bar",
 ]
 
@@ -90,6 +92,24 @@ DetectorClass = Annotated[
 def detector_or_none(name: str) -> str | None:
     """Turn ``--detector`` into PoseEstimator's argument."""
     return None if name == "none" else name
+
+
+class Reading(TypedDict):
+    """How a model file is to be read; None: as it says itself."""
+
+    skeleton: Skeleton | None
+    spec: ModelSpec | None
+
+
+def model_reading(skeleton: str | None, spec: Path | None) -> Reading:
+    """Turn ``--skeleton`` and ``--spec`` into the arguments of engines. Raises InputError."""
+    from pcr_rt.skeleton import Skeleton
+    from pcr_rt.spec_file import read_spec
+
+    return {
+        "skeleton": None if skeleton is None else Skeleton.load(skeleton),
+        "spec": None if spec is None else read_spec(spec),
+    }
 
 
 def make_estimator(

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pcr_rt.cli.options import Device, progress_bar
+from pcr_rt.cli.options import (
+    Device,
+    Reading,
+    SkeletonName,
+    Spec,
+    model_reading,
+    progress_bar,
+)
 
 WORST = 4
 
@@ -38,6 +45,8 @@ def verify(
         Path, typer.Option(help="Folder for the worst images, written on failure.")
     ] = Path("verify-worst"),
     device: Device = "auto",
+    skeleton: SkeletonName = None,
+    spec: Spec = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare an artefact with a reference: keypoints or boxes, and AP. Exit code 1 if it fails."""
@@ -52,7 +61,8 @@ def verify(
         refuse_inputs(worst, images)
     if annotations is not None and images is None:
         raise InputError("--annotations needs the folder of its images: give IMAGES.")
-    engines = [_engine(name, device) for name in (reference, candidate)]
+    reading = model_reading(skeleton, spec)
+    engines = [_engine(name, device, reading) for name in (reference, candidate)]
     is_detector = engines[0].spec.is_detector
     if annotations is not None and is_detector:
         raise InputError("--annotations measures keypoint AP, which is not for detectors.")
@@ -88,13 +98,13 @@ def verify(
         raise typer.Exit(1)
 
 
-def _engine(name: str, device: str) -> Any:
+def _engine(name: str, device: str, reading: Reading) -> Any:
     from pcr_rt.inference.loading import make_engine
 
-    model, _, precision = name.partition(":")
-    if precision in ("fp32", "fp16", "int8"):
-        return make_engine(model, device=device, precision=precision)  # type: ignore[arg-type]
-    return make_engine(name, device=device)
+    model, _, given = name.partition(":")
+    precision: Any = given if given in ("fp32", "fp16", "int8") else "auto"
+    model = model if precision == given else name
+    return make_engine(model, device=device, precision=precision, **reading)
 
 
 def _ap(engine: Any, annotations: Path, images: Path) -> float:

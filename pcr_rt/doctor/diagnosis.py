@@ -14,7 +14,8 @@ from typing import Any
 
 from pcr_rt.doctor.check import Check, find_module, one_line
 from pcr_rt.errors import PoseError
-from pcr_rt.models import shipped_models
+from pcr_rt.models import ModelSpec, shipped_models
+from pcr_rt.skeleton import Skeleton
 
 __all__ = ["check_model", "diagnose"]
 
@@ -189,13 +190,18 @@ def _pyav(av: Any) -> Check:
     return Check("PyAV", "ok", f"{av.__version__}, H.264 encoder {encoder}")
 
 
-def check_model(name: str) -> Check:
-    """Load a shipped model or an .onnx file, and tell what its spec says."""
+def check_model(
+    name: str, skeleton: Skeleton | None = None, spec: ModelSpec | None = None
+) -> Check:
+    """Load a shipped model or an .onnx file, and tell what its spec says.
+
+    skeleton, spec: how to read a file of others.
+    """
     title = f"model {name}"
     try:
         from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(name, device="cpu")
+        engine = OnnxRuntimeEngine(name, device="cpu", skeleton=skeleton, spec=spec)
     except Exception as error:  # ONNX Runtime may be what is broken
         shipped = name in DEFAULT_MODELS | set(shipped_models())
         return Check(title, "error", one_line(error), REINSTALL if shipped else "")
@@ -205,6 +211,7 @@ def check_model(name: str) -> Check:
     detail = f"{spec.kind}, input {width}x{height}, {spec.precision}"
     if spec.is_detector:
         return Check(title, "ok", detail)
+    detail += f", {len(spec.skeleton)} keypoints of {spec.skeleton.name}"
     if spec.calibration is None:
         remedy = (
             f"'pcr-rt calibrate {name} ANNOTATIONS IMAGES --output FILE' makes them probabilities"

@@ -75,6 +75,8 @@ class OnnxRuntimeEngine:
             or _embedded_spec(session)
             or recognise(path.stem, entry.shape, shapes, skeleton, _task(session))
         )
+        if skeleton is not None and not self.spec.is_detector:
+            self.spec = self.spec.with_skeleton(skeleton)
         self.spec.check_outputs(shapes)
         if precision not in ("auto", self.spec.precision):
             raise ModelError(

@@ -14,10 +14,11 @@ from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.geometry import box_iou
 from pcr_rt.inference.agreement import SAMPLE, SURE_BOX, SURE_KEYPOINT
-from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.detector import Detector, finder
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.pose_network import crop_transforms
 from pcr_rt.media import read_image
+from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import COCO17
 
@@ -55,7 +56,8 @@ def compare(
 ) -> list[Comparison]:
     """Run both artefacts on the people of the images; images without any are left out.
 
-    detector: finds the people for pose models; RTMDet-nano unless given. Raises ModelError if one
+    detector: finds the people for pose models; RTMDet-nano unless given, and the whole image for
+    a skeleton that is no person's. Raises ModelError if one
     artefact is a detector and the other is not, or their inputs differ in size, and InputError if
     no image has anything to compare.
     """
@@ -65,14 +67,14 @@ def compare(
         and (one.input_size != other.input_size or len(one.skeleton) != len(other.skeleton))
     ):
         raise ModelError(
-            f"{one.name!r} ({one.kind}, {one.input_size}) and {other.name!r} ({other.kind},"
-            f" {other.input_size}) cannot be compared: give two files of one model."
+            f"{_described(one)} and {_described(other)} cannot be compared: give two files of one"
+            " model."
         )
     found = []
-    finder = detector or Detector(first if one.is_detector else "rtmdet-nano")
+    find = finder(detector or _usual_detector(first))
     for done, image in enumerate(images, 1):
         frame = read_image(image)
-        boxes, scores = finder([frame], SURE_BOX)[0]
+        boxes, scores = find([frame], SURE_BOX)[0]
         if len(boxes):
             comparison = (
                 _boxes(boxes, scores, second, frame, image)
@@ -88,6 +90,18 @@ def compare(
             " images of people."
         )
     return found
+
+
+def _described(spec: ModelSpec) -> str:
+    keypoints = "" if spec.is_detector else f", {len(spec.skeleton)} keypoints"
+    return f"{spec.name!r} ({spec.kind}, {spec.input_size}{keypoints})"
+
+
+def _usual_detector(first: Engine) -> Detector | None:
+    """The detector under test, one of people, or None, the whole image, for what is no person."""
+    if first.spec.is_detector:
+        return Detector(first)
+    return Detector("rtmdet-nano") if first.spec.skeleton.category == "person" else None
 
 
 def differences(comparisons: Sequence[Comparison]) -> NDArray[np.float64]:

@@ -18,9 +18,17 @@ from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.labelling.journal import Journal
 from pcr_rt.media import VideoReader, is_video, list_images, read_image, write_image
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.skeleton import COCO17, Skeleton
 
-__all__ = ["MIN_SCORE", "Kept", "entry_of", "label_frame", "label_frames", "label_images"]
+__all__ = [
+    "MIN_SCORE",
+    "Kept",
+    "coco_category",
+    "entry_of",
+    "label_frame",
+    "label_frames",
+    "label_images",
+]
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +65,22 @@ def label_frames(
     result is that of an uninterrupted run. Keypoints with a score below ``min_score`` count as
     unlabelled, people without any keypoint left are left out. every: of a video, label every n-th
     frame; its frames with people are kept as images in the folder ``<output>_frames``.
-    provenance: what is said of the teacher in ``info``. Broken images are logged and left out.
+    provenance: what is said of the teacher in ``info``. Broken images are logged and left out. The
+    keypoints are those of the estimator's skeleton, which the file's category names.
     """
+    skeleton = estimator.spec.skeleton
     if not is_video(source):
         return label_images(
             lambda files: (entry_of(estimator, file, min_score) for file in files),
             source,
             output,
+            skeleton=skeleton,
             min_score=min_score,
             provenance=provenance,
             progress=progress,
         )
     check_json_output(output)
-    info = _info(source, min_score, {"every": every, **(provenance or {})})
+    info = _info(source, skeleton, min_score, {"every": every, **(provenance or {})})
     video, folder = VideoReader(source), _frames_folder(output)
     make_folder(folder)
 
@@ -85,7 +96,7 @@ def label_frames(
                 yield entry
 
     total = None if video.frames is None else -(-video.frames // every)
-    return _write_all(source, entries, info, output, total, progress)
+    return _write_all(source, entries, info, output, skeleton, total, progress)
 
 
 def label_images(
@@ -93,6 +104,7 @@ def label_images(
     source: Path,
     output: Path,
     *,
+    skeleton: Skeleton,
     min_score: float,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
@@ -104,8 +116,8 @@ def label_images(
     def entries(finished: set[str]) -> Iterator[dict[str, Any]]:
         return label([file for file in files if file.name not in finished])
 
-    info = _info(source, min_score, provenance or {})
-    return _write_all(source, entries, info, output, len(files), progress)
+    info = _info(source, skeleton, min_score, provenance or {})
+    return _write_all(source, entries, info, output, skeleton, len(files), progress)
 
 
 def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str, Any]:
@@ -120,8 +132,8 @@ def entry_of(estimator: PoseEstimator, file: Path, min_score: float) -> dict[str
 def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
     """List the people of a frame who have a keypoint of ``min_score``, ready for JSON.
 
-    Each has ``bbox`` (x, y, w, h), ``keypoints`` (51: x, y, v; v is 1 if sure, else all three
-    are 0), ``keypoint_scores`` (17) and ``score``.
+    Each has ``bbox`` (x, y, w, h), ``keypoints`` (3 K: x, y, v; v is 1 if sure, else all three
+    are 0), ``keypoint_scores`` (K) and ``score``.
     """
     people = []
     for keypoints, scores, box, score in zip(
@@ -130,7 +142,7 @@ def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
         sure = scores >= min_score
         if not sure.any():
             continue
-        label = np.column_stack([keypoints, np.ones(len(KEYPOINTS))]) * sure[:, None]
+        label = np.column_stack([keypoints, np.ones(len(scores))]) * sure[:, None]
         x1, y1, x2, y2 = (float(v) for v in box)
         people.append(
             {
@@ -143,8 +155,17 @@ def label_frame(poses: Poses, min_score: float) -> list[dict[str, Any]]:
     return people
 
 
-def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path) -> None:
-    """Write journal entries as COCO JSON.
+def coco_category(skeleton: Skeleton) -> dict[str, Any]:
+    """Make the COCO category of a skeleton, with its keypoints and limbs."""
+    category = {"id": 1, "name": skeleton.category, "keypoints": list(skeleton.keypoints)}
+    # COCO counts keypoints from 1.
+    return {**category, "skeleton": (skeleton.limb_array + 1).tolist()}
+
+
+def write_coco(
+    entries: list[dict[str, Any]], info: Mapping[str, Any], output: Path, skeleton: Skeleton
+) -> None:
+    """Write journal entries as COCO JSON with the skeleton's category.
 
     Images are marked ``boxes_complete: false``: people whom the teacher was not sure of have no
     box, so nothing in these images is surely background.
@@ -168,18 +189,21 @@ def write_coco(entries: list[dict[str, Any]], info: Mapping[str, Any], output: P
                 **person,
             }
             annotations.append(annotation)
-    category = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
     data = {
         "info": dict(info),
         "images": images,
         "annotations": annotations,
-        "categories": [category],
+        "categories": [coco_category(skeleton)],
     }
     write_whole(output, json.dumps(data).encode())
 
 
-def _info(source: Path, min_score: float, more: Mapping[str, Any]) -> dict[str, Any]:
+def _info(
+    source: Path, skeleton: Skeleton, min_score: float, more: Mapping[str, Any]
+) -> dict[str, Any]:
     about = {"description": "pseudo-labels", "source": source.name, "min_score": min_score}
+    if skeleton != COCO17:  # journals of before have no such key
+        about["skeleton"] = skeleton.name
     return {**about, **more}
 
 
@@ -188,13 +212,15 @@ def _write_all(
     entries: Callable[[set[str]], Iterator[dict[str, Any]]],
     info: Mapping[str, Any],
     output: Path,
+    skeleton: Skeleton,
     total: int | None,
     progress: Progress,
 ) -> Kept:
     """Journal what is not finished yet, then write the whole."""
     header = {**info, "path": str(source.resolve())}
     with Journal(output.with_suffix(".jsonl"), header) as journal:
-        finished = {entry["file_name"]: entry for entry in journal.entries if _is_entry(entry)}
+        sound = (entry for entry in journal.entries if _is_entry(entry, len(skeleton)))
+        finished = {entry["file_name"]: entry for entry in sound}
         if len(finished) < len(journal.entries):
             damaged = len(journal.entries) - len(finished)
             log.warning("%s: %d lines are damaged or double, and done anew", journal.path, damaged)
@@ -206,15 +232,15 @@ def _write_all(
             finished[entry["file_name"]] = entry
             progress(len(finished), total)
         done = [finished[name] for name in sorted(finished)]
-    write_coco(done, info, output)
-    sound = [entry for entry in done if "broken" not in entry]
-    people = [person for entry in sound for person in entry["people"]]
+    write_coco(done, info, output, skeleton)
+    images = [entry for entry in done if "broken" not in entry]
+    people = [person for entry in images for person in entry["people"]]
     keypoints = sum(v > 0 for person in people for v in person["keypoints"][2::3])
-    return Kept(len(sound), len(people), keypoints, len(done) - len(sound))
+    return Kept(len(images), len(people), keypoints, len(done) - len(images))
 
 
-def _is_entry(entry: Mapping[str, Any]) -> bool:
-    """Tell whether a line of the journal is one that `entry_of` made."""
+def _is_entry(entry: Mapping[str, Any], keypoints: int) -> bool:
+    """Tell whether a line of the journal is one that `entry_of` made of so many keypoints."""
     if not isinstance(entry.get("file_name"), str):
         return False
     if "broken" in entry:
@@ -227,7 +253,11 @@ def _is_entry(entry: Mapping[str, Any]) -> bool:
         and all(
             is_finite(person.get(name), size)
             for person in people
-            for name, size in (("bbox", 4), ("keypoints", 51), ("keypoint_scores", 17))
+            for name, size in (
+                ("bbox", 4),
+                ("keypoints", 3 * keypoints),
+                ("keypoint_scores", keypoints),
+            )
         )
     )
 

@@ -16,6 +16,7 @@ from pcr_rt.errors import InputError, MissingDependencyError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.labelling.images import MIN_SCORE, Kept, Progress, entry_of, label_images
 from pcr_rt.media import is_video
+from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = ["label_on_ray", "spread"]
 
@@ -28,6 +29,7 @@ def label_on_ray(
     source: Path,
     output: Path,
     *,
+    skeleton: Skeleton = COCO17,
     min_score: float = MIN_SCORE,
     gpus: bool = False,
     provenance: Mapping[str, Any] | None = None,
@@ -35,7 +37,8 @@ def label_on_ray(
 ) -> Kept:
     """Label as `label_frames` does, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
 
-    make_estimator: called once in each worker, so it must be picklable. source: a folder of
+    make_estimator: called once in each worker, so it must be picklable. skeleton: that of its
+    models, which are not loaded in this process. source: a folder of
     images that all nodes see under the same path. The cluster is the one that the environment
     variable ``RAY_ADDRESS`` names, else one is started on this machine. Raises
     MissingDependencyError without Ray, InputError for a video, which one process must read.
@@ -49,6 +52,7 @@ def label_on_ray(
         lambda files: _label(make_estimator, files, min_score, gpus),
         source,
         output,
+        skeleton=skeleton,
         min_score=min_score,
         provenance=provenance,
         progress=progress,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pcr_rt.engines.tensorrt.sidecar import Sidecar
 from pcr_rt.models import ModelSpec
 from tensorrt_fixtures import private_home, tensorrt
 from toys import PLAIN, brightness_model
@@ -74,3 +75,14 @@ def test_engine_is_built_once(cli, tmp_path: Path) -> None:
     there = cli(*command, "--output", tmp_path / "mine.engine", "--json").json
     assert there["engine"] == str(tmp_path / "mine.engine")
     assert json.loads((tmp_path / "mine.engine.json").read_text())["key"]["targets"] == ["sm86"]
+
+
+def test_an_engine_knows_the_skeleton_that_was_given(cli, tensorrt: Any, tmp_path: Path) -> None:
+    model = brightness_model(tmp_path / "hands.onnx", None, joints=21)
+    plan = tmp_path / "hands.engine"
+    answer = cli("build", model, "-o", plan, "--device", "cuda")
+    assert answer.code == 2
+    assert "finds 21 keypoints and does not name them" in answer.err
+    answer = cli("build", model, "-o", plan, "--device", "cuda", "--skeleton", "hand21")
+    assert answer.code == 0, answer.err
+    assert Sidecar.read(plan).spec.skeleton.name == "hand21"

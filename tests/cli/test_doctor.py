@@ -46,8 +46,11 @@ def test_one_model_and_what_its_scores_are(tmp_path: Path) -> None:
 
     raw = brightness_model(tmp_path / "toy.onnx", ModelSpec("toy", "heatmap", (48, 64), **PLAIN))
     for model, words in (
-        (str(raw), "heatmap, input 48x64, fp32, scores are raw"),
-        ("pcr-tiny", "heatmap, input 192x256, fp32, scores are probabilities"),
+        (str(raw), "heatmap, input 48x64, fp32, 17 keypoints of coco17, scores are raw"),
+        (
+            "pcr-tiny",
+            "heatmap, input 192x256, fp32, 17 keypoints of coco17, scores are probabilities",
+        ),
         ("rtmdet-nano", "boxes, input 416x416, fp32"),
     ):
         result = CliRunner().invoke(app, ["doctor", model, "--json"])

@@ -54,3 +54,33 @@ def test_the_flip_test_of_label_can_be_switched_off(cli: Any, tmp_path: Path) ->
     # The toy's map of keypoint k has the height (k + 1) / 17: mirrored partners meet half way.
     assert averaged[1] == averaged[2] == pytest.approx((plain[1] + plain[2]) / 2, rel=0.01)
     assert plain[2] == pytest.approx(1.5 * plain[1], rel=0.01)
+
+
+@pytest.mark.parametrize("given", ["--skeleton", "--spec"])
+def test_files_of_other_keypoints_say_theirs_to_every_verb(
+    cli: Any, tmp_path: Path, given: str
+) -> None:
+    """Of doctor, verify and demo; label, run and eval have tests of their own."""
+    pytest.importorskip("onnx")
+    from toys import brightness_model
+
+    model = brightness_model(tmp_path / "hands.onnx", None, joints=21, batch=1)
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        'name = "hands"\nkind = "heatmap"\ninput_size = [48, 64]\nskeleton = "hand21"\n'
+    )
+    options = [given, "hand21" if given == "--skeleton" else spec]
+    for arguments, code in ((["doctor", model], 1), (["verify", model, model], 2)):
+        answer = cli(*arguments)
+        assert answer.code == code
+        assert "finds 21 keypoints and does not name them" in answer.out + answer.err
+        answer = cli(*arguments, *options)
+        assert answer.code == 0, answer.out + answer.err
+        assert ("21 keypoints of hand21" if arguments[0] == "doctor" else "passed") in answer.out
+
+
+def test_demo_takes_a_skeleton(cli: Any, tmp_path: Path) -> None:
+    answer = cli("demo", "-m", "pcr-nano", "--skeleton", "hand21", "-o", tmp_path / "demo")
+    assert answer.code == 2
+    assert "'pcr-nano' finds 17 keypoints (coco17), the skeleton 'hand21' has 21" in answer.err
+    assert not (tmp_path / "demo").exists()

@@ -21,27 +21,33 @@ from pcr_rt.errors import DataError, InputError
 from pcr_rt.labelling.images import Kept, label_frame, label_frames
 from pcr_rt.labelling.journal import Journal
 from pcr_rt.media import VideoWriter
+from pcr_rt.models import ModelSpec
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import COCO17, Skeleton
+from pcr_rt.training.data.coco import category_skeleton
 from pcr_rt.training.data.pseudo_labels import read_pseudo_labels
 
 
 class Teacher:
     """Stands in for an estimator: one person; the scores are the grey of the frame, in percent."""
 
-    def __init__(self) -> None:
+    def __init__(self, skeleton: Skeleton = COCO17) -> None:
         self.seen: list[int] = []
+        self.spec = ModelSpec("teacher", "heatmap", (48, 64), skeleton=skeleton)
 
     def __call__(self, frame: np.ndarray) -> Poses:
         grey = int(frame.mean().round())
         self.seen.append(grey)
-        scores = np.full((1, 17), grey / 100, np.float32)
+        joints = len(self.spec.skeleton)
+        scores = np.full((1, joints), grey / 100, np.float32)
         scores[0, :3] = 0.95
         return Poses(
-            keypoints=np.full((1, 17, 2), grey, np.float32),
+            keypoints=np.full((1, joints, 2), grey, np.float32),
             keypoint_scores=scores,
             boxes=np.array([[1, 2, 11, 22]], np.float32),
             scores=np.array([0.5], np.float32),
             image_size=(frame.shape[1], frame.shape[0]),
+            skeleton=self.spec.skeleton,
         )
 
 
@@ -76,6 +82,27 @@ def test_only_sure_keypoints_become_labels(tmp_path: Path) -> None:
     assert first["bbox"] == [1, 2, 10, 20]
     people = read_pseudo_labels(tmp_path / "out.json", images, min_score=0.9)
     assert [int((p.weights > 0).sum()) for p in people] == [3, 3, 17, 17]
+
+
+def test_a_teacher_of_other_keypoints_names_them(tmp_path: Path) -> None:
+    images = folder(tmp_path / "images")
+    hand = Skeleton.load("hand21")
+    kept = label(Teacher(hand), images, tmp_path / "out.json")
+    assert kept == (4, 4, 3 + 3 + 21 + 21, 0)
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["info"]["skeleton"] == "hand21"
+    (category,) = data["categories"]
+    assert (category["name"], len(category["keypoints"])) == (hand.category, 21)
+    assert category["skeleton"][0] == [1, 2]  # COCO counts from 1: the wrist and the thumb's root
+    assert category_skeleton(data, tmp_path / "out.json") == hand
+    people = read_pseudo_labels(tmp_path / "out.json", images, min_score=0.9, skeleton=hand)
+    assert [int((p.weights > 0).sum()) for p in people] == [3, 3, 21, 21]
+    # The journal goes on with the same keypoints, and with no others.
+    again = Teacher(hand)
+    assert label(again, images, tmp_path / "out.json") == kept
+    assert again.seen == []
+    with pytest.raises(DataError, match="other options"):
+        label(Teacher(), images, tmp_path / "out.json")
 
 
 def test_nobody_sure_nobody_labelled() -> None:

@@ -19,7 +19,7 @@ from pcr_rt import PoseEstimator
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.labelling.people import label_people, merge
 from pcr_rt.models import ModelSpec
-from pcr_rt.skeleton import KEYPOINTS
+from pcr_rt.skeleton import KEYPOINTS, Skeleton
 from pcr_rt.training.data.coco import read_people
 from toys import PLAIN, blob_frame, brightness_model, save
 
@@ -181,6 +181,77 @@ def test_agreement_takes_a_missing_area_from_the_box() -> None:
         annotation = {"keypoints": labels.ravel().tolist(), "bbox": [0, 0, 100, 20]}
         keypoints, _ = merge(annotation, np.full((17, 2), 50.0), np.full(17, 0.4), "agreement")
         assert (keypoints[NOSE, 2] == 2) == agreed
+
+
+@pytest.fixture(scope="module")
+def feet(tmp_path_factory: pytest.TempPathFactory) -> PoseEstimator:
+    """A teacher of COCO's ankles and two toes; keypoint k of 4 with the score red x (k + 1) / 4."""
+    names = ("left_toe", "right_toe", "left_ankle", "right_ankle")
+    skeleton = Skeleton("feet", names, (("left_toe", "left_ankle"),), sigmas=(0.05,) * 4)
+    path = tmp_path_factory.mktemp("feet") / "feet.onnx"
+    brightness_model(
+        path, ModelSpec("feet", "heatmap", (48, 64), skeleton=skeleton, **PLAIN), joints=4
+    )
+    return PoseEstimator(path, detector=None, score_threshold=0, nms=None)
+
+
+@pytest.mark.parametrize("categories", [[], [{"id": 7, "name": "person", "keypoints": ["nose"]}]])
+def test_the_teachers_keypoints_become_the_files(
+    feet: PoseEstimator, tmp_path: Path, categories: list[dict[str, Any]]
+) -> None:
+    given = person(1, 1) if categories else {"id": 1, "image_id": 1, "bbox": BOX}
+    path = write(
+        tmp_path, given | ({"category_id": 7} if categories else {}), categories=categories
+    )
+    assert label_people(feet, path, tmp_path, tmp_path / "out.json") == 1
+    data = json.loads((tmp_path / "out.json").read_text())
+    (category,), (found,) = data["categories"], data["annotations"]
+    assert category["keypoints"] == ["left_toe", "right_toe", "left_ankle", "right_ankle"]
+    assert category["skeleton"] == [[1, 3]]
+    assert found["category_id"] == category["id"]
+    np.testing.assert_allclose(np.reshape(found["keypoints"], (4, 3)), [[*BLOB, 1]] * 4, atol=0.1)
+    assert found["num_keypoints"] == len(found["keypoint_scores"]) == 4
+
+
+def test_a_teacher_of_other_keypoints_is_joined_by_name(
+    feet: PoseEstimator, tmp_path: Path
+) -> None:
+    keypoints = [0, 0, 0] * 17
+    keypoints[3 * NOSE : 3 * NOSE + 3] = [12, 34, 1]
+    category = {"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}
+    path = write(tmp_path, person(1, 1, keypoints=keypoints), categories=[category])
+    assert label_people(feet, path, tmp_path, tmp_path / "out.json", rule="labels-first") == 1
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["categories"] == [category]
+    (found,) = data["annotations"]
+    merged = np.reshape(found["keypoints"], (17, 3))
+    assert merged[NOSE].tolist() == [12, 34, 2]
+    # The left ankle is the teacher's third of four, the right one its fourth.
+    np.testing.assert_allclose(merged[ANKLE], [*BLOB, 1], atol=0.1)
+    assert np.flatnonzero(merged[:, 2]).tolist() == [NOSE, ANKLE, ANKLE + 1]
+    scores = np.array(found["keypoint_scores"])
+    np.testing.assert_allclose(scores[[ANKLE, ANKLE + 1]], [0.75 * 250 / 255, 250 / 255], rtol=0.05)
+    assert np.flatnonzero(scores).tolist() == [NOSE, ANKLE, ANKLE + 1]
+    hands = {"id": 1, "name": "hand", "keypoints": ["wrist", "thumb"]}
+    path = write(tmp_path, person(1, 1, keypoints=[1, 2, 2, 3, 4, 2]), categories=[hands])
+    with pytest.raises(DataError, match="its names are wrist, thumb; the teacher's are left_toe"):
+        label_people(feet, path, tmp_path, tmp_path / "out.json", rule="labels-first")
+
+
+def test_what_the_teacher_does_not_know_is_trusted_with_the_person() -> None:
+    """Two of three judged labels agree with the teacher, or all three of them."""
+    names = ("a", "b", "c", "tail", "beak")
+    known = np.array([True, True, True, False, False])
+    teacher = np.full((5, 2), 50.0)
+    for distance, trusted in ((30, False), (0, True)):
+        labels = np.array([[50.0, 50, 2]] * 3 + [[9, 8, 2], [0, 0, 0]])
+        labels[2, 0] += distance
+        annotation = {"keypoints": labels.ravel().tolist(), "area": 1000, "bbox": [0, 0, 90, 90]}
+        options: dict[str, Any] = {"names": names, "known": known, "sigmas": np.full(5, 0.05)}
+        keypoints, amplitudes = merge(annotation, teacher, np.full(5, 0.4), "agreement", **options)
+        assert keypoints[3].tolist() == ([9, 8, 2] if trusted else [0, 0, 0])
+        assert amplitudes.tolist() == [1, 1, 1 if trusted else 0.4, int(trusted), 0]
+        assert keypoints[4].tolist() == [0, 0, 0]
 
 
 def test_what_cannot_be_labelled_is_named(teacher: PoseEstimator, tmp_path: Path) -> None:

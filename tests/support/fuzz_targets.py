@@ -141,6 +141,7 @@ def read_journal(path: Path) -> None:
         lambda files: iter([{"file_name": f.name, "broken": "x"} for f in files]),
         folder,
         path.with_suffix(".json"),
+        skeleton=COCO17,
         min_score=0.5,
     )
 
