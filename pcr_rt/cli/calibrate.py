@@ -12,6 +12,7 @@ import typer
 from pcr_rt.cli.options import (
     Detect,
     Device,
+    IgnoreExif,
     SkeletonName,
     Spec,
     detector_or_none,
@@ -36,6 +37,7 @@ def calibrate(
     device: Device = "auto",
     skeleton: SkeletonName = None,
     spec_file: Spec = None,
+    ignore_exif: IgnoreExif = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how often a pose model's scores are right, and fit the curves that make it so.
@@ -71,7 +73,12 @@ def calibrate(
     ):
         spec = estimator.spec
         judged = judge_images(
-            estimator, annotations, images, skeleton=spec.skeleton, progress=progress
+            estimator,
+            annotations,
+            images,
+            skeleton=spec.skeleton,
+            ignore_exif=ignore_exif,
+            progress=progress,
         )
     fitted = fit_calibration(judged)
     report = {

@@ -13,6 +13,7 @@ from pcr_rt.cli.options import (
     DetectorClass,
     Device,
     FlipTest,
+    IgnoreExif,
     Model,
     Precision,
     SkeletonName,
@@ -53,12 +54,7 @@ def evaluate(
     category: Annotated[
         str | None, typer.Option(help="The only category of people that counts, by name.")
     ] = None,
-    ignore_exif: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-exif", help="The labels were made on images without their EXIF turn."
-        ),
-    ] = False,
+    ignore_exif: IgnoreExif = False,
     results: Annotated[
         Path | None, typer.Option(help="Write the COCO results JSON to this file.")
     ] = None,

@@ -79,6 +79,12 @@ Spec = Annotated[
         " fields.",
     ),
 ]
+IgnoreExif = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-exif", help="The labels were made on the images without their EXIF turn."
+    ),
+]
 DetectorClass = Annotated[
     int | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcr_rt.cli.options import Device
+from pcr_rt.cli.options import Device, IgnoreExif
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +46,7 @@ def train(
     images: Annotated[
         Path | None, typer.Option(help="With --from: the folder of the labelled images.")
     ] = None,
+    ignore_exif: IgnoreExif = False,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
     images_on_device: Annotated[
@@ -66,7 +67,7 @@ def train(
         raise missing_training(error) from None
     from rich.console import Console
 
-    _check_call(recipe, data, start, labels, images)
+    _check_call(recipe, data, start, labels, images, ignore_exif)
     device = str(check_device(device))
     with processes(device) as part:
         if part[1] > 1 and device == "cuda":
@@ -74,7 +75,8 @@ def train(
         # Of several processes the first one speaks.
         console = Console(stderr=True, quiet=part[0] > 0, highlight=False, soft_wrap=True)
         if start is not None:
-            recipe, data = str(_own_recipe(start, data, labels, images, output, console)), output
+            own = _own_recipe(start, data, labels, images, output, console, ignore_exif)
+            recipe, data = str(own), output
         assert recipe is not None
         assert data is not None
         plan = load_recipe(recipe)
@@ -103,6 +105,7 @@ def _check_call(
     start: str | None,
     labels: Path | None,
     images: Path | None,
+    ignore_exif: bool,
 ) -> None:
     """Raise InputError for options that do not belong together."""
     from pcr_rt.errors import InputError
@@ -115,6 +118,11 @@ def _check_call(
     if start is None:
         if labels is not None or images is not None:
             raise InputError("--labels and --images belong to --from: a recipe names its own.")
+        if ignore_exif:
+            raise InputError(
+                "--ignore-exif belongs to --from: a recipe has ignore_exif = true in [[data]] and"
+                " [validation]."
+            )
         if data is None:
             raise InputError("A recipe needs --data, the folder that its paths are relative to.")
         return
@@ -131,15 +139,16 @@ def _own_recipe(
     images: Path | None,
     output: Path,
     console: Console,
+    ignore_exif: bool,
 ) -> Path:
     """Write recipe and split labels into the run folder; say what they are."""
     from pcr_rt.training.own_labels import from_coco, from_yolo, write_run
 
     if labels is not None and images is not None:
-        read = from_coco(labels, images)
+        read = from_coco(labels, images, ignore_exif=ignore_exif)
     else:
         assert data is not None
-        read = from_yolo(data)
+        read = from_yolo(data, ignore_exif=ignore_exif)
     run = write_run(start, read, output)
     console.print(
         f"{run.train} images to train on, {run.held_out} held out to measure with;"

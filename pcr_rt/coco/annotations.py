@@ -254,8 +254,8 @@ def read_labelled(path: Path, size: Size | None, *, ignore_exif: bool = False) -
         advice = "its EXIF orientation turns it, so leave out --ignore-exif"
     elif stored != (height, width):
         advice = (
-            "its EXIF orientation turned it, so give --ignore-exif (eval, label) if it was labelled"
-            " as it is stored, else mend its size"
+            "its EXIF orientation turned it, so give --ignore-exif (in a recipe: ignore_exif ="
+            " true) if it was labelled as it is stored, else mend its size"
         )
     raise InputError(
         f"The image {path} has {width}x{height} pixels, its annotations are for"

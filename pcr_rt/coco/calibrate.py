@@ -78,15 +78,16 @@ def judge_images(
     images_folder: str | Path,
     *,
     skeleton: Skeleton = COCO17,
+    ignore_exif: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judged:
     """Run an estimator over the labelled images and judge all that it finds.
 
     Left out are images that say ``boxes_complete: false``, since people without a label are in
     them, and images without people: how many of these there are depends on the data set, and with
-    it how often a result is right. skeleton: the estimator's. progress: called with (images done,
-    images in all) after each. Raises DataError for annotations or images that cannot be used, and
-    for labels of another skeleton.
+    it how often a result is right. skeleton: the estimator's. ignore_exif: the labels are for the
+    images as stored. progress: called with (images done, images in all) after each. Raises
+    DataError for annotations or images that cannot be used, and for labels of another skeleton.
     """
     annotations = load_annotations(annotations_path)
     images = {
@@ -103,7 +104,7 @@ def judge_images(
         raise DataError(f"{annotations_path} has no images whose people are all labelled.")
     for done, (key, image) in enumerate(images.items(), 1):
         try:
-            frame = read_picture(Path(images_folder), image)
+            frame = read_picture(Path(images_folder), image, ignore_exif=ignore_exif)
         except InputError as error:
             raise DataError(str(error)) from None
         judged.append(judge(estimator(frame), people[key]))

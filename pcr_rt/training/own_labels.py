@@ -39,6 +39,8 @@ class Labels:
     held_out: dict[str, Any]
     images: Path
     skeleton: Skeleton
+    ignore_exif: bool = False
+    """They were made on the images as stored, without their EXIF turn."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,24 @@ class OwnRun:
     held_out: int
 
 
-def from_coco(labels: Path, images: Path) -> Labels:
+def from_coco(labels: Path, images: Path, *, ignore_exif: bool = False) -> Labels:
     """Read and split a COCO file of any keypoints. Raises DataError if it cannot be used."""
     data = load_annotations(labels)
     skeleton = category_skeleton(data, labels) or COCO17
-    return Labels(*_split(data, labels), images.absolute(), skeleton)
+    return Labels(*_split(data, labels), images.absolute(), skeleton, ignore_exif)
 
 
-def from_yolo(data: Path) -> Labels:
+def from_yolo(data: Path, *, ignore_exif: bool = False) -> Labels:
     """Read a YOLO-pose data set; its ``val`` part is held out. Raises DataError as `YoloSet`."""
     source = YoloSet(data)
     train = source.part("train")
     held_out = [image for image in source.part("val", "valid") if image not in set(train)]
     images = data.parent.absolute()
-    read = source.as_coco(train)
-    parts = (read, source.as_coco(held_out)) if held_out else _split(read, data)
-    return Labels(*parts, images, source.skeleton)
+    read = source.as_coco(train, ignore_exif=ignore_exif)
+    parts = _split(read, data)
+    if held_out:
+        parts = read, source.as_coco(held_out, ignore_exif=ignore_exif)
+    return Labels(*parts, images, source.skeleton, ignore_exif)
 
 
 def _split(data: dict[str, Any], where: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -138,6 +142,7 @@ def _recipe(model: str, labels: Labels, folder: Path, people: int) -> str:
     rate = 3e-4 if alike else 2e-3
     top = {"name": folder.absolute().name, "start": start, "seed": 1}
     images = str(labels.images)
+    exif = {"ignore_exif": True} if labels.ignore_exif else {}
     tables: list[tuple[str, str, dict[str, Any]]] = [
         ("network", f"that of {model}", before["network"]),
         ("input", "how its crops are made", before["input"]),
@@ -185,13 +190,14 @@ def _recipe(model: str, labels: Labels, folder: Path, people: int) -> str:
                 "warmup_steps": 20,
             },
         ),
-        ("[data]", "what is learnt", {"annotations": TRAIN, "images": images}),
+        ("[data]", "what is learnt", {"annotations": TRAIN, "images": images, **exif}),
         (
             "validation",
             "what the best checkpoint is chosen on",
             {
                 "annotations": HELD,
                 "images": images,
+                **exif,
                 "every": max((frozen + thawed) // VALIDATIONS, 1),
             },
         ),

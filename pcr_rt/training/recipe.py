@@ -108,6 +108,8 @@ class Validation:
     """The folder of its images."""
     fold: Literal["all", "train", "dev"] = "all"
     """``dev``: only images whose id is divisible by 5; ``train``: only the others."""
+    ignore_exif: bool = False
+    """Whether the labels were made on the images as they are stored, without their EXIF turn."""
     every: int = 1000
     """Steps from one validation to the next; each stage ends with one too."""
 

@@ -121,8 +121,14 @@ class Trainer:
         self._people = {s: people_from(s, data, recipe.broken, self.skeleton) for s in recipe.data}
         self._device_images: ImagesOnDevice | None = None
         if images_on_device:
-            sizes = {p.image: p.image_size for people in self._people.values() for p in people}
-            self._device_images = ImagesOnDevice(sizes, self.device, threads, recipe.broken)
+            everyone = [person for people in self._people.values() for person in people]
+            self._device_images = ImagesOnDevice(
+                {person.image: person.image_size for person in everyone},
+                self.device,
+                threads,
+                recipe.broken,
+                {person.image for person in everyone if person.ignore_exif},
+            )
         self._averaged = averaged(self.network, recipe.optimizer.ema)
         self.average = self._averaged.module
         self.step = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,13 +127,15 @@ class _Fold:
         }
         self.people: dict[Any, list[Person]] = {}
         for person in people_of(part, file, data / options.images, skeleton=skeleton):
+            person = replace(person, ignore_exif=options.ignore_exif)
             self.people.setdefault(person.image_id, []).append(person)
         if not self.people:
             raise DataError(f"The validation fold {options.fold!r} of {file} labels nobody.")
 
 
 def _read(people: list[Person]) -> NDArray[np.uint8]:
-    return read_labelled(people[0].image, people[0].image_size)
+    first = people[0]
+    return read_labelled(first.image, first.image_size, ignore_exif=first.ignore_exif)
 
 
 def _boxes(people: list[Person]) -> NDArray[np.float64]:

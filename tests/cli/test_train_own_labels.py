@@ -63,6 +63,7 @@ def test_from_labels_to_a_running_model(cli: Any, tmp_path: Path) -> None:
         (["--from", "pcr-nano", "--labels", "a.json"], "--from needs --labels and --images"),
         (["--from", "pcr-nano", "--data", "folder"], "takes the data.yaml"),
         (["pcr-nano", "--data", "d", "--labels", "a.json"], "belong to --from"),
+        (["pcr-nano", "--data", "d", "--ignore-exif"], "ignore_exif = true"),
     ],
 )
 def test_options_that_do_not_belong_together(

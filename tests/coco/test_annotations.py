@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from exif import exif_jpeg
 
 from pcr_rt.coco.annotations import (
     load_annotations,
@@ -336,17 +336,15 @@ def test_the_name_as_it_stands_comes_first(tmp_path: Path) -> None:
 
 
 def test_exif_is_named_where_it_is_why_sizes_differ(tmp_path: Path) -> None:
-    data = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    black = np.zeros((48, 64, 3), np.uint8)
     path = tmp_path / "phone.jpg"
-    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])
+    path.write_bytes(exif_jpeg(black, 6))
     assert read_labelled(path, (48, 64)).shape == (64, 48, 3)
     assert read_labelled(path, (64, 48), ignore_exif=True).shape == (48, 64, 3)
     with pytest.raises(InputError, match=r"has 48x64 pixels.*EXIF orientation.*--ignore-exif"):
         read_labelled(path, (64, 48))
     with pytest.raises(InputError, match=r"has 64x48 pixels.*leave out --ignore-exif"):
         read_labelled(path, (48, 64), ignore_exif=True)
-    (tmp_path / "plain.jpg").write_bytes(data)
+    cv2.imwrite(str(tmp_path / "plain.jpg"), black)
     with pytest.raises(InputError, match="48x64: give the images that were labelled"):
         read_labelled(tmp_path / "plain.jpg", (48, 64))

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from exif import exif_jpeg
 
 from pcr_rt.calibration import Calibration
 from pcr_rt.coco.calibrate import (
@@ -189,6 +190,23 @@ def test_images_without_people_or_with_unlabelled_ones_are_left_out(tmp_path: Pa
     assert judged.keypoints.images.tolist() == [0] * 17 + [1] * 17
     assert judged.keypoints.right.all()
     assert steps == [(1, 2), (2, 2)]
+
+
+def test_labels_made_without_the_exif_turn(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(exif_jpeg(np.zeros((40, 80, 3), np.uint8), 6))
+    record = {"id": 1, "file_name": "a.jpg", "width": 80, "height": 40}
+    labels = {"images": [record], "annotations": [{**person([0, 0, 30, 30]), "image_id": 1}]}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    shapes = []
+
+    def look(frame: Any) -> Poses:
+        shapes.append(frame.shape)
+        return poses_at((15, 15))
+
+    judge_images(look, tmp_path / "labels.json", tmp_path, ignore_exif=True)
+    assert shapes == [(40, 80, 3)]
+    with pytest.raises(DataError, match="EXIF"):
+        judge_images(look, tmp_path / "labels.json", tmp_path)
 
 
 def test_keypoints_of_another_skeleton_are_judged_by_its_sigmas() -> None:

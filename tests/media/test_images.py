@@ -10,8 +10,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+from exif import exif_jpeg
 
-from drawn_frames import QUADRANTS, Frame, middles, quadrants
+from drawn_frames import QUADRANTS, middles, quadrants
 from pcr_rt.errors import InputError
 from pcr_rt.media import images, is_image, is_video, list_images, read_image, write_image
 from pcr_rt.media.images import IMAGE_SUFFIXES
@@ -37,15 +38,6 @@ def test_other_depths_and_channels_become_bgr8(tmp_path: Path) -> None:
         image = read_image(path)
         assert image.dtype == np.uint8
         np.testing.assert_allclose(image.astype(int), wanted, atol=1)
-
-
-def exif_jpeg(image: Frame, orientation: int, thumbnail: bool = False) -> bytes:
-    """A JPEG with an APP1 segment that holds one EXIF tag, and maybe another JPEG."""
-    data = cv2.imencode(".jpg", image)[1].tobytes()
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
-    body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
-    body += data if thumbnail else b""
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
 
 
 def test_exif_orientation_turns_the_image(tmp_path: Path) -> None:

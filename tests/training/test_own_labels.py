@@ -4,12 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+from exif import exif_jpeg
+
 from drawn_kites import NAMES, draw_kites
 from pcr_rt.errors import DataError
+from pcr_rt.training.data.datasets import DataSet, people_from
+from pcr_rt.training.data.yolo import YoloSet
 from pcr_rt.training.own_labels import from_coco, from_yolo, write_run
 from pcr_rt.training.recipe import load_recipe, skeleton_of
 
@@ -86,6 +91,30 @@ def test_a_yolo_set_has_its_own_parts(kites: Path, tmp_path: Path) -> None:
     run = write_run("pcr-nano", labels, tmp_path / "run")
     skeleton = skeleton_of(load_recipe(run.recipe), tmp_path / "run")
     assert skeleton.flip.tolist() == [0, 2, 1, 3, 4]
+
+
+def test_labels_made_without_the_exif_turn(kites: Path, tmp_path: Path) -> None:
+    upright = write_run("pcr-nano", from_coco(kites / "labels.json", kites / "images"), tmp_path)
+    assert "ignore_exif" not in upright.recipe.read_text()
+    stored = from_coco(kites / "labels.json", kites / "images", ignore_exif=True)
+    recipe = load_recipe(write_run("pcr-nano", stored, tmp_path).recipe)
+    assert recipe.data[0].ignore_exif
+    assert recipe.validation.ignore_exif
+
+
+def test_a_yolo_set_that_was_labelled_without_the_exif_turn(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(exif_jpeg(np.zeros((40, 80, 3), np.uint8), 8))
+        (tmp_path / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5 0.25 0.5 2")
+    (tmp_path / "data.yaml").write_text("train: .\nnames: [dot]\nkpt_shape: [1, 3]\n")
+    for ignored, width, height in ((False, 40, 80), (True, 80, 40)):
+        (image,) = from_yolo(tmp_path / "data.yaml", ignore_exif=ignored).train["images"]
+        assert (image["width"], image["height"]) == (width, height)
+        source = DataSet("data.yaml", ".", format="yolo", ignore_exif=ignored)
+        skeleton = YoloSet(tmp_path / "data.yaml").skeleton
+        person = people_from(source, tmp_path, "refuse", skeleton)[0]
+        assert person.keypoints.tolist() == [[width / 4, height / 2]]
+        assert person.ignore_exif == ignored
 
 
 def test_a_begun_run_is_not_overwritten(kites: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def read_crop(person: Person, matrix: NDArray[np.float64], size: Size) -> NDArra
     Raises InputError for an image that cannot be read or has another size than the labels'; a
     cover that cannot be read is black.
     """
-    frame = read_labelled(person.image, person.image_size)
+    frame = read_labelled(person.image, person.image_size, ignore_exif=person.ignore_exif)
     crop = _cut(frame, matrix, size)
     if isinstance(person, TruncatedPerson):
         hidden = ~person.seen(matrix, size)

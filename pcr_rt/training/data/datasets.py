@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -50,6 +50,8 @@ class DataSet:
     """People whose box, widened to 3:4, is lower than so many pixels are left out."""
     fold: Literal["all", "train", "dev"] = "all"
     """``train`` leaves out images whose id is divisible by 5, ``dev`` keeps only these."""
+    ignore_exif: bool = False
+    """Whether the labels were made on the images as they are stored, without their EXIF turn."""
 
 
 _PEOPLE = ("weight", "min_keypoints")
@@ -59,7 +61,7 @@ FORMATS: dict[str, tuple[Callable[..., list[Person]], tuple[str, ...]]] = {
     "crowdpose": (partial(read_people, names=CROWDPOSE_KEYPOINTS), _PEOPLE),
     "ai_challenger": (read_ai_challenger, _PEOPLE),
     "lsp": (read_lsp, _PEOPLE),
-    "yolo": (read_yolo, _PEOPLE),
+    "yolo": (read_yolo, (*_PEOPLE, "ignore_exif")),
     "pseudo": (read_pseudo_labels, (*_PEOPLE, "min_score")),
     "hard_negatives": (read_hard_negatives, ("weight", "min_score", "detections")),
 }
@@ -85,7 +87,11 @@ def people_from(
     people = read(
         data / source.annotations, data / source.images, broken=broken, skeleton=skeleton, **options
     )
-    large = [person for person in people if _height(person) >= source.min_size]
+    large = [
+        replace(person, ignore_exif=source.ignore_exif)
+        for person in people
+        if _height(person) >= source.min_size
+    ]
     return in_fold(large, source.fold) * source.repeat
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,8 +24,9 @@ class ImagesOnDevice:
 
     Reading and decoding JPEG files gives some hundred crops per second and core; from memory a GPU
     cuts them faster than any network here takes them. images: each with the (width, height)
-    that its labels are for, or None. broken: an image that cannot be read or has another size is
-    an error, or is left out with a warning and listed in ``unreadable``.
+    that its labels are for, or None. stored: those of them that their EXIF orientation does not
+    turn. broken: an image that cannot be read or has another size is an error, or is left out with
+    a warning and listed in ``unreadable``.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class ImagesOnDevice:
         device: str,
         threads: int = 1,
         broken: Broken = "refuse",
+        stored: Collection[Path] = (),
     ) -> None:
         unique = sorted(images)
         with ThreadPoolExecutor(threads) as pool:
-            read = list(pool.map(_read, unique, map(images.get, unique)))
+            read = list(pool.map(lambda p: _read(p, images[p], p in stored), unique))
         self.unreadable: set[Path] = set()
         frames = []
         for path, frame in zip(unique, read, strict=True):
@@ -85,8 +87,8 @@ class ImagesOnDevice:
         return total.round_().to(torch.uint8)
 
 
-def _read(path: Path, size: Size | None) -> NDArray[np.uint8] | InputError:
+def _read(path: Path, size: Size | None, stored: bool) -> NDArray[np.uint8] | InputError:
     try:
-        return np.ascontiguousarray(read_labelled(path, size)[..., ::-1])
+        return np.ascontiguousarray(read_labelled(path, size, ignore_exif=stored)[..., ::-1])
     except InputError as error:
         return error

@@ -28,7 +28,8 @@ class Person:
     image_id: as in the data set's file. box: (4,) xyxy; keypoints: (K, 2); amplitudes: (K,) peak
     height of each target, 1 for a label made by hand, the teacher's score for a pseudo-label, 0 for
     a hard negative; weights: (K,) 0 if unlabelled. image_size: (width, height) that the
-    labels are for; None if the data set does not say.
+    labels are for; None if the data set does not say. ignore_exif: they are for the image as it is
+    stored, not turned as its EXIF orientation says.
     """
 
     image: Path
@@ -38,6 +39,7 @@ class Person:
     amplitudes: NDArray[np.float64]
     weights: NDArray[np.float64]
     image_size: Size | None = field(default=None, kw_only=True)
+    ignore_exif: bool = field(default=False, kw_only=True)
 
 
 def report_broken(problem: str, broken: Broken) -> None:

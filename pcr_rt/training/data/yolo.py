@@ -109,18 +109,21 @@ class YoloSet:
                     return folder / tail
         raise DataError(f"{self.path} names {name!r}, which is not in {home}.")
 
-    def as_coco(self, images: list[Path], broken: Broken = "refuse") -> dict[str, Any]:
+    def as_coco(
+        self, images: list[Path], broken: Broken = "refuse", *, ignore_exif: bool = False
+    ) -> dict[str, Any]:
         """Read the labels of these images as the records of a COCO file.
 
         ``file_name`` is the image's full path. An image without a text file shows no object. A
         broken image or line is reported with its name and refused (DataError) or left out.
+        ignore_exif: the labels were made on the images as they are stored.
         """
         records: list[dict[str, Any]] = []
         objects: list[dict[str, Any]] = []
         for number, image in enumerate(images, 1):
             labels = _labels_of(image)
             try:
-                height, width = read_image(image).shape[:2]
+                height, width = read_image(image, ignore_exif=ignore_exif).shape[:2]
                 lines = labels.read_text(encoding="utf-8").splitlines() if labels.exists() else []
             except (InputError, OSError, UnicodeDecodeError) as error:
                 report_broken(str(error).rstrip("."), broken)
@@ -167,17 +170,20 @@ def read_yolo(
     *,
     weight: float = 1.0,
     min_keypoints: int = 1,
+    ignore_exif: bool = False,
     broken: Broken = "refuse",
     skeleton: Skeleton = COCO17,
 ) -> list[Person]:
     """Read the people of a ``data.yaml`` who have ``min_keypoints`` keypoints of ``skeleton``.
 
     images: a folder of them, or a text file that names them; the labels lie in the folder
-    ``labels`` beside ``images``. Errors are those of ``people_of``.
+    ``labels`` beside ``images``. ignore_exif: they are for the images as stored. Errors are those
+    of ``people_of``.
     """
     source = YoloSet(annotations)
+    listed = source.images(str(images.absolute()))
     return people_of(
-        source.as_coco(source.images(str(images.absolute())), broken),
+        source.as_coco(listed, broken, ignore_exif=ignore_exif),
         annotations,
         images,
         weight=weight,

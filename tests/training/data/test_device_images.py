@@ -9,10 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from exif import exif_jpeg
+
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import crop_transform, mirrored_crop
 from pcr_rt.training.data.augment import Augmentation
 from pcr_rt.training.data.coco import read_people
+from pcr_rt.training.data.datasets import DataSet, people_from
 from pcr_rt.training.data.device_images import ImagesOnDevice
 from pcr_rt.training.data.loader import Loader, View
 
@@ -89,6 +92,34 @@ def test_images_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -
     files = Loader(people, View((48, 64), (12, 16), "udp", Augmentation()), batch=8, seed=1)
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
         list(files.batches(0, 2))
+
+
+def test_labels_of_images_as_they_are_stored(tmp_path: Path) -> None:
+    """An image that EXIF turns by 90 degrees, with labels from before the turn."""
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = 250  # top left as stored, top right when turned
+    (tmp_path / "phone.jpg").write_bytes(exif_jpeg(stored, 6))
+    annotation = {"id": 1, "image_id": 1, "bbox": [2, 2, 28, 20], "keypoints": [9, 9, 2] * 17}
+    image = {"id": 1, "file_name": "phone.jpg", "width": 64, "height": 48}
+    (tmp_path / "a.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
+    view = View((48, 64), (12, 16), "udp", Augmentation())
+    for ignored in (False, True):
+        people = people_from(DataSet("a.json", ".", ignore_exif=ignored), tmp_path, "refuse")
+        loader = Loader(people, view, batch=1, seed=1)
+        sizes = {person.image: person.image_size for person in people}
+        there = {person.image for person in people if person.ignore_exif}
+        if not ignored:
+            with pytest.raises(DataError, match=r"EXIF orientation.*ignore_exif = true"):
+                list(loader.batches(0, 1))
+            with pytest.raises(DataError, match=r"EXIF orientation.*ignore_exif = true"):
+                ImagesOnDevice(sizes, "cpu", stored=there)
+            continue
+        memory = Loader(
+            people, view, batch=1, seed=1, device_images=ImagesOnDevice(sizes, "cpu", stored=there)
+        )
+        for one in (loader, memory):
+            (batch,) = one.batches(0, 1)
+            assert batch.images[0, 32, 24].min() > 240  # the box lies in what is white as stored
 
 
 def test_batches_equal_those_from_files(drawn: Path) -> None:
