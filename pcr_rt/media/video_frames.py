@@ -19,6 +19,8 @@ Frame = NDArray[np.uint8]
 
 DEFAULT_FPS = 30.0
 """For files and cameras that do not say how fast they are."""
+COUNTS_MORE = 0.75
+"""A stated rate counts more than frames if FFmpeg guesses less than this part of it."""
 MAX_PIXEL_ASPECT = 10.0
 """Pixels that are longer than this stand for a damaged header and count as square."""
 
@@ -37,13 +39,14 @@ def choose_stream(container: Any) -> Any:
 def average_fps(container: Any, stream: Any) -> float:
     """Frames per second of a stream.
 
-    Containers that state a rate may count fields or ticks (AVI, DV) and thus too many; FFmpeg's
-    guess may count the ticks of an uneven rate. Without timestamps only the codec knows.
+    Containers that state a rate may count fields or ticks (AVI, DV) and thus twice as many or more;
+    FFmpeg's guess may be off for an uneven rate. Without timestamps only the codec knows.
     """
     stated, guessed = stream.average_rate, stream.guessed_rate
     if container.start_time is None and guessed:
         return float(guessed)
-    return float(min((rate for rate in (stated, guessed) if rate), default=DEFAULT_FPS))
+    counts_more = stated and guessed and guessed < COUNTS_MORE * stated
+    return float(guessed if counts_more else stated or guessed or DEFAULT_FPS)
 
 
 class FrameDecoder:
@@ -61,6 +64,7 @@ class FrameDecoder:
         """In the stream's units: decoding time of a packet that was refused, which nothing decoded
         later is shown before, or presentation time of a made-up frame."""
         self._slots: deque[int] = deque()
+        self._last_pts = -math.inf
         self._offset: int | None = None
         self._constant = True
         self._true_times = False
@@ -116,15 +120,18 @@ class FrameDecoder:
     # from packet to packet are from the file.
 
     def _note_times(self, packet: Any) -> None:
-        if self._true_times or packet.pts is None or packet.dts is None or packet.is_discard:
+        if self._true_times or packet.pts is None or packet.is_discard:
             return
-        offset = packet.pts - packet.dts
-        if self._offset is None:
-            self._offset = offset
-        # Only the last one of the file differs by up to its duration.
-        self._constant &= abs(offset - self._offset) <= (packet.duration or 0)
-        slot = packet.dts + self._offset if self._constant else packet.pts
-        self._true_times = bool(self._slots) and packet.pts < self._slots[-1]
+        self._true_times = packet.pts < self._last_pts
+        self._last_pts = packet.pts
+        slot = packet.pts
+        if packet.dts is not None:  # Matroska's first packets have none
+            offset = packet.pts - packet.dts
+            if self._offset is None:
+                self._offset = offset
+            # Only the last one of the file differs by up to its duration, which is rounded.
+            self._constant &= abs(offset - self._offset) <= (packet.duration or 0) + 1
+            slot = packet.dts + self._offset if self._constant else packet.pts
         self._slots.append(slot)
 
     def _seconds(self, frame: av.VideoFrame) -> float:

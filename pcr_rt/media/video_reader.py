@@ -126,7 +126,10 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     def _stated_frames(self) -> int | None:
         """How many frames the file says that it shows; some count fields, or frames cut off."""
         counted = self._stream.frames
-        by_length = round(self._stated_seconds() * self.fps)
+        seconds = self._stated_seconds()
+        if "matroska" in self._container.format.name:  # it counts from 0, not from its first frame
+            seconds -= max(self._container.start_time or 0, 0) / av.time_base
+        by_length = round(seconds * self.fps)
         if by_length and counted and counted <= by_length + 1:
             return int(counted)
         return by_length or counted or None

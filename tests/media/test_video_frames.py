@@ -139,6 +139,28 @@ def test_packets_without_presentation_times(tmp_path: Path) -> None:
         assert (video.fps, video.frames) == (30, 60)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.flv", "a.ts", "a.avi"])
+def test_reordered_frames_keep_their_times(tmp_path: Path, name: str) -> None:
+    frames, times, said = read(film(tmp_path / name))
+    assert (len(frames), said) == (60, "")
+    # Matroska and FLV count in ms.
+    np.testing.assert_allclose(times, np.arange(60) / 30, atol=1.1e-3)
+
+
+def test_a_recording_that_begins_later_has_no_more_frames(tmp_path: Path) -> None:
+    late = tmp_path / "late.mkv"
+    with av.open(str(film(tmp_path / "a.mp4"))) as source, av.open(str(late), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None and packet.pts is not None:
+                later = round(3 / packet.time_base)
+                packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                packet.stream = stream
+                target.mux(packet)
+    with VideoReader(late) as video:
+        assert video.frames == len(list(video)) == 60
+
+
 def test_uneven_times_with_reordered_frames_stay_those_of_the_file(tmp_path: Path) -> None:
     path, wanted = tmp_path / "uneven.mp4", [k * k / 1000 for k in range(40)]
     with av.open(str(path), "w") as container:
