@@ -33,9 +33,9 @@ from common import machine, write_json
 from hard_negatives import boxes_of_nobody, highest_scores
 
 from pcr_rt.coco.annotations import (
+    image_path,
     is_labelled,
     load_annotations,
-    picture_path,
     select_images,
     select_people,
 )
@@ -219,7 +219,7 @@ def draw_sheets(
             f"OKS {p.oks:.2f}  {(p.visibility > 0).sum()} joints  {p.label['bbox'][3]:.0f} px"
             for p in chosen
         ]
-        paths = (picture_path(folder, images[p.label["image_id"]]) for p in chosen)
+        paths = (image_path(folder, images[p.label["image_id"]]) for p in chosen)
         cells = [drawn(read_image(path), p) for path, p in zip(paths, chosen, strict=True)]
         path = target.with_name(f"{target.name}-{name}.jpg")
         sheet = contact_sheet(cells, 4, CELL, captions)

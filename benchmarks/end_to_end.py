@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from common import machine, write_json
 
-from pcr_rt.coco.annotations import is_labelled, load_annotations, picture_path
+from pcr_rt.coco.annotations import image_path, is_labelled, load_annotations
 from pcr_rt.coco.evaluation import MAX_RESULTS, evaluate, keypoint_ap
 from pcr_rt.geometry import box_iou
 from pcr_rt.inference.detector import Detector
@@ -78,7 +78,7 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
         for size, threshold in timed
     }
     for image in annotations["images"]:
-        frame = read_image(picture_path(folder, image))
+        frame = read_image(image_path(folder, image))
         for size, estimator in everything.items():
             scores[size] += detectors[size]([frame], LEAST_SCORE)[0][1].tolist()
             results[size] += estimator(frame).to_coco(image["id"])
@@ -94,7 +94,7 @@ def grid(annotations: dict[str, Any], folder: Path, model: str) -> list[dict[str
                 "size": size,
                 "threshold": threshold,
                 "ap": round(keypoint_ap(annotations, kept).ap, 4),
-                "crops_per_picture": round(
+                "crops_per_image": round(
                     sum(s >= threshold for s in scores[size]) / len(annotations["images"]), 2
                 ),
             }
@@ -128,7 +128,7 @@ def steps(annotations_path: Path, folder: Path, model: str) -> dict[str, Any]:
         people[person["image_id"]].append([x, y, x + width, y + height])
     missed = 0
     for image in annotations["images"]:
-        frame = read_image(picture_path(folder, image))
+        frame = read_image(image_path(folder, image))
         boxes, scores = detector([frame], LEAST_SCORE)[0]
         labelled = np.array(people[image["id"]], float).reshape(-1, 4)
         partner = pairs(labelled, boxes)

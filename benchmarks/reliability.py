@@ -22,7 +22,7 @@ from pcr_rt import PoseEstimator
 from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
-    read_picture,
+    read_record_image,
     select_images,
     select_people,
 )
@@ -75,7 +75,7 @@ def measure(name: str, annotations: Path, images: Path, flip_test: bool) -> dict
         assert calibration is not None
         for key, record in records.items():
             if record.get("boxes_complete", True):
-                poses = estimator(read_picture(images, record))
+                poses = estimator(read_record_image(images, record))
                 probable = poses.replace(
                     scores=calibration.of_people(poses.scores),
                     keypoint_scores=calibration.of_keypoints(poses.keypoint_scores),

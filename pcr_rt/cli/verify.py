@@ -73,7 +73,7 @@ def verify(
     tail = 5 if is_detector else 95
     report: dict[str, Any] = {
         "unit": found[0].unit,
-        "pictures": len(found),
+        "images": len(found),
         "compared": len(values),
         "median": round(float(np.median(values)), 4),
         f"percentile_{tail}": round(float(np.percentile(values, tail)), 4),
@@ -140,9 +140,9 @@ def _draw(comparison: Any, folder: Path) -> Path:
 def _words(report: dict[str, Any]) -> str:
     tail = next(key for key in report if key.startswith("percentile"))
     things = "keypoints" if report["unit"] == "px" else "boxes"
-    plural = "s" if report["pictures"] > 1 else ""
+    plural = "s" if report["images"] > 1 else ""
     lines = [
-        f"{report['compared']} {things} in {report['pictures']} image{plural}: median"
+        f"{report['compared']} {things} in {report['images']} image{plural}: median"
         f" {report['median']:.2f} {report['unit']}, {tail.removeprefix('percentile_')} %"
         f" {report[tail]:.2f} {report['unit']}"
     ]

@@ -32,6 +32,8 @@ __all__ = [
     "BOX_FILL",
     "Annotations",
     "check_annotations",
+    "image_path",
+    "image_size",
     "is_finite",
     "is_labelled",
     "is_person",
@@ -39,10 +41,8 @@ __all__ = [
     "load_annotations",
     "people_categories",
     "person_category",
-    "picture_path",
-    "picture_size",
     "read_labelled",
-    "read_picture",
+    "read_record_image",
     "require_keypoints",
     "select_images",
     "select_people",
@@ -205,7 +205,7 @@ def select_images(
     return {key: image for key, image in images.items() if key in wanted}
 
 
-def picture_path(folder: Path, image: Mapping[str, Any]) -> Path:
+def image_path(folder: Path, image: Mapping[str, Any]) -> Path:
     r"""Find the file of an image record; raise DataError for a record that does not name it.
 
     The name may have Windows' ``\``, folders of the machine that labelled it, and Label Studio's
@@ -232,7 +232,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def picture_size(image: Mapping[str, Any]) -> Size | None:
+def image_size(image: Mapping[str, Any]) -> Size | None:
     """(width, height) that an image record says; None if it does not."""
     width, height = image.get("width"), image.get("height")
     return (width, height) if width and height else None
@@ -263,11 +263,11 @@ def read_labelled(path: Path, size: Size | None, *, ignore_exif: bool = False) -
     )
 
 
-def read_picture(
+def read_record_image(
     folder: Path, image: Mapping[str, Any], *, ignore_exif: bool = False
 ) -> NDArray[np.uint8]:
     """Read the image of a record; raises what ``read_labelled`` does."""
-    return read_labelled(picture_path(folder, image), picture_size(image), ignore_exif=ignore_exif)
+    return read_labelled(image_path(folder, image), image_size(image), ignore_exif=ignore_exif)
 
 
 def select_people(

@@ -14,7 +14,7 @@ from pcr_rt.calibration import Calibration, Knots
 from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
-    read_picture,
+    read_record_image,
     select_images,
     select_people,
 )
@@ -104,7 +104,7 @@ def judge_images(
         raise DataError(f"{annotations_path} has no images whose people are all labelled.")
     for done, (key, image) in enumerate(images.items(), 1):
         try:
-            frame = read_picture(Path(images_folder), image, ignore_exif=ignore_exif)
+            frame = read_record_image(Path(images_folder), image, ignore_exif=ignore_exif)
         except InputError as error:
             raise DataError(str(error)) from None
         judged.append(judge(estimator(frame), people[key]))

@@ -18,7 +18,7 @@ from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
     person_category,
-    read_picture,
+    read_record_image,
     select_images,
     select_people,
 )
@@ -195,7 +195,9 @@ def evaluate(
     results: list[dict[str, Any]] = []
     for done, image_id in enumerate(todo, 1):
         try:
-            frame = read_picture(Path(images_folder), images[image_id], ignore_exif=ignore_exif)
+            frame = read_record_image(
+                Path(images_folder), images[image_id], ignore_exif=ignore_exif
+            )
         except InputError as error:
             raise DataError(str(error)) from None
         found = estimator(frame, boxes=given.get(image_id)).to_coco(image_id)

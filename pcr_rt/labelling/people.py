@@ -25,7 +25,7 @@ from pcr_rt.coco.annotations import (
     load_annotations,
     people_categories,
     person_category,
-    read_picture,
+    read_record_image,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.files import check_json_output, refuse_inputs, write_whole
@@ -79,7 +79,7 @@ def label_people(
     by_image = _people_by_image(data, rule, len(join.names))
     labelled = []
     for done, (image_id, people) in enumerate(by_image.items()):
-        frame = read_picture(images, records[image_id], ignore_exif=ignore_exif)
+        frame = read_record_image(images, records[image_id], ignore_exif=ignore_exif)
         boxes = np.array([a["bbox"] for a in people], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         poses = estimator(frame, boxes=boxes)

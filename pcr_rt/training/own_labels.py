@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.coco.annotations import load_annotations, picture_path
+from pcr_rt.coco.annotations import image_path, load_annotations
 from pcr_rt.errors import DataError
 from pcr_rt.export.compare import fp32_spec
 from pcr_rt.files import make_folder, write_whole
@@ -106,8 +106,8 @@ def write_run(model: str, labels: Labels, folder: Path) -> OwnRun:
     """
     for part in (labels.train, labels.held_out):
         for image in part["images"]:
-            if not picture_path(labels.images, image).is_file():
-                raise DataError(f"{picture_path(labels.images, image)} does not exist.")
+            if not image_path(labels.images, image).is_file():
+                raise DataError(f"{image_path(labels.images, image)} does not exist.")
     people = people_of(labels.train, folder / TRAIN, labels.images, skeleton=labels.skeleton)
     if not people:
         raise DataError("Nobody is labelled in the images to train on.")

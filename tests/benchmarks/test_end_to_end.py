@@ -53,5 +53,5 @@ def test_report_on_two_images(
     ]
     assert sum("ms" in row for row in rows) == 1 + len(end_to_end.THRESHOLDS)
     for four in (rows[:4], rows[4:]):
-        crops = [row["crops_per_picture"] for row in four]
+        crops = [row["crops_per_image"] for row in four]
         assert crops == sorted(crops, reverse=True)

@@ -41,6 +41,7 @@ def test_the_figures_come_though_the_pictures_cannot_be_written(cli: Any, tmp_pa
     answer = cli(*arguments, "--worst", tmp_path / "file", "--json")
     assert answer.code == 1
     assert answer.json["median"] > 0
+    assert answer.json["images"] == 1
     assert "file cannot be written" in answer.err
 
 

@@ -10,9 +10,9 @@ import pytest
 from exif import exif_jpeg
 
 from pcr_rt.coco.annotations import (
+    image_path,
+    image_size,
     load_annotations,
-    picture_path,
-    picture_size,
     read_labelled,
     select_images,
     select_people,
@@ -206,7 +206,7 @@ def test_numbers_may_be_strings_and_what_nobody_labelled_anything(tmp_path: Path
     data["images"] = [{"id": "0001", "width": "640", "height": 480.0}, {"id": 2, "width": 0}]
     loaded = load_annotations(written(tmp_path, data))
     assert [image["id"] for image in loaded["images"]] == [1, 2]
-    assert [picture_size(image) for image in loaded["images"]] == [(640, 480), None]
+    assert [image_size(image) for image in loaded["images"]] == [(640, 480), None]
     first, second = select_people(loaded, {1, 2})
     assert first["bbox"] == [0, 0, 10, 20]
     assert first["keypoints"] == [1, 2, 2] * 3 + [0, 0, 0] * 14
@@ -320,19 +320,19 @@ def test_annotations_of_no_listed_category_are_counted() -> None:
 )
 def test_images_are_found_under_the_names_that_tools_write(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.jpg").touch()
-    assert picture_path(tmp_path, {"file_name": name}) == tmp_path / "a.jpg"
+    assert image_path(tmp_path, {"file_name": name}) == tmp_path / "a.jpg"
 
 
 def test_the_name_as_it_stands_comes_first(tmp_path: Path) -> None:
     (tmp_path / "deeper").mkdir()
     for name in ("a.jpg", "deeper/a.jpg", "0f3b9c7e-a.jpg"):
         (tmp_path / name).touch()
-        assert picture_path(tmp_path, {"file_name": name}) == tmp_path / name
-    assert picture_path(tmp_path, {"file_name": "deeper\\a.jpg"}) == tmp_path / "deeper" / "a.jpg"
+        assert image_path(tmp_path, {"file_name": name}) == tmp_path / name
+    assert image_path(tmp_path, {"file_name": "deeper\\a.jpg"}) == tmp_path / "deeper" / "a.jpg"
     for name in ("none.jpg", "a\0.jpg", "x" * 5000):
-        assert picture_path(tmp_path, {"file_name": name}) == tmp_path / name
+        assert image_path(tmp_path, {"file_name": name}) == tmp_path / name
     with pytest.raises(DataError, match="no 'file_name'"):
-        picture_path(tmp_path, {"id": 1})
+        image_path(tmp_path, {"id": 1})
 
 
 def test_exif_is_named_where_it_is_why_sizes_differ(tmp_path: Path) -> None:

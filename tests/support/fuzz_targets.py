@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mutations import mutate_bytes, mutate_json, mutate_lines, mutate_toml
-from pcr_rt.coco.annotations import load_annotations, picture_path, select_images, select_people
+from pcr_rt.coco.annotations import image_path, load_annotations, select_images, select_people
 from pcr_rt.coco.detections import boxes_by_image
 from pcr_rt.coco.matching import select_results
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
@@ -70,7 +70,7 @@ def read_annotations(path: Path) -> None:
     images = select_images(data)
     for record in images.values():
         if record.get("file_name") is not None:
-            picture_path(path.parent, record)
+            image_path(path.parent, record)
     for person in select_people(data, images):
         assert np.isfinite(person["keypoints"]).all()
         assert person["area"] > 0 or min(person["bbox"][2:]) <= 0

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.coco.annotations import (
+    image_path,
+    image_size,
     is_finite,
     is_person,
     keypoint_names,
     load_annotations,
     people_categories,
     person_category,
-    picture_path,
-    picture_size,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
@@ -86,7 +86,7 @@ def people_of(
     category = person_category(data)
     slots = _slots(source, keypoint_names(data) or names, skeleton)
     records = {record["id"]: record for record in data["images"]}
-    missing = {i for i, r in records.items() if not picture_path(images, r).is_file()}
+    missing = {i for i, r in records.items() if not image_path(images, r).is_file()}
     _report_missing(missing, source, images, broken)
     people = []
     for annotation in data["annotations"]:
@@ -104,9 +104,9 @@ def people_of(
                 broken,
             )
             continue
-        image = picture_path(images, records[image_id])
+        image = image_path(images, records[image_id])
         person = _person(
-            annotation, image, picture_size(records[image_id]), slots, weight, len(skeleton)
+            annotation, image, image_size(records[image_id]), slots, weight, len(skeleton)
         )
         if (person.weights > 0).sum() >= min_keypoints and min(annotation["bbox"][2:]) > 0:
             people.append(person)

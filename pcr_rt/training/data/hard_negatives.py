@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcr_rt.coco.annotations import (
+    image_path,
+    image_size,
     is_finite,
     is_person,
     load_annotations,
     person_category,
-    picture_path,
-    picture_size,
-    read_picture,
+    read_record_image,
 )
 from pcr_rt.coco.detections import load_detections, of_people
 from pcr_rt.skeleton import COCO17, Skeleton
@@ -40,7 +40,7 @@ def detect(
     """
     results = []
     for record in load_annotations(annotations, need_keypoints=False)["images"]:
-        ((boxes, scores),) = detector([read_picture(images, record)], min_score)
+        ((boxes, scores),) = detector([read_record_image(images, record)], min_score)
         for (x1, y1, x2, y2), score in zip(np.asarray(boxes), np.asarray(scores), strict=True):
             box = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
             found = {"image_id": record["id"], "category_id": 1, "bbox": box, "score": float(score)}
@@ -92,7 +92,7 @@ def read_hard_negatives(
             continue
         if any(_intersect(box, person) for person in people.get(record["id"], [])):
             continue
-        image = picture_path(images, record)
+        image = image_path(images, record)
         if not image.is_file():
             report_broken(f"The image with id {record['id']} is not in {images}", broken)
             continue
@@ -114,5 +114,5 @@ def _negative(
     centre = np.full((count, 2), [x + width / 2, y + height / 2])
     corners = np.array([x, y, x + width, y + height])
     targets = np.zeros(count), np.full(count, weight)
-    size = picture_size(record)
+    size = image_size(record)
     return Person(image, record["id"], corners, centre, *targets, image_size=size)
