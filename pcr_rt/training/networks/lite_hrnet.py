@@ -45,8 +45,11 @@ def _separable(
 
 def _interleave(a: Tensor, b: Tensor) -> Tensor:
     """Concatenate two halves and shuffle in two groups: channels a0, b0, a1, b1, ..."""
-    if torch.onnx.is_in_onnx_export():  # the fewest nodes
-        return torch.stack((a, b), dim=2).flatten(1, 2)
+    if torch.onnx.is_in_onnx_export():
+        # The fewest nodes: each channel's rows of both halves below each other are, in memory, two
+        # channels.
+        n, c, h, w = a.shape
+        return torch.cat((a, b), dim=2).reshape(n, 2 * c, h, w)
     # The result has all channels of a pixel side by side in memory, as the convolutions want it.
     pixels = torch.stack((a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)), dim=-1).flatten(-2)
     return pixels.permute(0, 3, 1, 2)
@@ -93,7 +96,7 @@ class _Module(nn.Module):
         self.units = nn.ModuleList(
             nn.Sequential(_ShuffleUnit(c), _ShuffleUnit(c)) for c in _WIDTHS[:branches]
         )
-        # fuse[i][j] brings branch j to the width and resolution of branch i.
+        # fuse[i][j] brings branch j to the width of branch i, and a finer one to its resolution.
         self.fuse = nn.ModuleList(
             nn.ModuleList(self._exchange(j, i) for j in range(branches)) for i in range(branches)
         )
@@ -104,10 +107,7 @@ class _Module(nn.Module):
             return nn.Identity()
         if source < target:
             return _downsampling(_WIDTHS[source], _WIDTHS[target], target - source)
-        return nn.Sequential(
-            *_pointwise(_WIDTHS[source], _WIDTHS[target], relu=False),
-            nn.Upsample(scale_factor=2.0 ** (source - target), mode="nearest"),
-        )
+        return _pointwise(_WIDTHS[source], _WIDTHS[target], relu=False)
 
     def forward(self, inputs: list[Tensor]) -> list[Tensor]:
         maps = [units(x) for units, x in zip(self.units, inputs, strict=True)]
@@ -116,9 +116,18 @@ class _Module(nn.Module):
             assert isinstance(exchanges, nn.ModuleList)
             # As the weights were trained: the finest branch counts twice in every sum, and
             # branches below it receive its sum instead of its own map.
-            total = 2.0 * exchanges[0](maps[0])
-            for j in range(1, len(maps)):
-                total = total + exchanges[j](maps[j])
+            received = [exchange(x) for exchange, x in zip(exchanges, maps, strict=True)]
+            total = 2.0 * received[0]
+            for same in received[1 : i + 1]:
+                total = total + same
+            # Coarser branches are summed on their way up: most sums are then of small maps.
+            coarser = received[i + 1 :]
+            while coarser:
+                up = F.interpolate(coarser.pop(), scale_factor=2.0)
+                if coarser:
+                    coarser[-1] = coarser[-1] + up
+                else:
+                    total = total + up
             if i == 0:
                 maps[0] = total
             fused.append(F.relu(total))
