@@ -1,106 +1,271 @@
-"""Milliseconds a frame from image to people, split by stage, on a clip; the models in turns.
+"""From frame to people, PCR-RT and rtmlib in turns on the same frames; then both with tracking.
 
-python benchmarks/pipeline.py [--clip FILE] [--frames 60] [--peers FOLDER] [--output FILE]
+    pip install --no-deps rtmlib==0.0.16 tqdm
+    python benchmarks/pipeline.py MODELS [CLIP ...] [--frames 60] [--output FILE]
 
---peers: a folder with ``models/`` (rtmdet_nano_person_nms_dynamic.onnx, tinypose_256x192.onnx) and
-``tools/`` (detectors.py, teachers.py: each model behind a plain Python call, one person at a time,
-as many threads as we use). It adds the same two networks run by that code, and PP-TinyPose run by
-PCR-RT.
+MODELS: a folder with rtmdet_nano_person_nms_dynamic.onnx and tinypose_256x192.onnx, which rtmlib
+runs through its RTMDet and ViTPose, as it comes. CLIP: beside the sample clip, which is always
+there. Ratios are to rtmlib's time for the same frame. "networks alone" are detector and pose
+network on the inputs that PCR-RT makes of that frame: what no pipeline can go below. Tracking is by
+segments of a clip, one after the other: PoseStream from its first result to its last, PoseTracker
+with a detection every five frames; both get frames that are decoded already.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
+import io
+import itertools
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import describe, machine, write_json
+from common import machine, write_json
 from numpy.typing import NDArray
 
-from pcr_rt import PoseEstimator
+from pcr_rt import PoseEstimator, PoseStream
 from pcr_rt.annotate import SAMPLE_CLIP
+from pcr_rt.benchmark import frames_of, in_turns, ratios, spread
+from pcr_rt.engines import Engine
+from pcr_rt.inference.detector import Detector
+from pcr_rt.inference.estimator import STAGES
+from pcr_rt.inference.loading import make_engine
+from pcr_rt.inference.pose_network import PoseNetwork, crop_transforms
 from pcr_rt.media import VideoReader
+from pcr_rt.streaming.sources import FrameSource
 
-BOX_THRESHOLD = 0.3
+Frame = NDArray[np.uint8]
+Work = list[tuple[Engine, NDArray[Any]]]
+"""Engines with their inputs for one frame."""
+WEIGHTS = "PP-TinyPose"
+PEER = f"rtmlib, {WEIGHTS}"
+PEER_MODELS = "rtmdet_nano_person_nms_dynamic.onnx", "tinypose_256x192.onnx"
+PEER_DETECTS_EVERY = 5
+MODELS = "pcr-tiny", "pcr-nano"
 PAUSE_S = 0.1
-Call = Callable[[NDArray[np.uint8]], int]
+"""rtmlib's ONNX Runtime workers spin for a while after a call and would slow the next."""
+SEGMENT = 60
+"""Frames of a clip's segment that is tracked."""
+SURE = 0.3
 
 
-def peer(folder: Path, threads: int) -> Call:
-    sys.path.insert(0, str(folder / "tools"))
-    from detectors import RTMDetEnd2End
-    from teachers import HeatmapPose
+class Recorder:
+    """An engine that keeps what it was given last."""
 
-    models = folder / "models"
-    detect = RTMDetEnd2End(str(models / "rtmdet_nano_person_nms_dynamic.onnx"), 416, threads)
-    pose = HeatmapPose(str(models / "tinypose_256x192.onnx"), flip=False, threads=threads)
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.spec, self.close = engine, engine.spec, engine.close
+        self.work: Work = []
 
-    def call(frame: NDArray[np.uint8]) -> int:
-        boxes = [box for box in detect(frame) if box[4] >= BOX_THRESHOLD]
-        for x1, y1, x2, y2, _ in boxes:
-            pose(frame, [x1, y1, x2 - x1, y2 - y1])
-        return len(boxes)
-
-    return call
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        self.work.append((self.engine, images))
+        return self.engine.run(images)
 
 
-def ours(estimator: PoseEstimator, stages: defaultdict[str, list[float]]) -> Call:
-    def call(frame: NDArray[np.uint8]) -> int:
-        people = len(estimator(frame))
-        for stage, milliseconds in estimator.timings.items():
-            stages[stage].append(milliseconds)
-        return people
+class Ours:
+    """PCR-RT with one pose model."""
 
-    return call
+    def __init__(self, model: str | Path) -> None:
+        self.engines = [Recorder(make_engine(m, device="cpu")) for m in (model, "rtmdet-nano")]
+        pose, detector = self.engines
+        self.recorded = PoseEstimator(pose, detector=Detector(detector))
+        self.estimator = PoseEstimator(pose.engine, detector=Detector(detector.engine))
+        self.stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self.people: list[int] = []
+
+    def work(self, frame: Frame) -> Work:
+        """Find out what the networks have to do for a frame."""
+        for engine in self.engines:
+            engine.work.clear()
+        self.recorded(frame)
+        return [one for engine in self.engines for one in engine.work]
+
+    def __call__(self, frame: Frame) -> None:
+        self.people.append(len(self.estimator(frame)))
+        for stage, milliseconds in self.estimator.timings.items():
+            self.stages[stage].append(milliseconds)
+
+
+class Peer:
+    """rtmlib's solution of a detector and a pose model, as its users make it."""
+
+    def __init__(self, folder: Path) -> None:
+        from rtmlib import Custom, PoseTracker
+
+        detector, pose = (str(folder / name) for name in PEER_MODELS)
+        solution = partial(
+            Custom,
+            det_class="RTMDet",
+            det=detector,
+            det_input_size=(416, 416),
+            pose_class="ViTPose",
+            pose=pose,
+            pose_input_size=(192, 256),
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.solution = solution()
+            self.tracker = PoseTracker(solution, det_frequency=PEER_DETECTS_EVERY)
+        self.people: list[int] = []
+
+    def __call__(self, frame: Frame) -> None:
+        # The solution itself would take a frame without boxes for one person.
+        boxes = self.solution.det_model(frame)
+        self.people.append(len(boxes))
+        if len(boxes):
+            self.solution.pose_model(frame, bboxes=boxes)
+
+
+def frame_by_frame(clip: Path, count: int, peer: Peer, ours: dict[str, Ours]) -> dict[str, Any]:
+    """Measure whole frames without tracking, their stages and the networks alone."""
+
+    def items() -> Iterator[tuple[Frame, dict[str, Work]]]:
+        for frame in frames_of(clip, count):
+            yield frame, {name: one.work(frame) for name, one in ours.items()}
+
+    def networks(name: str, item: tuple[Frame, dict[str, Work]]) -> None:
+        for engine, images in item[1][name]:
+            engine.run(images)
+
+    calls: dict[str, Callable[[Any], object]] = {PEER: lambda item: peer(item[0])}
+    for name, one in ours.items():
+        calls[name] = lambda item, one=one: one(item[0])
+        calls[f"{name}, networks alone"] = partial(networks, name)
+    in_turns(calls, itertools.islice(items(), 2))
+    for one in (peer, *ours.values()):
+        one.people.clear()
+    for one in ours.values():
+        for values in one.stages.values():
+            values.clear()
+    took = in_turns(calls, items(), pause_s=PAUSE_S)
+    rows = {name: {"ms": spread(ms), "ratio": ratios(ms, took[PEER])} for name, ms in took.items()}
+    for name, of in ((PEER, peer), *ours.items()):
+        rows[name]["people"] = round(float(np.mean(of.people)), 2)
+    for name, one in ours.items():
+        rows[name]["stages_ms"] = {stage: spread(ms) for stage, ms in one.stages.items()}
+        shares = np.array([one.stages[s] for s in ("crop", "decode", "suppress")]).sum(0)
+        rows[name]["crop, decode and suppress of a frame"] = ratios(shares.tolist(), took[name])
+    network = PoseNetwork(ours[WEIGHTS].engines[0].engine)
+    return {
+        "rows": rows,
+        "frames": len(took[PEER]),
+        "agreement_px": agreement(clip, count, peer, network),
+    }
+
+
+def agreement(clip: Path, count: int, peer: Peer, network: PoseNetwork) -> dict[str, Any]:
+    """Measure how many pixels PP-TinyPose's sure joints lie apart in both, in the same boxes.
+
+    as they come: rtmlib reads any model of its ViTPose class as one trained with UDP, whose samples
+    lie elsewhere than those of PP-TinyPose; in one convention: its joints put back where PCR-RT has
+    the same place of the heatmap.
+    """
+    estimator = PoseEstimator(network.engine, detector=None, score_threshold=0, nms=None)
+    pose, last = peer.solution.pose_model, np.subtract(network.heatmap_size(), 1)
+    apart: dict[str, list[float]] = {"as they come": [], "in one convention": []}
+    for frame in frames_of(clip, count):
+        boxes = peer.solution.det_model(frame)
+        if not len(boxes):
+            continue
+        theirs, scores = pose(frame, bboxes=boxes)
+        poses = estimator(frame, boxes=boxes)
+        regions = np.array([pose.preprocess(frame, box)[1:] for box in boxes])[:, :, None]
+        samples = ((theirs - regions[:, 0]) / regions[:, 1] + 0.5) * last
+        m = network.to_frame(crop_transforms(boxes, network.spec))
+        placed = samples @ m[:, :, :2].swapaxes(1, 2) + m[:, None, :, 2]
+        for values, joints in zip(apart.values(), (theirs, placed), strict=True):
+            values += np.linalg.norm(poses.keypoints - joints, axis=-1)[scores > SURE].tolist()
+    return {name: spread(values) for name, values in apart.items()}
+
+
+def tracked(clip: Path, segments: int, peer: Peer, ours: dict[str, Ours]) -> dict[str, Any]:
+    """Measure milliseconds a frame with tracking, by segments in turns."""
+    with VideoReader(clip) as video:
+        fps, every = video.fps, [frame for frame, _ in itertools.islice(video, segments * SEGMENT)]
+    parts = [every[i : i + SEGMENT] for i in range(0, len(every) - SEGMENT + 1, SEGMENT)]
+    names = {
+        f"{name}, detection every {words}": (name, asked)
+        for name in MODELS
+        for words, asked in (("0.5 s", "0.5s"), (f"{PEER_DETECTS_EVERY} frames", 5))
+    }
+    spent: dict[str, list[float]] = {name: [] for name in (PEER, *names)}
+    for number, part in enumerate(parts):
+        order = list(spent)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            time.sleep(PAUSE_S)
+            if name == PEER:
+                spent[name].append(_tracker(peer, part))
+            else:
+                model, asked = names[name]
+                spent[name].append(_stream(ours[model].estimator, part, fps, asked))
+    return {
+        "segments": len(parts),
+        "rows": {
+            name: {"ms": spread(ms), "ratio": ratios(ms, spent[PEER])} for name, ms in spent.items()
+        },
+    }
+
+
+def _tracker(peer: Peer, frames: Sequence[Frame]) -> float:
+    peer.tracker.reset()
+    peer.tracker(frames[0])
+    start = time.perf_counter()
+    for frame in frames[1:]:
+        peer.tracker(frame)
+    return (time.perf_counter() - start) * 1e3 / (len(frames) - 1)
+
+
+def _stream(
+    estimator: PoseEstimator, frames: Sequence[Frame], fps: float, detect_every: int | str
+) -> float:
+    source = FrameSource(frames, fps=fps)
+    with PoseStream(source, estimator, detect_every=detect_every) as stream:
+        results = iter(stream)
+        next(results)
+        start = time.perf_counter()
+        for _ in results:
+            pass
+        return (time.perf_counter() - start) * 1e3 / (len(frames) - 1)
+
+
+def show(title: str, rows: dict[str, Any]) -> None:
+    """Print the rows of a table."""
+    print(f"\n{title}\n{'':42s}  ms P50    P95   of rtmlib (quartiles)")
+    for name, row in rows.items():
+        ms, ratio = row["ms"], row["ratio"]
+        stages = row.get("stages_ms", {}).items()
+        print(
+            f"{name:42s} {ms['p50']:7.1f} {ms['p95']:6.1f}   {ratio['p50']:.2f}"
+            f" ({ratio['p25']:.2f} to {ratio['p75']:.2f})  "
+            + "  ".join(f"{stage} {figures['p50']:.1f}" for stage, figures in stages)
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clip", type=Path, default=SAMPLE_CLIP)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", type=Path)
+    parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--segments", type=int, default=5)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    with VideoReader(args.clip) as video:
-        frames = [frame for frame, _ in video]
-    frames = frames[:: max(len(frames) // args.frames, 1)]
     info = machine()
-    models: dict[str, str | Path] = {name: name for name in ("pcr-tiny", "pcr-nano")}
-    if args.peers:
-        models["PP-TinyPose in PCR-RT"] = args.peers / "models" / "tinypose_256x192.onnx"
-    stages: dict[str, defaultdict[str, list[float]]] = {n: defaultdict(list) for n in models}
-    calls = {n: ours(PoseEstimator(m, device="cpu"), stages[n]) for n, m in models.items()}
-    if args.peers:
-        calls["PP-TinyPose, plain Python"] = peer(args.peers, info["cores"])
-    total: dict[str, list[float]] = {name: [] for name in calls}
-    people = dict.fromkeys(calls, 0)
-    for call in calls.values():
-        call(frames[0])
-    for timings in stages.values():
-        timings.clear()
-    for frame in frames:
-        for name, call in calls.items():
-            # The peer's ONNX Runtime workers spin for a while after a call and would slow the next.
-            time.sleep(PAUSE_S)
-            start = time.perf_counter()
-            people[name] += call(frame)
-            total[name].append((time.perf_counter() - start) * 1e3)
-    rows: dict[str, dict[str, Any]] = {}
-    for name, values in total.items():
-        split = {s: round(float(np.median(v)), 2) for s, v in stages.get(name, {}).items()}
-        rows[name] = {"ms": describe(values), "people": people[name], "stages_ms": split}
-        figures = rows[name]["ms"]
-        print(
-            f"{name:27s} median {figures['median']:6.1f} ms a frame, p95 {figures['p95']:6.1f},"
-            f" {people[name] / len(frames):.2f} people a frame  "
-            + "  ".join(f"{stage} {value:.1f}" for stage, value in split.items())
-        )
-    write_json(args.output, {"machine": info, "frames": len(frames), "models": rows})
+    peer = Peer(args.models)
+    ours = {name: Ours(name) for name in MODELS}
+    ours[WEIGHTS] = Ours(args.models / PEER_MODELS[1])
+    clips: dict[str, Any] = {}
+    for clip in (SAMPLE_CLIP, *args.clips):
+        found = clips[clip.name] = {"frame by frame": frame_by_frame(clip, args.frames, peer, ours)}
+        show(f"{clip.name}, detection on every frame", found["frame by frame"]["rows"])
+        for words, px in found["frame by frame"]["agreement_px"].items():
+            print(f"PP-TinyPose in both, {words}: {px['p50']:.2f} px apart, P95 {px['p95']:.2f}")
+        found["tracked"] = tracked(clip, args.segments, peer, ours)
+        show(f"{clip.name}, tracked", found["tracked"]["rows"])
+    write_json(args.output, {"machine": info, "clips": clips})
 
 
 if __name__ == "__main__":
