@@ -23,6 +23,7 @@ from pcr_rt.coco.records import (
     load_json,
     shown,
 )
+from pcr_rt.coco.whole_body import has_parts, whole_body, with_parts
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image
@@ -46,6 +47,7 @@ __all__ = [
     "require_keypoints",
     "select_images",
     "select_people",
+    "whole_bodies",
 ]
 
 log = logging.getLogger(__name__)
@@ -277,11 +279,13 @@ def select_people(
 
     Fills in ``keypoints`` (none labelled), ``iscrowd`` (0), ``num_keypoints`` (counted) and
     ``area`` (0.53 of the box, also for one of 0); ids are 1, 2, ... and ``category_id`` is 1. Other
-    categories are left out; a file without categories holds people only. Raises DataError for a
+    categories are left out; a file without categories holds people only. COCO-WholeBody's parts are
+    joined for a skeleton that has them. Raises DataError for a
     malformed annotation, for keypoints that are not the skeleton's, and if it is
     unclear which categories are people.
     """
-    data = check_annotations(annotations, Annotations.name)
+    checked = check_annotations(annotations, Annotations.name)
+    data, name = whole_bodies(checked, checked.name, skeleton), checked.name
     category = person_category(data)
     require_keypoints(data, skeleton)
     people: list[dict[str, Any]] = []
@@ -293,7 +297,7 @@ def select_people(
         keypoints = annotation.get("keypoints") or [0] * (3 * len(skeleton))
         if box is None or len(keypoints) != 3 * len(skeleton):
             raise DataError(
-                f"{data.name}: annotation {_called(annotation, number)} is malformed, it needs a"
+                f"{name}: annotation {_called(annotation, number)} is malformed, it needs a"
                 f" 'bbox' of 4 and 'keypoints' of {3 * len(skeleton)} finite numbers."
             )
         count, area = annotation.get("num_keypoints"), annotation.get("area")
@@ -317,6 +321,46 @@ def select_people(
     if estimated:
         log.warning("%d people have no area: %s of their box is taken", estimated, BOX_FILL)
     return people
+
+
+def whole_bodies(
+    annotations: Mapping[str, Any], name: str, skeleton: Skeleton, *, lenient: bool = False
+) -> Mapping[str, Any]:
+    """Join COCO-WholeBody's feet, faces and hands to the bodies, if the skeleton has some of them.
+
+    Other files, and COCO-WholeBody for a skeleton of the body alone, stay as they are. name: what
+    messages call the file. Raises DataError for a malformed part; lenient: such ones stay.
+    """
+    records, whole = annotations["annotations"], whole_body()
+    further = set(whole.keypoints[len(COCO17) :])
+    people = frozenset(c["id"] for c in people_categories(annotations))
+    if (
+        not people
+        or further.isdisjoint(skeleton.keypoints)
+        or not any(map(has_parts, records))
+        or keypoint_names(annotations) not in (None, list(COCO17.keypoints))
+    ):
+        return annotations
+
+    def joined(number: int, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return with_parts(record, f"{name}: annotation {_called(record, number)}")
+        except DataError:
+            if lenient:
+                return record
+            raise
+
+    return {
+        **annotations,
+        "annotations": [
+            joined(number, record) if is_person(record, people) else record
+            for number, record in enumerate(records)
+        ],
+        "categories": [
+            {**c, "keypoints": list(whole.keypoints)} if c["id"] in people else c
+            for c in annotations["categories"]
+        ],
+    }
 
 
 def is_labelled(person: Mapping[str, Any]) -> bool:

@@ -120,6 +120,7 @@ def bootstrap_difference(
     samples: int = 1000,
     seed: int = 0,
     image_ids: Sequence[int] | None = None,
+    skeleton: Skeleton = COCO17,
 ) -> tuple[float, float, float]:
     """Subtract AP of ``results_b`` from AP of ``results_a``, with a 95 % interval.
 
@@ -132,10 +133,10 @@ def bootstrap_difference(
         raise InputError(f"The bootstrap needs at least 1 sample, not {samples}.")
     annotations = check_annotations(annotations, Annotations.name)
     images = select_images(annotations, image_ids)
-    people = _labelled_people(annotations, images, COCO17)
+    people = _labelled_people(annotations, images, skeleton)
     a, b = (
         Matches.of(
-            match(images, people, select_results(results, annotations, images, COCO17), COCO17)
+            match(images, people, select_results(results, annotations, images, skeleton), skeleton)
         )
         for results in (results_a, results_b)
     )

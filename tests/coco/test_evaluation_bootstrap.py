@@ -9,6 +9,7 @@ import pytest
 
 from pcr_rt.coco.evaluation import bootstrap_difference, keypoint_ap
 from pcr_rt.errors import DataError, InputError
+from pcr_rt.skeleton import Skeleton
 
 POSE = np.column_stack([np.linspace(10, 90, 17), np.linspace(20, 180, 17), np.full(17, 2.0)])
 
@@ -109,3 +110,15 @@ def test_a_bootstrap_needs_people_and_samples() -> None:
         bootstrap_difference(coco([], [1]), [], [])
     with pytest.raises(InputError, match="at least 1 sample"):
         bootstrap_difference(coco([person(1, POSE)], [1]), [], [], samples=0)
+
+
+def test_any_skeleton() -> None:
+    """As the two images above, with three keypoints; 51 numbers do not fit them."""
+    cup = Skeleton("cup", ("rim", "foot", "handle"), sigmas=(0.05, 0.05, 0.1))
+    pose = np.array([[10, 10, 2], [10, 80, 2], [60, 40, 2]], float)
+    annotations = coco([person(1, pose), person(2, pose)], [1, 2])
+    a = [result(1, pose, 0.9), result(2, pose, 0.8)]
+    found = bootstrap_difference(annotations, a, a[:1], samples=200, skeleton=cup)
+    assert found == pytest.approx((50 / 101, 0, 1))
+    with pytest.raises(DataError, match="finite numbers"):
+        bootstrap_difference(annotations, a, a[:1], samples=1)

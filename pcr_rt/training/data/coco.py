@@ -19,6 +19,7 @@ from pcr_rt.coco.annotations import (
     load_annotations,
     people_categories,
     person_category,
+    whole_bodies,
 )
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
@@ -83,6 +84,7 @@ def people_of(
     are left out. An image that is not there, or a box or keypoint list that cannot be right, is
     reported with its id and refused (DataError), or skipped.
     """
+    data = whole_bodies(data, str(source), skeleton, lenient=broken == "skip")
     category = person_category(data)
     slots = _slots(source, keypoint_names(data) or names, skeleton)
     records = {record["id"]: record for record in data["images"]}

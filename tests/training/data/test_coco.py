@@ -164,3 +164,23 @@ def test_the_skeleton_of_a_category() -> None:
     doubled = {**category, "keypoints": ["tip", "tip"]}
     with pytest.raises(InputError, match="'tip' twice"):
         category_skeleton({**data, "categories": [doubled]}, Path("a.json"))
+
+
+def test_parts_of_whole_bodies_are_learnt(tmp_path: Path) -> None:
+    """COCO-WholeBody has feet, face and hands in fields of their own."""
+    parts = {"foot_kpts": [1, 2, 2] * 5 + [0, 0, 0], "foot_valid": True, "face_kpts": [0] * 204}
+    path = write(tmp_path, person(**parts), names=list(KEYPOINTS))
+    (found,) = read_people(path, tmp_path, skeleton=Skeleton.load("coco_wholebody133"))
+    assert np.flatnonzero(found.weights).tolist() == list(range(17 + 5))
+    assert found.keypoints[17].tolist() == [1, 2]
+    halpe = Skeleton.load("halpe26")
+    (found,) = read_people(path, tmp_path, skeleton=halpe)  # joined by name
+    seen = {halpe.keypoints[i] for i in np.flatnonzero(found.weights)}
+    toes = {"left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe"}
+    assert seen == {*KEYPOINTS, *toes}
+    (found,) = read_people(path, tmp_path)
+    assert found.weights.sum() == 17
+    bad = write(tmp_path, person(id=3, foot_kpts=[1, 2, 2]), person(), names=list(KEYPOINTS))
+    with pytest.raises(DataError, match=r"annotation 3 .* 'foot_kpts' has 3 numbers"):
+        read_people(bad, tmp_path, skeleton=halpe)
+    assert len(read_people(bad, tmp_path, skeleton=halpe, broken="skip")) == 1
