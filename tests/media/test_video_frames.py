@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.media import VideoReader
-from pcr_rt.media.video_frames import choose_stream
+from pcr_rt.media.video_frames import FrameDecoder, choose_stream
 
 
 def texture(width: int, height: int) -> NDArray[np.uint8]:
@@ -144,6 +144,27 @@ def test_reordered_frames_keep_their_times(tmp_path: Path, name: str) -> None:
     frames, times, said = read(film(tmp_path / name))
     assert (len(frames), said) == (60, "")
     # Matroska and FLV count in ms.
+    np.testing.assert_allclose(times, np.arange(60) / 30, atol=1.1e-3)
+
+
+def test_frames_that_are_reordered_late_in_matroska(tmp_path: Path) -> None:
+    """Its first packets have no decoding times, and a decoder of one thread holds few frames."""
+    path, base = tmp_path / "a.mkv", texture(160, 96)
+    noise = np.random.default_rng(0).integers(0, 256, (11, *base.shape), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 30)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for k in range(60):
+            image = noise[k] if k < len(noise) else np.roll(base, k, 1)
+            frame = av.VideoFrame.from_ndarray(image, "bgr24")
+            frame.pts = k
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        decoder = FrameDecoder(stream)
+        times = [t for packet in container.demux(stream) for _, t in decoder.decode(packet)]
     np.testing.assert_allclose(times, np.arange(60) / 30, atol=1.1e-3)
 
 
