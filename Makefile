@@ -12,7 +12,7 @@ RUNTIME := $(VENV)/runtime-installed
 DEVELOPMENT := $(VENV)/development-installed
 FLOORS := build/floors
 
-.PHONY: demo test lint floors contracts clean
+.PHONY: demo test lint docs images release floors contracts clean
 
 # Runs the shipped models on the shipped picture and clip, on the CPU.
 demo: $(RUNTIME)
@@ -37,6 +37,27 @@ lint: $(DEVELOPMENT)
 	rm -rf build/typed && mkdir -p build/typed/pcr_rt
 	ln -s $(CURDIR)/pcr_rt/* $(CURDIR)/cuda_kernels $(CURDIR)/export build/typed/pcr_rt/
 	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p pcr_rt
+
+# The documentation as a site in build/site, for any static host. PCR_RT_REPOSITORY: the address to
+# which links to the source lead.
+docs: $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+# The images of the README and the documentation, from the package's samples.
+images: $(RUNTIME)
+	$(BIN)/python benchmarks/docs_images.py
+
+# Wheel and source package in dist/, checked, and each of them tried in an empty environment.
+release: $(DEVELOPMENT)
+	rm -rf dist build/release
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	for file in dist/*; do \
+		rm -rf build/release && $(PYTHON) -m venv build/release && \
+		build/release/bin/pip install --quiet "$$file" && \
+		(cd build/release && bin/pcr-rt demo --output demo && bin/pcr-rt doctor) || exit 1; \
+	done
 
 # The demo on the oldest direct dependencies that pyproject.toml allows, in an environment of its
 # own. Python 3.10 to 3.12: the oldest NumPy has no wheels for 3.13.

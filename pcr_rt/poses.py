@@ -129,7 +129,7 @@ class Poses:
         The head: ``format``; ``scores``, the kind of all scores, ``probability`` or ``raw``;
         ``skeleton``, its name; ``image_size``. Each of ``people`` has ``score``, ``box`` (xyxy),
         ``keypoints`` (K of [x, y, score], in the skeleton's order) and, if tracked, ``id``. Pixels
-        and milliseconds are rounded to 0.01, scores and seconds to 0.0001. For example::
+        and milliseconds are rounded to 0.01, scores and seconds to 0.0001. For example:
 
             {"format": "pcr-rt.poses/1", "scores": "probability", "skeleton": "coco17",
              "image_size": [1280, 720], "frame_index": 4, "timestamp": 0.1333,

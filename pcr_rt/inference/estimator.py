@@ -90,8 +90,16 @@ class PoseEstimator:
     cache_dir
         The folder of built TensorRT engines; ``~/.cache/pcr-rt`` unless given.
 
-    Raises ModelError for a model that cannot be used, InputError for an option that makes no
-    sense. The estimator is thread-safe.
+    Raises
+    ------
+    ModelError
+        For a model that cannot be used.
+    InputError
+        For an option that makes no sense.
+
+    Notes
+    -----
+    The estimator is thread-safe.
     """
 
     def __init__(

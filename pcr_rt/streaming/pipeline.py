@@ -80,8 +80,11 @@ class PoseStream:
     options
         width, height, fps, fourcc and decoder, see `SourceOptions`.
 
-    Raises InputError for a source that does not exist or an option out of range and, when run, if
-    no source can be opened.
+    Raises
+    ------
+    InputError
+        For a source that does not exist or an option out of range and, when run, if no source can
+        be opened.
     """
 
     def __init__(

@@ -39,6 +39,8 @@ class _State:
 class Smoother:
     """Smooths each keypoint of each id by its speed: still ones much, fast ones hardly.
 
+    One instance a source, frames in order.
+
     Parameters
     ----------
     min_cutoff_hz
@@ -51,7 +53,10 @@ class Smoother:
     max_gap_s
         A person who was away for longer starts anew.
 
-    Raises InputError for an option that is not positive. One instance a source, frames in order.
+    Raises
+    ------
+    InputError
+        For an option that is not positive.
     """
 
     def __init__(

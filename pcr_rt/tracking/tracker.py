@@ -40,7 +40,10 @@ class Tracker:
     max_lost_s
         Seconds within which a person who returns gets their old id, if place and appearance agree.
 
-    Raises InputError for an option out of range.
+    Raises
+    ------
+    InputError
+        For an option out of range.
     """
 
     def __init__(
