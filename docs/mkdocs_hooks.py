@@ -56,6 +56,9 @@ def command_line() -> str:
     group: Any = get_command(app)
     context = group.context_class(group, info_name="pcr-rt")
     text = str(get_docs_for_click(obj=group, ctx=context, name="pcr-rt"))
+    for verb, command in group.commands.items():  # typer shortens what each one does
+        line = f"* [`{verb}`](#pcr-rt-{verb}): {command.help.strip().splitlines()[0]}"
+        text = re.sub(rf"^\* `{verb}`: .*$", line, text, flags=re.MULTILINE)
     # What a help text has in angle brackets would be taken for HTML.
     text = _OPTION.sub(lambda line: line[1] + line[2].replace("<", "&lt;"), text)
     return text.replace("# `pcr-rt`", "# The command line", 1)
