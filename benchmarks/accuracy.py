@@ -40,7 +40,7 @@ from pcr_rt.coco.annotations import (
     select_people,
 )
 from pcr_rt.coco.evaluation import bootstrap_difference, evaluate, keypoint_ap
-from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.drawing import contact_sheet
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.selection import person_scores
 from pcr_rt.media import read_image
@@ -248,7 +248,7 @@ def drawn(image: np.ndarray, person: Judged) -> np.ndarray:
         scores=np.ones(1, np.float32),
         image_size=(cut.shape[1], cut.shape[0]),
     )
-    canvas = draw_poses(cut, pose, keypoint_threshold=0.2, labels=False)
+    canvas = pose.draw(cut, colours="sides", keypoint_threshold=0.2)
     for place in np.rint(moved(person.places[person.visibility > 0])).astype(int).tolist():
         cv2.circle(canvas, place, 6, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(canvas, place, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)

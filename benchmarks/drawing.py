@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 
-from pcr_rt.drawing import draw_poses
 from pcr_rt.poses import Poses
 
 # A person from the front, 220 pixels high: (x, y) of the 17 joints.
@@ -43,7 +42,7 @@ def main() -> None:
         times = []
         for _ in range(RUNS):
             start = time.thread_time()
-            draw_poses(frame, poses, inplace=True)
+            poses.draw(frame, inplace=True)
             times.append((time.thread_time() - start) * 1e3 / PEOPLE)
         low, middle, high = np.percentile(times, [25, 50, 75])
         print(f"{220 * scale:.0f} px high: {middle:.2f} ms a person ({low:.2f} to {high:.2f})")

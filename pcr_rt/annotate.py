@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.drawing import DrawOptions, contact_sheet
 from pcr_rt.errors import InputError
 from pcr_rt.files import GrowingFile, fitting_name
 from pcr_rt.inference.estimator import PoseEstimator
@@ -110,6 +110,7 @@ def process_images(
     paths: Iterable[Path],
     output: Path,
     *,
+    drawing: DrawOptions | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Summary:
     """Annotate images into the folder ``output``: one image each, and ``poses.jsonl``.
@@ -141,7 +142,7 @@ def process_images(
             summary.frames += 1
             summary.people += len(poses)
             with summary.stage("draw"):
-                drawn = draw_poses(frame, poses)
+                drawn = poses.draw(frame, **(drawing or {}))
             with summary.stage("write"):
                 target = free_name(output, path, taken)
                 taken.add(target.resolve())
@@ -179,13 +180,13 @@ def process_stream(
     sinks: Sequence[Sink] = (),
     progress: Progress = lambda done, total: None,
     watch: Watch | None = None,
-    **tracking: Any,
+    **options: Any,
 ) -> Summary:
     """Run a PoseStream into an .mp4 and a .jsonl for each source, or into nothing but ``sinks``.
 
     sources: from `open_sources`. files: their paths without suffix, one for each source, or none
-    at all. tracking: track, smooth and detect_every of PoseStream. Ctrl-C
-    ends the work and keeps both files. Raises InputError if a file cannot be written: at once, or
+    at all. options: track, smooth, detect_every and drawing of PoseStream.
+    Ctrl-C ends the work and keeps both files. Raises InputError if a file cannot be written: at once, or
     at the end if a source is live.
     """
     own: list[Sink] = []
@@ -193,7 +194,7 @@ def process_stream(
         if files:
             own.append(JsonLinesSink(*(f"{file}.jsonl" for file in files)))
             own.append(VideoSink(*(f"{file}.mp4" for file in files)))
-        stream = PoseStream(sources, estimator, sinks=[*own, *sinks], **tracking)
+        stream = PoseStream(sources, estimator, sinks=[*own, *sinks], **options)
     except InputError:
         for sink in (*own, *sinks):
             sink.close()

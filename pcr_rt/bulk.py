@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pcr_rt.annotate import Progress, Summary, free_name, process_stream
-from pcr_rt.drawing import draw_poses
+from pcr_rt.drawing import DrawOptions
 from pcr_rt.errors import InputError, PoseError
 from pcr_rt.files import make_folder, write_whole
 from pcr_rt.inference.estimator import PoseEstimator
@@ -53,32 +53,34 @@ class Task:
     """What is done with each file; it travels to the workers of a cluster."""
 
     asked: SourceOptions = field(default_factory=lambda: SourceOptions())
-    tracking: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    drawing: DrawOptions = field(default_factory=lambda: DrawOptions())
 
     def __call__(self, estimator: PoseEstimator, job: Job) -> Entry | str:
         """What a job found, ready for JSON, or the sentence that says why it failed."""
         try:
             make_folder(job.target.parent)
-            return self._video(estimator, job) if is_video(job.path) else _image(estimator, job)
+            if is_video(job.path):
+                return self._video(estimator, job)
+            return self._image(estimator, job)
         except PoseError as error:
             return " ".join(str(error).split())
 
     def _video(self, estimator: PoseEstimator, job: Job) -> Entry:
         source = open_source(job.path, **self.asked)
         files = job.target.with_suffix("")
-        summary = process_stream(estimator, [source], [files], **self.tracking)
+        summary = process_stream(estimator, [source], [files], drawing=self.drawing, **self.options)
         if summary.interrupted:
             raise KeyboardInterrupt
         outputs = [path.name for path in summary.outputs]
         return {"frames": summary.frames, "people": summary.people, "outputs": outputs}
 
-
-def _image(estimator: PoseEstimator, job: Job) -> Entry:
-    frame = read_image(job.path)
-    poses = estimator(frame)
-    write_image(job.target, draw_poses(frame, poses))
-    line = {"file": job.path.name, **poses.to_dict()}
-    return {"frames": 1, "people": len(poses), "outputs": [job.target.name], "line": line}
+    def _image(self, estimator: PoseEstimator, job: Job) -> Entry:
+        frame = read_image(job.path)
+        poses = estimator(frame)
+        write_image(job.target, poses.draw(frame, **self.drawing))
+        line = {"file": job.path.name, **poses.to_dict()}
+        return {"frames": 1, "people": len(poses), "outputs": [job.target.name], "line": line}
 
 
 def find_jobs(folder: Path, output: Path) -> list[Job]:
@@ -129,18 +131,19 @@ def process_folder(
     *,
     about: Mapping[str, Any],
     asked: SourceOptions | None = None,
+    drawing: DrawOptions | None = None,
     progress: Progress = lambda done, total: None,
-    **tracking: Any,
+    **options: Any,
 ) -> Summary:
     """Annotate everything below a folder into ``output``, in the same sub-folders.
 
     Images become ``name-poses.jpg`` and a line of their folder's ``poses.jsonl``, videos
     ``name-poses.mp4`` and ``name-poses.jsonl``. What an earlier run with the same ``about`` (the
-    options that matter) finished is skipped. asked: of each video, as for `open_source`. tracking:
-    as for `process_stream`. progress: of files. Raises InputError if every file fails or the output
-    cannot be written.
+    options that matter) finished is skipped. asked: of each video, as for `open_source`. drawing:
+    options of `Poses.draw`. options: as for `process_stream`. progress: of files. Raises InputError
+    if every file fails or the output cannot be written.
     """
-    task = Task(asked or SourceOptions(), tracking)
+    task = Task(asked or SourceOptions(), options, drawing or DrawOptions())
     return _process(
         lambda jobs: ((job, task(estimator, job)) for job in jobs), folder, output, about, progress
     )
@@ -154,8 +157,9 @@ def process_folder_on_ray(
     about: Mapping[str, Any],
     gpus: bool = False,
     asked: SourceOptions | None = None,
+    drawing: DrawOptions | None = None,
     progress: Progress = lambda done, total: None,
-    **tracking: Any,
+    **options: Any,
 ) -> Summary:
     """As `process_folder`, with a worker on each CPU (gpus: each GPU) of a Ray cluster.
 
@@ -165,7 +169,7 @@ def process_folder_on_ray(
     ``RAY_ADDRESS`` names, else one is started on this machine. Raises MissingDependencyError
     without Ray.
     """
-    task = Task(asked or SourceOptions(), tracking)
+    task = Task(asked or SourceOptions(), options, drawing or DrawOptions())
     return _process(
         lambda jobs: _on_ray(make_estimator, task, jobs, gpus), folder, output, about, progress
     )

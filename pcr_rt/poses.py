@@ -17,6 +17,8 @@ from pcr_rt.skeleton import COCO17, Skeleton
 if TYPE_CHECKING:
     import supervision
 
+    from pcr_rt.colours import Colouring
+
 __all__ = ["SURE_KEYPOINT", "Poses", "ScoreKind"]
 
 ScoreKind = Literal["probability", "raw"]
@@ -122,6 +124,47 @@ class Poses:
             array = getattr(self, name)
             chosen[name] = None if array is None else _read_only(array[rows])
         return self._with(chosen)
+
+    def draw(
+        self,
+        image: NDArray[Any],
+        *,
+        colours: Colouring = "people",
+        boxes: bool = True,
+        ids: bool = True,
+        scores: bool = False,
+        keypoint_threshold: float | None = None,
+        inplace: bool = False,
+    ) -> NDArray[np.uint8]:
+        """Draw the people on an image, and give it back.
+
+        image: (H, W, 3) uint8 BGR; a copy is drawn on unless ``inplace``. colours: ``"people"``
+        gives each id a colour of its own, light on the left side of the body and dark on the right
+        one; ``"sides"`` paints left orange, right blue and the middle yellow. ids, scores: what is
+        written above each person. Keypoints with a score below ``keypoint_threshold`` and their
+        limbs fade with the square of their score; None: 0.8 if scores are probabilities, which
+        keypoints outside the image hardly reach, 0.3 if raw. Raises InputError for another kind of
+        array.
+        """
+        from pcr_rt.drawing import draw_people
+
+        if keypoint_threshold is None:
+            keypoint_threshold = SURE_KEYPOINT[self.score_kind]
+        return draw_people(
+            image,
+            self.skeleton,
+            self.keypoints,
+            self.keypoint_scores,
+            self.boxes,
+            self.scores,
+            self.ids,
+            sure=keypoint_threshold,
+            colours=colours,
+            show_boxes=boxes,
+            show_ids=ids,
+            show_scores=scores,
+            inplace=inplace,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give a head, the stream's fields if set, and ``people``, all JSON-safe.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import COLOURS, contact_sheet, draw_poses
+from pcr_rt.drawing import contact_sheet
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
@@ -47,7 +47,7 @@ def canvas(height: int = 260, width: int = 320) -> NDArray[np.uint8]:
 
 def skeleton_only(poses: Poses, frame: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     frame = canvas() if frame is None else frame
-    return draw_poses(frame, poses, boxes=False, labels=False)
+    return poses.draw(frame, colours="sides", boxes=False, ids=False)
 
 
 def test_joints_have_the_colour_of_their_side() -> None:
@@ -70,37 +70,20 @@ def test_limbs_have_the_colour_of_their_side() -> None:
         np.testing.assert_allclose(drawn[y, x], wanted, atol=12)
 
 
-# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
-COLOUR_BLINDNESS = {
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ],
-    "tritanopia": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.303900],
-    ],
-    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-}
+def test_ids_have_colours_and_those_without_an_id_that_of_their_place() -> None:
+    """Ids 1 and 8 are orange, 2 is sky blue; the nose has the colour itself."""
+    for drawn, colour in (
+        (people(ids=[8]).draw(canvas()), LEFT),
+        (people(ids=[2]).draw(canvas()), RIGHT),
+        (people().draw(canvas()), LEFT),
+        (people(2, step=400.0)[[1, 0]].draw(canvas()), RIGHT),
+    ):
+        np.testing.assert_allclose(drawn[40, 160], colour, atol=12)
 
 
-@pytest.mark.parametrize("kind", COLOUR_BLINDNESS)
-def test_sides_can_be_told_apart_by_everybody(kind: str) -> None:
-    colours = np.array([COLOURS["left"], COLOURS["right"], COLOURS["centre"]])[:, ::-1] / 255
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    seen = (linear @ np.array(COLOUR_BLINDNESS[kind]).T).clip(0, 1)
-    encoded = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
-    lab = cv2.cvtColor(encoded[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        # CIE76: 2.3 is just noticeable, side by side.
-        assert np.linalg.norm(lab[one] - lab[other]) > 15
+def test_other_colours_are_refused() -> None:
+    with pytest.raises(InputError, match="'people', 'sides'"):
+        people().draw(canvas(), colours="rainbow")  # type: ignore[arg-type]
 
 
 def test_what_is_far_from_the_skeleton_stays() -> None:
@@ -117,14 +100,14 @@ def test_what_is_far_from_the_skeleton_stays() -> None:
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_copy_is_drawn_on_unless_asked(inplace: bool) -> None:
     frame = canvas()
-    drawn = draw_poses(frame, people(), inplace=inplace)
+    drawn = people().draw(frame, inplace=inplace)
     assert (drawn is frame) == inplace
     assert (frame != GREY).any() == inplace
     assert (drawn.shape, drawn.dtype) == (frame.shape, np.uint8)
 
 
 def test_nobody_draws_nothing() -> None:
-    np.testing.assert_array_equal(draw_poses(canvas(), Poses.empty()), canvas())
+    np.testing.assert_array_equal(Poses.empty().draw(canvas()), canvas())
 
 
 @pytest.mark.parametrize(
@@ -135,8 +118,8 @@ def test_unsure_joints_and_their_limbs_fade(share: float, opacity: float) -> Non
     # Quarters of the share's square, rounded down: 0.99^2 is above 3/4, 0.6^2 above 1/4.
     scores = np.full((1, 17), 0.9)
     scores[0, KEYPOINTS.index("left_elbow")] = 0.4 * share
-    drawn = draw_poses(
-        canvas(), people(keypoint_scores=scores), keypoint_threshold=0.4, boxes=False, labels=False
+    drawn = people(keypoint_scores=scores).draw(
+        canvas(), colours="sides", keypoint_threshold=0.4, boxes=False
     )
     expected = (1 - opacity) * GREY + opacity * np.array(LEFT)
     for y, x in [(115, 215), (95, 205), (135, 220)]:  # elbow, upper arm, forearm
@@ -163,31 +146,36 @@ def test_a_faint_limb_reaches_over_the_border() -> None:
 
 
 def test_boxes_are_lines_along_the_border() -> None:
-    drawn = draw_poses(canvas(), people(keypoint_scores=np.zeros((1, 17))), labels=False)
-    assert (drawn[20, 85:236] > 200).all()
-    assert (drawn[20:241, 235] > 200).all()
+    drawn = people(keypoint_scores=np.zeros((1, 17))).draw(canvas())
+    assert (drawn[20, 85:236] == LEFT).all()
+    assert (drawn[20:241, 235] == LEFT).all()
     np.testing.assert_array_equal(drawn[30:230, 95:225], GREY)
 
 
-def test_labels_name_the_id_and_the_score() -> None:
-    alone = draw_poses(canvas(), people(), boxes=False)
-    tracked = draw_poses(canvas(), people(ids=[12]), boxes=False)
+@pytest.mark.parametrize("colours", ["people", "sides"])
+def test_labels_name_the_id_and_on_request_the_score(colours: Any) -> None:
+    plain = people(ids=[12]).draw(canvas(), colours=colours, boxes=False, ids=False)
+    untracked = people().draw(canvas(), colours=colours, boxes=False)
+    assert (untracked[:20] == GREY).all()
     widths = []
-    for drawn in (alone, tracked):
-        label = (drawn != skeleton_only(people())).any(axis=2)
+    for ids, scores in ((True, False), (False, True), (True, True)):
+        drawn = people(ids=[12]).draw(
+            canvas(), colours=colours, boxes=False, ids=ids, scores=scores
+        )
+        label = (drawn != plain).any(axis=2)
         rows, columns = np.nonzero(label)
         assert rows.max() <= 26  # on the box's upper edge
         assert columns.min() == 85
         widths.append(np.ptp(columns))
-    assert widths[1] > widths[0] + 10
+    assert max(widths[:2]) < widths[2] - 15
 
 
 @pytest.mark.parametrize("corner", [(-50, -50), (300, 250), (0, 0), (310, -20)])
 def test_labels_stay_inside_of_the_frame(corner: tuple[int, int]) -> None:
     x, y = corner
     moved = people(keypoint_scores=np.zeros((1, 17)), boxes=[[x, y, x + 80, y + 80]])
-    with_label = draw_poses(canvas(), moved)
-    without = draw_poses(canvas(), moved, labels=False)
+    with_label = moved.draw(canvas(), scores=True)
+    without = moved.draw(canvas())
     rows, columns = np.nonzero((with_label != without).any(axis=2))
     assert np.ptp(rows) >= 8
     assert np.ptp(columns) >= 20
@@ -208,8 +196,7 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
 
     def label(rows: list[int]) -> NDArray[np.bool_]:
         poses = people(3, boxes=boxes, scores=scores, ids=np.array([11, 22, 33]))[rows]
-        plain = draw_poses(frame, poses, labels=False)
-        return (draw_poses(frame, poses) != plain).any(axis=2)
+        return (poses.draw(frame) != poses.draw(frame, ids=False)).any(axis=2)
 
     alone = sum(int(label([row]).sum()) for row in range(3))
     assert int(label([0, 1, 2]).sum()) > 0.9 * alone
@@ -229,8 +216,8 @@ def test_people_far_outside_or_unknown_do_no_harm() -> None:
     wild[0] += 1e9
     wild[1, 3] = np.nan
     wild[2, 5] = -np.inf
-    boxes = np.array([[-1e9, -1e9, 1e9, 1e9], [np.nan] * 4, [0, 0, 0, 0]])
-    drawn = draw_poses(canvas(), people(3, keypoints=wild, boxes=boxes))
+    boxes = np.array([[-1e9, -1e9, 1e9, 1e9], [np.nan] * 4, BOX])
+    drawn = people(3, keypoints=wild, boxes=boxes).draw(canvas(), colours="sides")
     np.testing.assert_allclose(drawn[155, 95], RIGHT, atol=12)
 
 
@@ -244,18 +231,18 @@ def test_people_far_outside_or_unknown_do_no_harm() -> None:
 )
 def test_other_arrays_are_refused(frame: NDArray[Any]) -> None:
     with pytest.raises(InputError, match="uint8"):
-        draw_poses(frame, people())
+        people().draw(frame)
 
 
 def test_views_are_copied_but_not_drawn_on_in_place() -> None:
     view = np.asfortranarray(canvas())
-    np.testing.assert_array_equal(draw_poses(view, people()), draw_poses(canvas(), people()))
+    np.testing.assert_array_equal(people().draw(view), people().draw(canvas()))
     with pytest.raises(InputError, match="copy"):
-        draw_poses(view, people(), inplace=True)
+        people().draw(view, inplace=True)
     locked = canvas()
     locked.flags.writeable = False
     with pytest.raises(InputError, match="copy"):
-        draw_poses(locked, people(), inplace=True)
+        people().draw(locked, inplace=True)
 
 
 def test_contact_sheet_shows_each_image_whole() -> None:

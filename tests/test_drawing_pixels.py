@@ -1,6 +1,6 @@
 """Every pixel of small scenes, against OpenCV's own calls with numbers worked out by hand.
 
-A frame of 1280x720 has the scale 1, one of 3840x2160 the scale 3, one of 320x180 a quarter.
+A frame 720 high has the scale 1, one of 2160 the scale 3, one of 180 a quarter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.drawing import contact_sheet
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import KEYPOINTS
 
@@ -38,7 +38,7 @@ def people(boxes: list[Any], *, scores: Any = 0.8, **joints: tuple[float, float]
 
 
 def skeleton(poses: Poses, size: tuple[int, int] = HD, threshold: float = 0.3) -> Image:
-    return draw_poses(grey(size), poses, boxes=False, labels=False, keypoint_threshold=threshold)
+    return poses.draw(grey(size), colours="sides", boxes=False, keypoint_threshold=threshold)
 
 
 def line(image: Image, *ends: tuple[float, float], colour: Any, width: int, smooth: bool) -> None:
@@ -49,29 +49,97 @@ def line(image: Image, *ends: tuple[float, float], colour: Any, width: int, smoo
 
 
 @pytest.mark.parametrize(
-    ("box", "size", "width"),
+    ("box", "size", "width", "outline"),
     [
-        ([100, 80, 250, 320], HD, 3),  # 240 / 80
-        ([100, 300, 220, 350], HD, 2),  # 120 / 80, rounded
-        ([300, 100, 350, 220], HD, 2),
-        ([0, 0, 640, 700], HD, 4),  # at most 4 at the scale 1
-        ([100, 80, 110, 100], HD, 1),  # at least 1
-        ([0, 0, 300, 170], SMALL, 2),  # small frames have up to 2 too
-        ([0, 0, 320, 160], (889, 928), 4),  # the scale is 0.87505, so 3.5002
+        ([100, 80, 250, 320], HD, 3, 3),  # 240 / 80
+        ([100, 300, 220, 350], HD, 2, 2),  # 120 / 80, rounded
+        ([300, 100, 350, 220], HD, 2, 2),
+        ([0, 0, 640, 700], HD, 4, 3),  # at most 4 at the scale 1
+        ([0, 0, 300, 170], SMALL, 2, 2),  # small frames have up to 2 too
+        ([0, 0, 320, 160], (630, 928), 4, 3),  # the scale is 0.875, so 3.5
+        ([0, 0, 320, 160], (628, 928), 3, 3),
+        ([0, 0, 500, 100], LARGE, 6, 4),  # 500 / 80, the outline is 1 + 6 / 2
+        ([0, 0, 900, 2000], LARGE, 12, 7),
     ],
 )
 def test_a_limb_is_a_line_with_an_outline_and_two_dots(
-    box: list[int], size: tuple[int, int], width: int
+    box: list[int], size: tuple[int, int], width: int, outline: int
 ) -> None:
     shoulder, elbow = (60.5, 40.25), (103.25, 122.75)
     drawn = skeleton(people([box], left_shoulder=shoulder, left_elbow=elbow), size)
     wanted = grey(size)
-    outline = 2 if width == 1 else 3
     line(wanted, shoulder, elbow, colour=DARK, width=width + outline, smooth=False)
     line(wanted, shoulder, elbow, colour=LEFT, width=width, smooth=True)
     for smooth, colour, dot in ((False, DARK, 2 * width + outline), (True, LEFT, 2 * width)):
         for joint in (shoulder, elbow):
             line(wanted, joint, colour=colour, width=dot, smooth=smooth)
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "width", "dot"),
+    [
+        ([100, 80, 110, 199], HD, 1, 2),  # below 120 pixels
+        ([100, 80, 219, 90], HD, 1, 2),
+        ([100, 80, 110, 130], HD, 1, 2),
+        ([100, 80, 110, 439], LARGE, 4, 8),  # below 3 x 120, 359 / 80
+        ([100, 80, 110, 230], LARGE, 3, 6),  # at least the scale
+        ([0, 0, 20, 119], SMALL, 1, 2),  # in small frames no less than at 720p
+    ],
+)
+def test_small_people_have_no_outline(
+    box: list[int], size: tuple[int, int], width: int, dot: int
+) -> None:
+    shoulder, elbow = (60.5, 40.25), (103.25, 122.75)
+    joints = {"left_shoulder": shoulder, "left_elbow": elbow, "nose": (30.5, 80.25)}
+    wanted = grey(size)
+    line(wanted, shoulder, elbow, colour=LEFT, width=width, smooth=True)
+    line(wanted, joints["nose"], colour=CENTRE, width=width, smooth=True)
+    for joint in (shoulder, elbow):
+        line(wanted, joint, colour=LEFT, width=dot, smooth=True)
+    np.testing.assert_array_equal(skeleton(people([box], **joints), size), wanted)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "width"),
+    [([100, 80, 110, 129], HD, 1), ([9, 9, 40, 158], LARGE, 3), ([9, 9, 58, 20], SMALL, 1)],
+)
+def test_the_smallest_are_seen_through_their_skeleton(
+    box: list[int], size: tuple[int, int], width: int
+) -> None:
+    """Below 50 pixels at 720p lines are half opaque and joints no wider than limbs."""
+    shoulder, elbow = (60.5, 40.25), (103.25, 122.75)
+    drawn = skeleton(people([box], left_shoulder=shoulder, left_elbow=elbow), size)
+    wanted = grey(size)
+    for ends in ((shoulder, elbow), (shoulder,), (elbow,)):
+        line(wanted, *ends, colour=LEFT, width=width, smooth=True)
+    np.testing.assert_allclose(drawn, (wanted.astype(float) + 90) / 2, atol=0.51)
+
+
+def test_people_have_the_colours_of_their_ids() -> None:
+    """Left 3/5 of the id's colour and 2/5 white, right 3/4 of it; id 2 is sky blue."""
+    shoulders, elbows = [(60.5, 40.25), (40.25, 40.5)], [(103.25, 122.75), (20, 122.25)]
+    poses = people(
+        [[10, 10, 90, 250]],
+        left_shoulder=shoulders[0],
+        right_shoulder=shoulders[1],
+        left_elbow=elbows[0],
+        right_elbow=elbows[1],
+    ).replace(ids=[2])
+    drawn = poses.draw(grey(HD), boxes=False, ids=False, keypoint_threshold=0.3)
+    wanted = grey(HD)
+    left, right = (242, 210, 154), (175, 135, 64)  # 0.6 x 86 + 0.4 x 255 = 153.6 and so on
+    ends = list(zip(shoulders, elbows, strict=True))
+    for one in (*ends, shoulders):
+        line(wanted, *one, colour=DARK, width=6, smooth=False)
+    for one, colour in zip((*ends, shoulders), (left, right, RIGHT), strict=True):
+        line(wanted, *one, colour=colour, width=3, smooth=True)
+    for joints in (shoulders, elbows):
+        for joint in joints:
+            line(wanted, joint, colour=DARK, width=9, smooth=False)
+    for joints in (shoulders, elbows):
+        for joint, colour in zip(joints, (left, right), strict=True):
+            line(wanted, joint, colour=colour, width=6, smooth=True)
     np.testing.assert_array_equal(drawn, wanted)
 
 
@@ -113,11 +181,13 @@ def test_keypoints_fade_below_the_threshold() -> None:
 
 @pytest.mark.parametrize(("size", "width"), [(SMALL, 1), (HD, 1), (LARGE, 3)])
 def test_boxes_have_a_shadow(size: tuple[int, int], width: int) -> None:
-    drawn = draw_poses(grey(size), people([[20.4, 30.4, 99.6, 149.6]]), labels=False)
-    wanted = grey(size)
-    cv2.rectangle(wanted, (21, 31), (101, 151), DARK, width)
-    cv2.rectangle(wanted, (20, 30), (100, 150), LIGHT, width)
-    np.testing.assert_array_equal(drawn, wanted)
+    poses = people([[20.4, 30.4, 99.6, 149.6]])
+    for colours, colour in (("people", LEFT), ("sides", LIGHT)):  # the first is orange
+        drawn = poses.draw(grey(size), colours=colours)  # type: ignore[arg-type]
+        wanted = grey(size)
+        cv2.rectangle(wanted, (21, 31), (101, 151), DARK, width)
+        cv2.rectangle(wanted, (20, 30), (100, 150), colour, width)
+        np.testing.assert_array_equal(drawn, wanted)
 
 
 class Labels:
@@ -142,7 +212,8 @@ class Labels:
         full = [[x, y, x + 40, y + 90] for x, y in boxes]
         # Scores that all read 0.80.
         poses = people(full, scores=0.8 - 1e-4 * np.arange(len(boxes)))
-        drawn = draw_poses(grey(self.image.shape[:2]), poses, boxes=False)
+        frame = grey(self.image.shape[:2])
+        drawn = poses.draw(frame, colours="sides", boxes=False, scores=True)
         np.testing.assert_array_equal(drawn, self.image)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,11 @@ from pcr_rt.errors import InputError
 
 if TYPE_CHECKING:
     from pcr_rt.annotate import Summary
+    from pcr_rt.drawing import DrawOptions
     from pcr_rt.inference.estimator import PoseEstimator
     from pcr_rt.streaming.open import SourceOptions
+    from pcr_rt.streaming.page import LivePage
+    from pcr_rt.streaming.sinks import Window
 
 OUTPUT = Path("pcr-rt-output")
 MAX_LINES = 40
@@ -67,6 +71,13 @@ def run(
     detector_class: DetectorClass = None,
     spec: Spec = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.")] = False,
+    colours: Annotated[
+        Literal["people", "sides"],
+        typer.Option(help="One for each person, or left orange and right blue."),
+    ] = "people",
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Write each person's score above them.")
+    ] = False,
     serve: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +124,7 @@ def run(
         "decoder": decoder,
     }
     tracking = {"track": track, "smooth": smooth, "detect_every": detect_every}
+    drawing: DrawOptions = {"colours": colours, "scores": scores}
     make = partial(
         make_estimator,
         model,
@@ -129,8 +141,8 @@ def run(
     if os.path.isdir(sources[0]) and len(sources) == 1:
         of_cameras = {name: value for name, value in asked.items() if name != "decoder"}
         _refuse({"show": show or None, "serve": serve, **of_cameras}, "folders")
-        about = {"model": [*map(str, make.args)], **make.keywords, **tracking}
-        options: dict[str, Any] = {"about": about, "asked": asked, **tracking}
+        about = {"model": [*map(str, make.args)], **make.keywords, **tracking, **drawing}
+        options: dict[str, Any] = {"about": about, "asked": asked, "drawing": drawing, **tracking}
         gpus = engine == "ray" and device.startswith("cuda")
         summary = _bulk(make, Path(sources[0]), output or OUTPUT, engine, gpus, options)
         _finish(summary, json_output)
@@ -139,11 +151,13 @@ def run(
         raise InputError("--engine ray shares out a folder: name one, or leave the option out.")
     if images := _images(sources):
         _refuse({"show": show or None, "serve": serve, **asked}, "images")
+    window = _window() if show else None  # that there is none is said before anything is loaded
     with make() as estimator:
         if images:
-            summary = _annotate(estimator, images, output or OUTPUT)
+            summary = _annotate(estimator, images, output or OUTPUT, drawing)
         else:
-            summary = _stream(estimator, sources, output, show, serve, asked, tracking)
+            options = {"drawing": drawing, **tracking}
+            summary = _stream(estimator, sources, output, window, serve, asked, options)
     _finish(summary, json_output)
 
 
@@ -227,34 +241,42 @@ def _bulk(
             return process_folder(estimator, folder, output, progress=progress, **options)
 
 
-def _annotate(estimator: PoseEstimator, images: list[Path], output: Path) -> Summary:
+def _annotate(
+    estimator: PoseEstimator, images: list[Path], output: Path, drawing: DrawOptions
+) -> Summary:
     from pcr_rt.annotate import process_images
 
     with progress_bar("Estimating") as progress:
-        return process_images(estimator, images, output, progress=progress)
+        return process_images(estimator, images, output, drawing=drawing, progress=progress)
+
+
+def _window() -> Window:
+    from pcr_rt.streaming.sinks import Window
+
+    return Window()
 
 
 def _stream(
     estimator: PoseEstimator,
     sources: list[str],
     output: Path | None,
-    show: bool,
+    window: Window | None,
     serve: str | None,
     asked: SourceOptions,
-    tracking: dict[str, Any],
+    options: dict[str, Any],
 ) -> Summary:
     from pcr_rt.annotate import process_stream
     from pcr_rt.streaming.open import open_sources
     from pcr_rt.streaming.page import LivePage
-    from pcr_rt.streaming.sinks import Sink, Window
+    from pcr_rt.streaming.sinks import Sink
 
-    if output is None and not (show or serve):
+    if output is None and not (window or serve):
         output = OUTPUT
     opened = open_sources(sources, **asked)  # before a file is made for what is not there
     sinks: list[Sink] = []
     if serve is not None:
         page = LivePage.at(serve)
-        typer.echo(f"Live page: {page.url}", err=True)
+        _announce(page)
         sinks.append(page)
     with progress_bar("Estimating", "Waiting for the first frame") as progress:
         return process_stream(
@@ -263,8 +285,8 @@ def _stream(
             [] if output is None else _files(sources, output),
             sinks=sinks,
             progress=progress,
-            watch=Window().show if show else None,
-            **tracking,
+            watch=window.show if window else None,
+            **options,
         )
 
 
@@ -283,6 +305,16 @@ def _files(sources: list[str], output: Path) -> list[Path]:
 
 def _is_path(source: str) -> bool:
     return "://" not in source and os.path.exists(source)
+
+
+def _announce(page: LivePage) -> None:
+    """Print the page's address; on a terminal also as a QR code, if a phone could open it."""
+    hint = " (for this machine only; --serve 0.0.0.0:8080 is for phones)" if page.is_local else ""
+    typer.echo(f"Live page: {page.url}{hint}", err=True)
+    if not page.is_local and sys.stderr.isatty():
+        import segno
+
+        segno.make(page.url, error="l").terminal(out=sys.stderr, compact=True, border=2)
 
 
 def _stem(source: str) -> str:

@@ -125,12 +125,14 @@ def _draw(comparison: Any, folder: Path) -> Path:
     """Write an image with the reference's people on the left, the candidate's on the right."""
     import numpy as np
 
-    from pcr_rt.drawing import draw_poses
     from pcr_rt.files import make_folder
     from pcr_rt.media import read_image, write_image
 
     frame = read_image(comparison.image)
-    sides = [draw_poses(frame, poses) for poses in (comparison.first, comparison.second)]
+    sides = [
+        poses.draw(frame, colours="sides", scores=True)
+        for poses in (comparison.first, comparison.second)
+    ]
     path = folder / f"{comparison.image.name}.jpg"
     make_folder(folder)
     write_image(path, np.hstack(sides))

@@ -19,9 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
+import numpy as np
 from aiohttp import WSMsgType, web
 
-from pcr_rt.drawing import draw_poses
+from pcr_rt.colours import Colour, person_shades
+from pcr_rt.drawing import DrawOptions, label_text
 from pcr_rt.errors import InputError
 from pcr_rt.streaming.page_access import Access
 from pcr_rt.streaming.results import Result
@@ -38,8 +40,8 @@ DEFAULT_PORT = 8080
 LARGEST_REQUEST = 4096
 MOST_IDLE = 32
 """Connections that watch nothing; one more ends the oldest, so that nobody can use them all up."""
-WIDEST = 1280
-"""Pixels; larger frames are scaled down before they are drawn on and sent."""
+LONGEST = 1280
+"""Pixels of the longer side; larger frames are scaled down before they are drawn on and sent."""
 JPEG_QUALITY = 80
 START_S, STOP_S = 10.0, 5.0
 HEARTBEAT_S = 20.0
@@ -101,6 +103,11 @@ class LivePage(Sink):
         if port is None:
             raise InputError(f"{address!r} is no address to serve on: give a port or host:port.")
         return cls(parts.hostname or "127.0.0.1", port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine's own browsers are let in."""
+        return self._access.is_local
 
     @property
     def viewers(self) -> int:
@@ -255,26 +262,54 @@ class _Image:
         self.made = time.monotonic()
         self._result = result
         self._lock = threading.Lock()
-        self._jpeg: bytes | None = None
+        self._sent: tuple[bytes, dict[str, Any]] | None = None
 
     def encoded(self) -> tuple[bytes, dict[str, Any]]:
         """Return the JPEG and the facts that go with it."""
-        poses = self._result.poses
         with self._lock:
-            if self._jpeg is None:
-                frame, small = scaled(self._result.frame, poses, WIDEST)
-                drawn = draw_poses(frame, small)
-                quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-                self._jpeg = cv2.imencode(".jpg", drawn, quality)[1].tobytes()
-        ids = [None] * len(poses) if poses.ids is None else poses.ids.tolist()
-        people = [
-            {"id": i, "score": round(float(s), 2)} for i, s in zip(ids, poses.scores, strict=True)
-        ]
+            if self._sent is None:
+                self._sent = self._encode()
+        jpeg, head = self._sent
         waited = (time.monotonic() - self.made) * 1e3
-        return self._jpeg, {
+        return jpeg, {**head, "age_ms": (self._result.poses.age_ms or 0.0) + waited}
+
+    def _encode(self) -> tuple[bytes, dict[str, Any]]:
+        drawing = self._result.drawing
+        frame, poses = scaled(self._result.frame, self._result.poses, LONGEST)
+        # The browser writes the labels: it knows how large the image is shown.
+        unlabelled: DrawOptions = {**drawing, "ids": False, "scores": False}
+        drawn = poses.draw(frame, **unlabelled)
+        jpeg = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+        colours = drawing.get("colours", "people")
+        ids = [None] * len(poses) if poses.ids is None else poses.ids.tolist()
+        people = []
+        for number, (id_, score) in enumerate(zip(ids, poses.scores.tolist(), strict=True), 1):
+            label = label_text(
+                id_,
+                score,
+                show_ids=drawing.get("ids", True),
+                show_scores=drawing.get("scores", False),
+            )
+            shades = person_shades(number if id_ is None else id_, colours)
+            people.append(
+                {
+                    "id": id_,
+                    "score": round(score, 2),
+                    "label": label,
+                    "at": np.rint(poses.boxes[number - 1, :2]).astype(int).tolist(),
+                    "tag": _css(shades.tag),
+                    "text": _css(shades.text),
+                }
+            )
+        return jpeg, {
             "source": self.source,
             "frame_index": poses.frame_index,
             "timestamp": poses.timestamp,
-            "age_ms": (poses.age_ms or 0.0) + waited,
+            "colours": colours,
             "people": people,
         }
+
+
+def _css(colour: Colour) -> str:
+    blue, green, red = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -19,6 +19,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+ANYWHERE = ("", "0.0.0.0", "::")
+
 
 class Access:
     """Let in this machine's own browsers, or those that know the token.
@@ -35,10 +37,14 @@ class Access:
         self._cookie = f"pcr_rt_{secrets.token_hex(4)}"
         self.middleware = self._make_middleware()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine's own browsers are let in."""
+        return is_loopback(self.host)
+
     def url(self, port: int) -> str:
-        """Return the address to open in a browser."""
-        anywhere = self.host in ("", "0.0.0.0", "::")
-        host = socket.gethostname() if anywhere else self.host
+        """Return the address to open in a browser, on another machine too."""
+        host = _outer_address(self.host) if self.host in ANYWHERE else self.host
         host = f"[{host}]" if ":" in host else host
         query = "?" + urlencode({"token": self.token}) if self.token else ""
         return f"http://{host}:{port}/{query}"
@@ -66,6 +72,20 @@ class Access:
             return response
 
         return check
+
+
+def _outer_address(host: str) -> str:
+    """This machine's address in its network, which phones can open without knowing its name."""
+    family, far = (
+        (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+    )
+    try:
+        # Nothing is sent: that a datagram socket is connected says which way it would go.
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
 
 
 def _is_utf8(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pcr_rt.drawing import DrawOptions
 from pcr_rt.errors import InputError
 from pcr_rt.frames import CheckedFrames
 from pcr_rt.poses import Poses
@@ -73,6 +74,8 @@ class PoseStream:
     detect_every
         With tracking, how often to look for new people: a time, as in ``"0.5s"``, or every so
         many frames. In between the known ones are followed.
+    drawing
+        How people are drawn in videos, windows and pages: options of `Poses.draw`.
     sinks
         Where results go besides the loop, each with a thread of its own; closed with the stream.
     stop_on_sink_error
@@ -95,6 +98,7 @@ class PoseStream:
         track: bool = True,
         smooth: bool = True,
         detect_every: int | str = "0.5s",
+        drawing: DrawOptions | None = None,
         sinks: Sequence[Sink] = (),
         stop_on_sink_error: bool = False,
         **options: Unpack[SourceOptions],
@@ -103,6 +107,7 @@ class PoseStream:
         opened = open_sources(source, **options)
         self.stop_on_sink_error = stop_on_sink_error
         self._estimator = estimator
+        self._drawing = drawing
         self._clock = StageClock()
         self._changed = threading.Condition()
         self._readers: list[Reader] = []
@@ -228,7 +233,8 @@ class PoseStream:
             timestamp=captured.timestamp,
             age_ms=(now - captured.arrived) * 1e3,
         )
-        result = Result(captured.frame, poses, reader.source.fps, self._clock)
+        fps = reader.source.fps
+        result = Result(captured.frame, poses, fps, self._clock, self._drawing)
         reader.count_shown(now, poses.age_ms)
         for thread in self._sinks:
             thread.offer(result, wait=not reader.source.live)

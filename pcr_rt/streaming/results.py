@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import draw_poses
+from pcr_rt.drawing import DrawOptions
 from pcr_rt.poses import Poses
 
 __all__ = ["Result", "StageClock"]
@@ -35,14 +35,23 @@ class StageClock:
 
 
 class Result:
-    """A frame (H, W, 3) uint8 BGR and its people; fps: the rate that its source claims."""
+    """A frame (H, W, 3) uint8 BGR and its people.
+
+    fps: the rate that its source claims. drawing: how its people are drawn.
+    """
 
     def __init__(
-        self, frame: NDArray[np.uint8], poses: Poses, fps: float, clock: StageClock | None = None
+        self,
+        frame: NDArray[np.uint8],
+        poses: Poses,
+        fps: float,
+        clock: StageClock | None = None,
+        drawing: DrawOptions | None = None,
     ) -> None:
         self.frame = frame
         self.poses = poses
         self.fps = fps
+        self.drawing: DrawOptions = drawing or {}
         self._clock = clock
         self._lock = threading.Lock()
         self._annotated: NDArray[np.uint8] | None = None
@@ -52,7 +61,7 @@ class Result:
         with self._lock:
             if self._annotated is None:
                 start = time.perf_counter()
-                self._annotated = draw_poses(self.frame, self.poses)
+                self._annotated = self.poses.draw(self.frame, **self.drawing)
                 if self._clock is not None:
                     self._clock.add({"draw": (time.perf_counter() - start) * 1e3})
             return self._annotated

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +30,10 @@ from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sources import Source
 
 __all__ = ["CocoSink", "JsonLinesSink", "OpenPoseSink", "Sink", "StreamLike", "VideoSink", "Window"]
+
+
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+NO_SCREEN = "No window can be opened, there is no screen: use the live page (--serve 8080)."
 
 
 class StreamLike(Protocol):
@@ -224,15 +231,26 @@ class OpenPoseSink(Sink):
 
 
 class Window:
-    """Show results on this machine's screen; for the main thread only."""
+    """Show results on this machine's screen; for the main thread only.
+
+    Raises MissingDependencyError if the installed OpenCV has no windows or there is no screen.
+    """
 
     def __init__(self, title: str = "PCR-RT") -> None:
         self._title = title
+        if re.search(r"^\s*GUI:\s+NONE", cv2.getBuildInformation(), re.MULTILINE):
+            raise MissingDependencyError(
+                "The installed OpenCV has no windows: run 'pip uninstall -y opencv-python-headless"
+                " && pip install opencv-python', or use the live page (--serve 8080)."
+            )
+        # Qt would end the process.
+        if sys.platform == "linux" and not any(map(os.environ.get, SCREENS)):
+            raise MissingDependencyError(NO_SCREEN)
 
     def show(self, result: Result) -> bool:
         """Show the annotated frame; False if q or Escape was pressed or the window closed.
 
-        Raises MissingDependencyError if OpenCV has no windows or there is no screen.
+        Raises MissingDependencyError if the screen cannot be used.
         """
         title = self._title if not result.poses.source else f"{self._title} {result.poses.source}"
         try:
@@ -242,11 +260,7 @@ class Window:
                 cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
             )
         except cv2.error:
-            raise MissingDependencyError(
-                "The installed OpenCV shows no windows: swap it with 'pip uninstall"
-                " opencv-python-headless' and 'pip install opencv-python', or use the live page"
-                " (--serve), which needs no screen."
-            ) from None
+            raise MissingDependencyError(NO_SCREEN) from None
 
 
 def _refuse_again(sink: Sink, finished: bool) -> None:
@@ -273,12 +287,13 @@ def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return canvas
 
 
-def scaled(frame: NDArray[np.uint8], poses: Poses, width: int) -> tuple[NDArray[np.uint8], Poses]:
-    """Scale a frame and its people down to at most ``width`` pixels across."""
+def scaled(frame: NDArray[np.uint8], poses: Poses, longest: int) -> tuple[NDArray[np.uint8], Poses]:
+    """Scale a frame and its people down until no side is longer than ``longest`` pixels."""
     height_now, width_now = frame.shape[:2]
-    if width_now <= width:
+    if max(height_now, width_now) <= longest:
         return frame, poses
-    size = (width, max(1, round(height_now * width / width_now)))
+    share = longest / max(height_now, width_now)
+    size = (max(1, round(width_now * share)), max(1, round(height_now * share)))
     small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     # Pixel centres lie at whole numbers: x' + 1/2 = (x + 1/2) * factor.
     factor = (np.array(size) / (width_now, height_now)).astype(np.float32)

@@ -14,7 +14,7 @@ from torch import nn
 from pcr_rt.coco.annotations import load_annotations, read_labelled, select_images
 from pcr_rt.coco.evaluation import keypoint_ap
 from pcr_rt.coco.matching import require_pycocotools
-from pcr_rt.drawing import contact_sheet, draw_poses
+from pcr_rt.drawing import contact_sheet
 from pcr_rt.errors import DataError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
@@ -98,7 +98,7 @@ def preview(recipe: Recipe, data: Path) -> Callable[[nn.Module, Stage], NDArray[
         for people in chosen:
             frame = _read(people)
             poses = estimator(frame, boxes=_boxes(people))
-            drawn.append(draw_poses(frame, poses, keypoint_threshold=0.2, labels=False))
+            drawn.append(poses.draw(frame, colours="sides", keypoint_threshold=0.2))
         return contact_sheet(drawn, 3, (320, 240))
 
     return draw

@@ -225,6 +225,8 @@ def test_a_camera_is_numbered(
     monkeypatch.setattr(cv2, "VideoCapture", Capture)
     monkeypatch.setattr(cv2, "imshow", lambda title, frame: shown.append(frame.shape))
     monkeypatch.setattr(cv2, "getWindowProperty", lambda title, which: 1.0)
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:     QT5\n")
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 4 else -1)
     options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show", "--json")
     answer = cli("run", "3", *options)
@@ -239,17 +241,15 @@ def test_a_camera_is_numbered(
 
 
 def test_show_without_windows_says_how_to_get_them(
-    cli: Any, toy: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def imshow(*arguments: Any) -> None:
-        raise cv2.error("The function is not implemented.")
-
-    monkeypatch.setattr(cv2, "imshow", imshow)
-    options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show")
-    answer = cli("run", clip, *options)
+    """Before a model is loaded: this one does not exist."""
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:     NONE\n")
+    answer = cli("run", clip, "-m", tmp_path / "none.onnx", "-o", tmp_path / "out", "--show")
     assert answer.code == 2
-    assert answer.err.startswith("error: The installed OpenCV shows no windows")
+    assert answer.err.startswith("error: The installed OpenCV has no windows")
     assert "pip install opencv-python" in answer.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_show_ends_with_q(
@@ -258,6 +258,8 @@ def test_show_ends_with_q(
     shown: list[Any] = []
     monkeypatch.setattr(cv2, "imshow", lambda title, frame: shown.append(frame.shape))
     monkeypatch.setattr(cv2, "getWindowProperty", lambda title, which: 1.0)
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:     QT5\n")
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 2 else -1)
     options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", "--show", "--json")
     assert cli("run", clip, *options).json["frames"] == 2

@@ -19,7 +19,7 @@ import pytest
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.streaming.page import MOST_IDLE, WIDEST, LivePage
+from pcr_rt.streaming.page import LONGEST, MOST_IDLE, LivePage
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sources import FrameSource
@@ -64,14 +64,19 @@ def test_a_viewer_gets_the_newest_image_and_what_is_in_it(page: LivePage) -> Non
                 page.write(result(index))
             head, image = await ask(v)
             assert head["frame_index"] == 49
-            assert head["people"] == [{"id": 4, "score": 0.9}, {"id": 17, "score": 0.75}]
+            assert head["colours"] == "people"
+            facts = [(p["id"], p["score"], p["label"], p["at"]) for p in head["people"]]
+            assert facts == [(4, 0.9, "#4", [5, 5]), (17, 0.75, "#17", [5, 5])]
+            # Okabe and Ito: reddish purple and bluish green.
+            assert [p["tag"] for p in head["people"]] == ["#cc79a7", "#009e73"]
+            assert {p["text"] for p in head["people"]} == {"#202020"}
             assert head["age_ms"] >= 40
             assert head["viewers"] == 1
             assert image.shape == (48, 64, 3)
-            page.write(result(50, size=(2 * WIDEST, 200)))
+            page.write(result(50, size=(2 * LONGEST, 200)))
             head, image = await ask(v)
             assert head["frame_index"] == 50
-            assert image.shape == (100, WIDEST, 3)
+            assert image.shape == (100, LONGEST, 3)
 
     asyncio.run(view())
 

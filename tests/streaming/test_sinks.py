@@ -150,6 +150,7 @@ def test_people_are_scaled_with_the_frame() -> None:
     np.testing.assert_allclose(moved.keypoints[0, 0], [columns.mean(), rows.mean()])
     np.testing.assert_allclose(moved.boxes[0], [19.5, 9.5, 21.5, 11.5])
     assert scaled(frame, poses, 64) == (frame, poses)
+    assert scaled(frame.transpose(1, 0, 2), poses, 32)[0].shape == (32, 24, 3)
 
 
 @pytest.mark.parametrize("kind", [JsonLinesSink, CocoSink, VideoSink, OpenPoseSink])
@@ -240,15 +241,44 @@ def test_one_drawing_serves_all() -> None:
     assert (item.frame == 60).all()
 
 
-def test_a_window_names_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:           QT5\n    QT: YES\n")
+    monkeypatch.setenv("DISPLAY", ":0")
+
+
+def test_an_opencv_without_windows_names_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are those of the headless wheels' build information."""
+    words = "\n  GUI:                           NONE\n\n  Media I/O: \n"
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: words)
+    monkeypatch.setenv("DISPLAY", ":0")
+    remedy = "'pip uninstall -y opencv-python-headless && pip install opencv-python'"
+    with pytest.raises(MissingDependencyError, match=remedy):
+        Window()
+
+
+@pytest.mark.usefixtures("screen")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a screen by themselves")
+def test_no_screen_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MissingDependencyError, match="no screen: use the live page"):
+        Window()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    Window()
+
+
+@pytest.mark.usefixtures("screen")
+def test_a_screen_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def imshow(*given: object) -> None:
-        raise cv2.error("The function is not implemented.")
+        raise cv2.error("Can't initialize GTK backend.")
 
     monkeypatch.setattr(cv2, "imshow", imshow)
-    with pytest.raises(MissingDependencyError, match="opencv-python"):
+    with pytest.raises(MissingDependencyError, match="no screen"):
         Window().show(result())
 
 
+@pytest.mark.usefixtures("screen")
 @pytest.mark.parametrize(("key", "visible", "goes_on"), [(-1, 1, True), (ord("q"), 1, False)])
 def test_a_window_ends_with_a_key(
     monkeypatch: pytest.MonkeyPatch, key: int, visible: float, goes_on: bool
