@@ -21,6 +21,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.streaming.page import LONGEST, MOST_IDLE, LivePage
 from pcr_rt.streaming.pipeline import PoseStream
+from pcr_rt.streaming.reader import SourceStats
 from pcr_rt.streaming.results import Result
 from pcr_rt.streaming.sources import FrameSource
 from toy_streams import ToyEstimator, numbered
@@ -278,6 +279,52 @@ def test_an_address_in_use_is_one_sentence() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="no address"):
         LivePage.at(address)
+
+
+class StoodStill:
+    """A stream that stays connected but gives no more frames."""
+
+    sources = ()
+    stats = (SourceStats("camera 0", read=9, shown=9, connected=True, size=(1080, 1920)),)
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium")
+@pytest.mark.slow
+def test_chromium_writes_ids_in_its_own_size_and_notices_a_source_that_stands_still(
+    page: LivePage,
+) -> None:
+    """Id 17 is drawn in Okabe and Ito's bluish green, on a 1080x1920 image that is shown small."""
+    tall = result(3, size=(1080, 1920))
+    tall.poses = tall.poses[[1]].replace(boxes=[[500, 800, 700, 1500]])
+    page.attach(StoodStill())  # type: ignore[arg-type]
+
+    async def look() -> None:
+        async with chromium.Chromium((500, 700)) as browser:
+            await browser.open(page.url)
+            page.write(tall)
+            await browser.until("document.getElementById('state').textContent === 'live'")
+            # The image is 720x1280 when it is sent, and so the box's corner at (333, 533).
+            find = """(() => {
+                const canvas = document.querySelector("canvas");
+                const { data } = canvas.getContext("2d").getImageData(337, 0, 1, 533);
+                let rows = 0;
+                for (let i = 0; i < data.length; i += 4) {
+                    const [red, green, blue] = data.slice(i, i + 3);
+                    rows += red < 20 && Math.abs(green - 158) < 20 && blue > 90;
+                }
+                const shown = canvas.getBoundingClientRect().height;
+                return JSON.stringify([canvas.width, canvas.height, rows * shown / 1280]);
+            })()"""
+            width, height, high = json.loads(await browser.evaluate(find))
+            assert (width, height) == (720, 1280)
+            assert 13 < high < 26  # CSS pixels of the label's height
+            await browser.until(
+                "document.getElementById('state').textContent.startsWith('no frames for')"
+            )
+            page.write(tall)
+            await browser.until("document.getElementById('state').textContent === 'live'")
+
+    asyncio.run(look())
 
 
 @pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium")

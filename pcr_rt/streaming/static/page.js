@@ -6,7 +6,9 @@ const AHEAD = 2;
 const RETRY_MS = 1000;
 const STALE_MS = 3000;
 const LABEL_PX = 13;
+const WAITING = "waiting for the first frame";
 const cards = new Map();
+let ended = false;
 const state = document.getElementById("state");
 
 function say(kind, text) {
@@ -47,10 +49,9 @@ function count(sources, viewers) {
   });
 }
 
-const WAITING = "waiting for the first frame";
-
 // "live" is what sends images: a source may be connected and yet stand still.
 function judge() {
+  if (ended) return;  // an image may be decoded after the last word
   const all = [...cards.values()];
   const words = all.map(({ stats, seen }) => {
     const quiet = performance.now() - seen;
@@ -129,9 +130,9 @@ async function show(data) {
 function connect() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(`${scheme}//${location.host}/live`);
-  let ended = false;
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
+    ended = false;
     say("waiting", WAITING);
     for (let i = 0; i < AHEAD; i++) socket.send("next");
   };
