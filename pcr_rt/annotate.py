@@ -185,9 +185,9 @@ def process_stream(
     """Run a PoseStream into an .mp4 and a .jsonl for each source, or into nothing but ``sinks``.
 
     sources: from `open_sources`. files: their paths without suffix, one for each source, or none
-    at all. options: track, smooth, detect_every and drawing of PoseStream.
-    Ctrl-C ends the work and keeps both files. Raises InputError if a file cannot be written: at once, or
-    at the end if a source is live.
+    at all. options: track, smooth, detect_every and drawing of PoseStream. Ctrl-C ends the work
+    and keeps both files. Raises InputError if a file cannot be written: at once, or at the end if a
+    source is live.
     """
     own: list[Sink] = []
     try:

@@ -140,16 +140,17 @@ def test_outputs_that_are_inputs_too(told: Any, toy: Path, picture: Path, tmp_pa
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_video_written_over_another_source(
-    told: Any, toy: Path, sample_clip: Path, tmp_path: Path
+def test_no_video_is_written_over_another_source(
+    cli: Any, toy: Path, sample_clip: Path, tmp_path: Path
 ) -> None:
     for name in ("walk.mp4", "walk-poses.mp4"):
         write(tmp_path / name, sample_clip.read_bytes())
     sources = (tmp_path / "walk.mp4", tmp_path / "walk-poses.mp4")
-    sentence = told("run", *sources, "-m", toy, "--detector", "none", "-o", tmp_path)
-    assert "walk-poses.mp4 is read and would be overwritten" in sentence
-    assert sources[1].read_bytes() == sample_clip.read_bytes()
-    assert not (tmp_path / "walk-poses.jsonl").exists()
+    answer = cli("run", *sources, "-m", toy, "--detector", "none", "-o", tmp_path)
+    assert answer.code == 0, answer
+    assert [source.read_bytes() == sample_clip.read_bytes() for source in sources] == [True, True]
+    written = {path.name for path in tmp_path.glob("*.mp4")} - {source.name for source in sources}
+    assert written == {"walk-poses-1.mp4", "walk-poses-poses.mp4"}
 
 
 def test_a_folder_without_pictures(told: Any, toy: Path, tmp_path: Path) -> None:

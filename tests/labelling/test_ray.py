@@ -29,10 +29,14 @@ def make_teacher(marker: Path | None = None) -> Any:
     """An estimator's stand-in, whose process is killed at image FATAL until the marker exists."""
     import os
     import signal
+    from types import SimpleNamespace
 
     from pcr_rt.poses import Poses
+    from pcr_rt.skeleton import COCO17
 
     class Teacher:
+        spec = SimpleNamespace(skeleton=COCO17)
+
         def __call__(self, frame: Any) -> Any:
             grey = int(frame.mean())
             if marker is not None and grey == FATAL and not marker.exists():
