@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.export.compare import fp32_spec
@@ -21,6 +21,8 @@ from pcr_rt.training.networks.lite_hrnet import LiteHRNetEncoder, load_tinypose
 from pcr_rt.training.networks.mobilenet import MobileNetV2Encoder, load_movenet
 
 __all__ = ["load_encoder", "load_start", "start_from", "weights_file"]
+
+_ENCODER = "encoder."
 
 
 def weights_file(name: str, data: Path) -> Path:
@@ -82,12 +84,18 @@ def load_start(network: nn.Module, path: Path, crops: Input) -> None:
 def load_encoder(network: nn.Module, source: str, data: Path) -> None:
     """Start the encoder from ``source``.
 
-    "imagenet" is the package with EfficientNet-Lite0's weights. Other encoders read a file in
-    ``data``: Lite-HRNet PP-TinyPose's ONNX or OpenVINO IR, MobileNetV2 MoveNet Thunder's ONNX,
-    ResNet and HRNet a published checkpoint.
+    The folder of a run in ``data`` gives that network's encoder. "imagenet" is the package with
+    EfficientNet-Lite0's weights. Other encoders read a file in ``data``: Lite-HRNet PP-TinyPose's
+    ONNX or OpenVINO IR, MobileNetV2 MoveNet Thunder's ONNX, ResNet and HRNet a published
+    checkpoint.
     """
     encoder = network.get_submodule("encoder")
-    if isinstance(encoder, EfficientNetLite0Encoder):
+    run = data / source
+    if run.is_dir():
+        tensors: dict[str, Tensor] = load_checkpoint(run / "best.pt")["network"]
+        own = {k.removeprefix(_ENCODER): v for k, v in tensors.items() if k.startswith(_ENCODER)}
+        fill(encoder, own, f"the encoder of {run}")
+    elif isinstance(encoder, EfficientNetLite0Encoder):
         if source != "imagenet":
             raise DataError(f'encoder_weights is {source!r}; EfficientNet-Lite0 takes "imagenet".')
         load_imagenet(encoder)

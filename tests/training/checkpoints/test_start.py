@@ -36,6 +36,20 @@ def test_a_run_starts_from_the_best_of_another(drawn: Path, tmp_path: Path, abso
     assert again.step == 0
 
 
+def test_an_encoder_starts_from_that_of_a_run_with_another_decoder(tmp_path: Path) -> None:
+    trained = build({"encoder": "lite-hrnet", "channels": [8], "levels": 2, "stride": 1})
+    (tmp_path / "run").mkdir()
+    save_checkpoint(tmp_path / "run" / "best.pt", {"network": trained.state_dict()})
+    network = build({"encoder": "lite-hrnet", "channels": [4], "stride": 1})
+    before = network.decoders[0].last.residual.weight.clone()
+    load_encoder(network, "run", tmp_path)
+    for key, value in network.encoder.state_dict().items():
+        assert torch.equal(value, trained.encoder.state_dict()[key]), key
+    assert torch.equal(network.decoders[0].last.residual.weight, before)
+    with pytest.raises(DataError, match=r"the encoder of .*run"):
+        load_encoder(build("pcr-mobilenet"), "run", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
