@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pcr_rt.doctor.check import Check, find_module, one_line
+from pcr_rt.engines.cpu import processor, usable_cores
 from pcr_rt.errors import PoseError
 from pcr_rt.models import ModelSpec, shipped_models
 from pcr_rt.skeleton import Skeleton
@@ -31,6 +32,8 @@ H264_ENCODERS = ("libx264", "libopenh264")
 DEFAULT_MODELS = {"pcr-tiny", "rtmdet-nano"}
 NUMPY_ABI = r"multiarray failed to import|_ARRAY_API not found|compiled using NumPy 1"
 """What a module that was compiled for NumPy 1 says if it finds NumPy 2."""
+INT8_PAYS = 0.95
+"""Below that share of FP32's time INT8 is worth a word."""
 REINSTALL = "pip install --force-reinstall pcr-rt"
 
 
@@ -52,7 +55,8 @@ def diagnose() -> list[Check]:
             "aiohttp", "aiohttp", "aiohttp", lambda web: Check("aiohttp", "ok", web.__version__)
         ),
         *(check_model(name) for name in sorted(DEFAULT_MODELS | set(shipped_models()))),
-        _cores(),
+        _processor(),
+        _int8(),
         _optional(
             "torch", "torch", ("torch",), "training and export", 'pip install "pcr-rt[train]"'
         ),
@@ -220,10 +224,36 @@ def check_model(
     return Check(title, "ok", f"{detail}, scores are probabilities")
 
 
-def _cores() -> Check:
-    machine = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
-    return Check("Processor", "ok", f"{usable} of {machine} cores usable")
+def _processor() -> Check:
+    found = processor()
+    if found.features is None:
+        instructions = "nothing tells its instructions"
+    else:
+        instructions = ", ".join(found.features) or "no vector instructions that count"
+    return Check(
+        "Processor",
+        "ok",
+        f"{found.name}, {usable_cores()} of {os.cpu_count() or 1} cores usable; {instructions}",
+    )
+
+
+def _int8() -> Check:
+    """Whether the processor is made for INT8, and what that is worth."""
+    names = " and ".join(processor().int8_features)
+    fast = f"{names} there" if names else "no VNNI or dot-product instructions"
+    try:
+        from pcr_rt.benchmark.int8 import int8_cost
+
+        ratio = int8_cost()
+    except Exception as error:  # ONNX Runtime or a model may be what is broken
+        return Check("INT8", "warning", f"{fast}; not measured: {one_line(error)}")
+    figures = "{p50:.2f} ({p25:.2f} to {p75:.2f})".format(**ratio)
+    worth = (
+        "precision 'int8' saves time and loses some accuracy (docs/precision.md)"
+        if ratio["p75"] < INT8_PAYS
+        else "FP32, the default, is as fast and loses nothing"
+    )
+    return Check("INT8", "ok", f"{fast}; pcr-tiny takes {figures} of FP32's time: {worth}")
 
 
 def _optional(

@@ -35,7 +35,7 @@ class Estimator:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(turns.time, "perf_counter", lambda: now[0])
+    monkeypatch.setitem(turns.in_turns.__kwdefaults__, "clock", lambda: now[0])
     return now
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pcr_rt.benchmark import turns
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(turns.time, "perf_counter", lambda: now[0])
+    monkeypatch.setitem(turns.in_turns.__kwdefaults__, "clock", lambda: now[0])
     monkeypatch.setattr(turns.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
     return now
 
@@ -35,6 +36,11 @@ def test_every_call_takes_an_item_before_the_next_comes(clock: list[float]) -> N
     assert spent["a"] == pytest.approx([1, 2, 3])
     assert spent["b"] == pytest.approx([500, 1000, 1500])
     assert done == [1, 2, 3]
+
+
+def test_work_of_others_does_not_count_by_the_threads_own_clock() -> None:
+    spent = turns.in_turns({"idle": lambda _: time.sleep(0.05)}, [1], clock=time.thread_time)
+    assert spent["idle"][0] < 25
 
 
 def test_nothing_to_call_is_no_error() -> None:

@@ -12,9 +12,19 @@ import onnxruntime as ort
 import pytest
 
 from pcr_rt import models
+from pcr_rt.benchmark import int8
+from pcr_rt.benchmark.turns import spread
 from pcr_rt.doctor import diagnosis
 from pcr_rt.doctor.check import Check
 from pcr_rt.doctor.diagnosis import diagnose
+from pcr_rt.engines.cpu import Processor
+from pcr_rt.errors import ModelError
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What INT8 costs is not measured anew for each test."""
+    monkeypatch.setattr(int8, "int8_cost", lambda: spread([1.0]))
 
 
 def install(folder: Path, distribution: str, version: str) -> None:
@@ -51,6 +61,37 @@ def test_shipped_models_load() -> None:
     for name in ("pcr-tiny", "pcr-nano", "pcr-lite", "rtmdet-nano"):
         assert checks[f"model {name}"].status == "ok"
     assert checks["model rtmdet-nano"].detail == "boxes, input 416x416, fp32"
+
+
+@pytest.mark.parametrize(
+    ("features", "ratio", "words"),
+    [
+        (("AVX2",), 1.3, "no VNNI or dot-product instructions; pcr-tiny takes 1.30"),
+        (("AVX2",), 1.3, "FP32, the default, is as fast"),
+        (("AVX2", "AVX-512 VNNI"), 0.6, "AVX-512 VNNI there; pcr-tiny takes 0.60"),
+        (("AVX2", "AVX-512 VNNI"), 0.6, "precision 'int8' saves time"),
+        (None, 1.0, "as fast and loses nothing"),
+    ],
+)
+def test_what_int8_costs_on_this_processor(
+    features: tuple[str, ...] | None, ratio: float, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "processor", lambda: Processor("a processor", features))
+    monkeypatch.setattr(int8, "int8_cost", lambda: spread([ratio]))
+    check = diagnosis._int8()
+    assert check.status == "ok"
+    assert words in check.detail
+    assert diagnosis._processor().detail.startswith("a processor, ")
+
+
+def test_int8_that_cannot_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ModelError("the file is broken")
+
+    monkeypatch.setattr(int8, "int8_cost", fail)
+    check = diagnosis._int8()
+    assert check.status == "warning"
+    assert check.detail.endswith("not measured: the file is broken")
 
 
 def test_broken_model_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
