@@ -177,6 +177,8 @@ def _run(trainer: Trainer, console: Console) -> bool:
         f"{trainer.recipe.name}: {trainer.count_people()} people, {total} steps of"
         f" {trainer.recipe.optimizer.batch}"
     )
+    if trainer.anew:
+        console.print(trainer.anew)
     trainer.resume()
     if trainer.step:
         console.print(f"going on at step {trainer.step} of {total}")

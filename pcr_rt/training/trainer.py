@@ -72,7 +72,8 @@ class Trainer:
     decoded in the device's memory and cut the crops there. validate: scores the averaged network,
     by which ``best.pt`` is chosen; without it the last weights are the best. preview: an image for
     TensorBoard. part: (rank, processes), if several processes train together; the first one
-    validates and writes. history: the validations so far, the first one before any step.
+    validates and writes. history: the validations so far, the first one before any step. anew:
+    which parts do not come from the recipe's ``start``, in words; "" if all do.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.skeleton = skeleton_of(recipe, data)
         self.metric = metric_of(self.skeleton)
+        self.anew = ""
         self.network = build(recipe.network, len(self.skeleton)).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stage:
@@ -103,7 +105,7 @@ class Trainer:
             if recipe.encoder_weights:
                 load_encoder(self.network, recipe.encoder_weights, data)
             if recipe.start:
-                start_from(
+                self.anew = start_from(
                     self.network,
                     recipe.start,
                     data,

@@ -24,6 +24,7 @@ def test_from_labels_to_a_running_model(cli: Any, tmp_path: Path) -> None:
     answer = cli("train", "--from", "pcr-nano", *options, "--device", "cpu")
     assert answer.code == 0, answer.err
     assert "48 images to train on, 12 held out" in answer.err
+    assert "prediction heads of 17 keypoints, this network of 5: they begin anew" in answer.err
     assert cv2.imread(str(run / "curve.png")).shape == (420, 720, 3)
     model = run / "kites.onnx"
     assert f"done: pcr-rt run IMAGE --model {model} --detector none\n" in answer.out

@@ -92,12 +92,12 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ""
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> str:
     """Copy ``tensors`` into the parameters and buffers of the same names; all must fit.
 
-    Prediction heads of another number of keypoints stay as they are, which the log says. source:
-    what messages call the tensors. Raises DataError with the missing, unexpected and misshaped
-    keys, and leaves the network as it was.
+    Prediction heads of another number of keypoints stay as they are, which the log and the returned
+    sentence say ("" if there are none). source: what messages call the tensors. Raises DataError
+    with the missing, unexpected and misshaped keys, and leaves the network as it was.
     """
     own = network.state_dict()
     fresh = [
@@ -108,14 +108,14 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None
         and tensors[key].shape[0] != own[key].shape[0]
         and tensors[key].shape[1:] == own[key].shape[1:]
     ]
+    said = ""
     if fresh:
-        log.info(
-            "%s has heads of %d keypoints, this network of %d: these stay fresh (%s)",
-            source,
-            tensors[fresh[0]].shape[0],
-            own[fresh[0]].shape[0],
-            ", ".join(fresh),
+        before, now = (part[fresh[0]].shape[0] for part in (tensors, own))
+        said = (
+            f"{source} has prediction heads of {before} keypoints, this network of {now}: they"
+            f" begin anew ({', '.join(fresh)})"
         )
+        log.info("%s", said)
         tensors = {**tensors, **{key: own[key] for key in fresh}}
     missing = [key for key in own if key not in tensors]
     unexpected = [key for key in tensors if key not in own]
@@ -132,6 +132,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None
             f" {'; '.join(problems)}; give a file of the same architecture."
         )
     network.load_state_dict(tensors)
+    return said
 
 
 def _some(keys: list[str]) -> str:

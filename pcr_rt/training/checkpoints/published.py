@@ -29,15 +29,15 @@ _BEYOND_HRNET = (
 )
 
 
-def load_published(network: nn.Module, path: Path) -> None:
+def load_published(network: nn.Module, path: Path) -> str:
     """Fill a whole network from a pose_resnet or pose_hrnet checkpoint.
 
-    network: a ``SimpleBaseline`` or a ``HeadOnly``. Raises DataError, which lists the keys, if
-    the file is of another network.
+    network: a ``SimpleBaseline`` or a ``HeadOnly``. Returns what `fill` says. Raises
+    DataError, which lists the keys, if the file is of another network.
     """
     tensors = read_tensors(path)
     renamed = {k if k.startswith(_HEADS) else f"encoder.{k}": v for k, v in tensors.items()}
-    fill(network, _with_counters(network, renamed), str(path))
+    return fill(network, _with_counters(network, renamed), str(path))
 
 
 def load_published_encoder(encoder: nn.Module, path: Path) -> None:

@@ -39,18 +39,18 @@ def start_from(
     *,
     norms_frozen: bool,
     twin: Callable[[int], nn.Module],
-) -> None:
+) -> str:
     """Fill the network from what a recipe's ``start`` names: a model file, a run or a checkpoint.
 
-    Prediction heads of another number of keypoints stay as they are. crops: what the recipe makes.
+    Prediction heads of another number of keypoints stay as they are, which the returned sentence
+    says ("" if there are none). crops: what the recipe makes.
     norms_frozen: whether all batch norms keep their statistics. twin: makes the same network for a
     number of keypoints. Raises DataError if the weights are of another network, or expect other
     crops.
     """
     path = weights_file(name, data)
     if path.suffix != ".onnx":
-        load_start(network, path, crops)
-        return
+        return load_start(network, path, crops)
     if not norms_frozen:
         raise DataError(
             f"start is the model file {name!r}, whose batch norms are folded into its"
@@ -58,13 +58,14 @@ def start_from(
         )
     exported = twin(len(fp32_spec(path).skeleton))
     load_exported(exported, path, crops)
-    fill(network, exported.state_dict(), str(path))
+    return fill(network, exported.state_dict(), path.name)
 
 
-def load_start(network: nn.Module, path: Path, crops: Input) -> None:
+def load_start(network: nn.Module, path: Path, crops: Input) -> str:
     """Fill the network from a run (``best.pt``, or the folder that holds one).
 
-    Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Raises DataError
+    Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Returns what
+    `fill` says. Raises DataError
     when the file cannot be read, is of another network, or was trained on other crops.
     """
     file = path / "best.pt" if path.is_dir() else path
@@ -74,11 +75,10 @@ def load_start(network: nn.Module, path: Path, crops: Input) -> None:
         raise DataError(f"{file} was trained on other crops: [input] has to be {trained}.")
     tensors = content.get("average", content.get("network"))
     if isinstance(tensors, dict):
-        fill(network, tensors, str(file))
-    elif isinstance(network, (SimpleBaseline, HeadOnly)):
-        load_published(network, file)
-    else:
-        raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
+        return fill(network, tensors, str(file))
+    if isinstance(network, (SimpleBaseline, HeadOnly)):
+        return load_published(network, file)
+    raise DataError(f"{file} is no checkpoint of a run: give a best.pt or its folder.")
 
 
 def load_encoder(network: nn.Module, source: str, data: Path) -> None:

@@ -100,11 +100,13 @@ def test_a_model_of_another_width_fills_all_but_the_heads(
     heads = {k: v.clone() for k, v in network.state_dict().items() if "head" in k}
     options: Any = {"norms_frozen": True, "twin": twin}
     with caplog.at_level("INFO"):
-        start_from(network, "pcr-nano", tmp_path, recipe.input, **options)
-    assert (
-        "heads of 17 keypoints, this network of 5: these stay fresh (heads.0.weight" in caplog.text
+        said = start_from(network, "pcr-nano", tmp_path, recipe.input, **options)
+    assert said.startswith(
+        "pcr-nano.onnx has prediction heads of 17 keypoints, this network of 5: they begin anew"
+        " (heads.0.weight"
     )
-    start_from(whole, "pcr-nano", tmp_path, recipe.input, **options)
+    assert said in caplog.text
+    assert start_from(whole, "pcr-nano", tmp_path, recipe.input, **options) == ""
     for key, value in network.state_dict().items():
         assert torch.equal(value, heads[key] if key in heads else whole.state_dict()[key]), key
     # The same from a checkpoint, but not if anything else differs.
