@@ -381,11 +381,17 @@ def people_categories(annotations: Mapping[str, Any]) -> list[Mapping[str, Any]]
     """The categories of people; none if the file names no categories.
 
     Those named ``person`` are, else all that carry keypoints, else the only one. Of several those
-    without keypoints, and then those without annotations, do not count. Raises DataError if it
-    stays unclear.
+    without keypoints, and then those without annotations, do not count; nor does ``person`` if only
+    another category has keypoints, and annotations with them: it is Label Studio's boxes. Raises
+    DataError if it stays unclear.
     """
     categories: list[Mapping[str, Any]] = annotations.get("categories") or []
     named = [c for c in categories if c.get("name") == "person"]
+    if any(c.get("keypoints") for c in categories) and not any(c.get("keypoints") for c in named):
+        boxes = {c["id"] for c in named}
+        posed = [a for a in annotations["annotations"] if a.get("keypoints")]
+        if posed and not any(a.get("category_id") in boxes for a in posed):
+            named = []
     people = named or categories
     with_keypoints = [c for c in people if c.get("keypoints")]
     people = with_keypoints or people
