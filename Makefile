@@ -14,7 +14,7 @@ FLOORS := build/floors
 
 .PHONY: demo test lint docs images release floors contracts clean
 
-# Runs the shipped models on the shipped picture and clip, on the CPU.
+# Runs the shipped models on the sample image and clip, on the CPU.
 demo: $(RUNTIME)
 	$(BIN)/pcr-rt demo --output demo-output
 

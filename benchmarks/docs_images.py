@@ -13,7 +13,6 @@ import cv2
 
 from pcr_rt import PoseEstimator, PoseStream
 from pcr_rt.annotate import SAMPLE_CLIP
-from pcr_rt.drawing import draw_poses
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 STREET = SAMPLE_CLIP.with_name("street.jpg")
@@ -30,11 +29,11 @@ def main() -> None:
         frames = []
         for frame, poses in islice(PoseStream(SAMPLE_CLIP, estimator), LAST):
             if poses.frame_index >= FIRST and poses.frame_index % EVERY == 0:
-                drawn = draw_poses(frame, poses)
+                drawn = poses.draw(frame)
                 height = round(WIDTH * drawn.shape[0] / drawn.shape[1])
                 frames.append(cv2.resize(drawn, (WIDTH, height), interpolation=cv2.INTER_AREA))
         street = cv2.imread(str(STREET))
-        cv2.imwrite(str(FOLDER / "street.jpg"), draw_poses(street, estimator(street)))
+        cv2.imwrite(str(FOLDER / "street.jpg"), estimator(street).draw(street))
     animation.frames = frames
     animation.durations = [round(1000 * EVERY / 30)] * len(frames)
     path = FOLDER / "demo.webp"

@@ -45,13 +45,34 @@ K stands for the number of the skeleton's keypoints.
 class Poses:
     """What was found in one frame; immutable, its arrays are read-only.
 
-    keypoints: (N, K, 2) float32, frame pixels, x then y, in the skeleton's order; COCO's 17 of a
-    shipped model. keypoint_scores: (N, K) float32. boxes: (N, 4) float32 xyxy. scores: (N,)
-    float32. ids: (N,) int64, or None if nobody is tracked. image_size: (width, height) of the
-    frame. In a stream also source (index), frame_index, timestamp (seconds) and age_ms; None on
-    single images. score_kind: ``probability`` if scores are probabilities that the keypoint or
-    person is right, ``raw`` if only their order means something. skeleton: what the K keypoints
-    are. Raises ValueError if the shapes do not fit together.
+    Attributes
+    ----------
+    keypoints
+        (N, K, 2) float32, frame pixels, x then y, in the skeleton's order; COCO's 17 of a shipped
+        model.
+    keypoint_scores
+        (N, K) float32.
+    boxes
+        (N, 4) float32 xyxy.
+    scores
+        (N,) float32.
+    ids
+        (N,) int64, or None if nobody is tracked.
+    image_size
+        (width, height) of the frame.
+    source, frame_index, timestamp, age_ms
+        In a stream: which source, which frame of it, seconds, and milliseconds since the frame was
+        read. None on single images.
+    score_kind
+        ``probability`` if scores are probabilities that the keypoint or person is right, ``raw`` if
+        only their order means something.
+    skeleton
+        What the K keypoints are.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
     """
 
     keypoints: NDArray[np.float32]
