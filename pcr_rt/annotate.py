@@ -26,6 +26,7 @@ from pcr_rt.streaming.open import open_sources
 from pcr_rt.streaming.pipeline import PoseStream
 from pcr_rt.streaming.reader import SourceStats
 from pcr_rt.streaming.results import Result
+from pcr_rt.streaming.shutdown import finished_first
 from pcr_rt.streaming.sinks import JsonLinesSink, Sink, VideoSink
 from pcr_rt.streaming.sources import Source
 
@@ -57,9 +58,10 @@ Watch = Callable[[Result], bool]
 class Summary:
     """What was done: frames, people found, wall seconds, and milliseconds of each stage in all.
 
-    failed: images that could not be read, or sources that ended with an error. skipped,
-    skipped_frames: files that an earlier run had finished, and their part of ``frames``. failures:
-    what was wrong with each file of a folder. interrupted: Ctrl-C came before the end.
+    people: by id, so each counts once in a video; those without ids count in every frame. failed:
+    images that could not be read, or sources that ended with an error. skipped, skipped_frames:
+    files that an earlier run had finished, and their part of ``frames``. failures: what was wrong
+    with each file of a folder. interrupted: Ctrl-C came before the end.
     """
 
     frames: int = 0
@@ -98,6 +100,14 @@ class Summary:
         }
 
     @contextmanager
+    def until_interrupted(self) -> Iterator[None]:
+        """Do what is inside; Ctrl-C ends it, and is noted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time spent inside to a stage."""
         start = time.perf_counter()
@@ -124,7 +134,7 @@ def process_images(
     paths = list(paths)
     names, taken = {path.name for path in paths}, {path.resolve() for path in paths}
     summary, start = Summary(), time.perf_counter()
-    with closing(GrowingFile(output / "poses.jsonl")) as lines:
+    with closing(GrowingFile(output / "poses.jsonl")) as lines, summary.until_interrupted():
         for index, path in enumerate(paths):
             try:
                 with summary.stage("read"):
@@ -139,11 +149,9 @@ def process_images(
             poses = estimator(frame)
             for name, milliseconds in estimator.timings.items():
                 summary.stages_ms[name] += milliseconds
-            summary.frames += 1
-            summary.people += len(poses)
             with summary.stage("draw"):
                 drawn = poses.draw(frame, **(drawing or {}))
-            with summary.stage("write"):
+            with summary.stage("write"), finished_first():
                 target = free_name(output, path, taken)
                 taken.add(target.resolve())
                 write_image(target, drawn)
@@ -151,9 +159,11 @@ def process_images(
                 if not summary.outputs:
                     summary.outputs.append(lines.path)
                 lines.append(json.dumps({"file": file, **poses.to_dict()}) + "\n")
-            summary.outputs.append(target)
+                summary.outputs.append(target)
+                summary.frames += 1
+                summary.people += len(poses)
             progress(index + 1, len(paths))
-    if paths and not summary.frames:
+    if paths and not summary.frames and not summary.interrupted:
         raise InputError(f"None of the {len(paths)} images can be read.")
     summary.seconds = time.perf_counter() - start
     return summary
@@ -201,16 +211,19 @@ def process_stream(
         raise
     stream.stop_on_sink_error = not any(source.live for source in stream.sources)
     summary, start = Summary(), time.perf_counter()
-    with stream:
-        try:
-            for result in stream.results():
-                summary.frames += 1
-                summary.people += len(result.poses)
-                progress(summary.frames, stream.sources[0].total)
-                if watch and not watch(result):
-                    break
-        except KeyboardInterrupt:
-            summary.interrupted = True
+    ids: set[tuple[int | None, int]] = set()
+    with stream, summary.until_interrupted():
+        for result in stream.results():
+            poses = result.poses
+            summary.frames += 1
+            if poses.ids is None:
+                summary.people += len(poses)
+            else:
+                ids.update((poses.source, number) for number in poses.ids.tolist())
+            progress(summary.frames, stream.sources[0].total)
+            if watch and not watch(result):
+                break
+    summary.people += len(ids)
     summary.seconds = time.perf_counter() - start
     summary.stages_ms.update(stream.stages_ms)
     summary.sources = stream.stats

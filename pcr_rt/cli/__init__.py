@@ -6,7 +6,9 @@ import io
 import logging
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +20,7 @@ from pcr_rt.cli.doctor import doctor
 from pcr_rt.cli.evaluate import evaluate
 from pcr_rt.cli.export import export
 from pcr_rt.cli.label import label
+from pcr_rt.cli.rules import Command, Group, stops_properly
 from pcr_rt.cli.run import run
 from pcr_rt.cli.train import train
 from pcr_rt.cli.verify import verify
@@ -27,30 +30,49 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     help="Real-time human keypoints with Progressive Context Refinement.",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command()(demo)
-app.command()(run)
-app.command("eval")(evaluate)
-app.command()(train)
-app.command()(label)
-app.command()(calibrate)
-app.command()(export)
-app.command()(verify)
-app.command()(build)
-app.command()(benchmark)
-app.command()(doctor)
+
+
+def _add(verb: Callable[..., Any], name: str | None = None) -> None:
+    app.command(name, cls=Command)(stops_properly(verb))
+
+
+_add(demo)
+_add(run)
+_add(evaluate, "eval")
+_add(train)
+_add(label)
+_add(calibrate)
+_add(export)
+_add(verify)
+_add(build)
+_add(benchmark)
+_add(doctor)
 
 _debug = False
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pcr-rt {version('pcr-rt')}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show log lines, and a traceback for every error.")
+    ] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Real-time human keypoints with Progressive Context Refinement."""
@@ -74,5 +96,3 @@ def main() -> None:
         else:
             sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
-    except KeyboardInterrupt:  # before typer handles it
-        sys.exit(130)

@@ -40,12 +40,14 @@ def demo(
         typer.echo(json.dumps(summary.to_dict()))
     else:
         _report(name, summary)
+    if summary.interrupted:
+        raise KeyboardInterrupt("the files are finished")
 
 
 def _report(name: str, summary: Summary) -> None:
     typer.echo(
-        f"{name}: {summary.frames} frames, {summary.people} people found"
-        f" ({summary.people / max(summary.frames, 1):.1f} per frame),"
+        f"{name}: {summary.frames} frames, {summary.people}"
+        f" {'person' if summary.people == 1 else 'people'} by id,"
         f" {summary.fps:.1f} frames a second with reading, drawing and writing"
     )
     stages = summary.stage_means_ms()

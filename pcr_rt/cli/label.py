@@ -18,6 +18,7 @@ from pcr_rt.cli.options import (
     Model,
     SkeletonName,
     Spec,
+    goes_on,
     model_reading,
     progress_bar,
 )
@@ -110,7 +111,8 @@ def label(
         "provenance": None if has_boxes else _provenance(model, detector, flip_test),
     }
     make_estimator = partial(PoseEstimator, model, **options)
-    with progress_bar("Labelling") as progress:
+    resumed = contextlib.nullcontext() if has_boxes else goes_on()
+    with resumed, progress_bar("Labelling") as progress:
         if engine == "ray":
             if has_boxes:
                 raise InputError("--engine ray labels a SOURCE: leave it out for ANNOTATIONS.")

@@ -26,6 +26,7 @@ __all__ = [
     "SkeletonName",
     "Spec",
     "detector_or_none",
+    "goes_on",
     "make_estimator",
     "model_reading",
     "progress_bar",
@@ -145,6 +146,15 @@ def make_estimator(
         detector_class=detector_class,
         spec=spec,
     )
+
+
+@contextmanager
+def goes_on() -> Iterator[None]:
+    """Let Ctrl-C say that the work inside is taken up where it was left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on from there") from None
 
 
 @contextmanager

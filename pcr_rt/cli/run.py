@@ -24,6 +24,7 @@ from pcr_rt.cli.options import (
     ScoreThreshold,
     SkeletonName,
     Spec,
+    goes_on,
     make_estimator,
     progress_bar,
 )
@@ -166,6 +167,8 @@ def _finish(summary: Summary, json_output: bool) -> None:
         typer.echo(json.dumps(summary.to_dict()))
     else:
         _print(summary)
+    if summary.interrupted:
+        raise KeyboardInterrupt("the files are finished" if summary.outputs else "no files")
     if summary.failed:
         raise typer.Exit(1)
 
@@ -232,7 +235,7 @@ def _bulk(
 ) -> Summary:
     from pcr_rt.bulk import process_folder, process_folder_on_ray
 
-    with progress_bar("Estimating") as progress:
+    with goes_on(), progress_bar("Estimating") as progress:
         if engine == "ray":
             return process_folder_on_ray(
                 make, folder, output, gpus=gpus, progress=progress, **options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,10 @@ def train(
         )
         finished = _run(trainer, console)
     if not finished:
-        console.print(f"stopped at step {trainer.step}; the same command goes on from there")
+        words = f"at step {trainer.step}; the same command goes on from there"
+        if trainer.stopped_by == signal.SIGINT:
+            raise KeyboardInterrupt(words)
+        console.print(f"stopped {words}")
         raise typer.Exit(1)
     if part[0] == 0:
         _conclude(trainer, output)

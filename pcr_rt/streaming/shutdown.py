@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-__all__ = ["closed_at_exit", "terminated_properly"]
+__all__ = ["closed_at_exit", "finished_first", "terminated_properly"]
 
 
 class Closes(Protocol):
@@ -42,6 +42,30 @@ def terminated_properly() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def finished_first() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, which then raises KeyboardInterrupt.
+
+    So a file and the line that names it are both written, or neither.
+    """
+    heard = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -136,7 +137,10 @@ class Trainer:
         self.step = 0
         self.best = -1.0
         self.history: list[Checked] = []
-        self._stop = self._asked_to_stop = False
+        self._stop = False
+        self.stopped_by: int | None = None
+        """The signal that asked for an early end."""
+        self._validating = self._owes_validation = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -177,8 +181,11 @@ class Trainer:
         lengths = self.lengths()
         self._validated = validated
         with self._signals(), closing(Monitor(self.folder, self.part[0] == 0)) as monitor:
-            if not self.history and self.step == 0 and self.validate and self.part[0] == 0:
-                self._keep_best(self.recipe.stage[0], monitor)
+            is_new = not self.history and self.step == 0
+            if (is_new or self._owes_validation) and self.validate and self.part[0] == 0:
+                begun = sum(end < self.step for end in accumulate(lengths))
+                self._keep_best(self.recipe.stage[begun], monitor)
+                self._stop = self._stops_alone()
             first = 0
             for index, (stage, length) in enumerate(zip(self.recipe.stage, lengths, strict=True)):
                 if self.step < first + length and not self._stop:
@@ -227,16 +234,21 @@ class Trainer:
             loss = self._train_step(batch, parallel, step_loss, optimizer)
             self.step += 1
             progress(self.step, total, loss)
-            self._stop = anywhere(self._asked_to_stop, self.part, self.device)
+            self._stop = anywhere(self.stopped_by is not None, self.part, self.device)
             monitor.step(self.step, loss=loss, rate=stage.rate * factor)
             last = self.step == first + length
             due = last or self.step % recipe.validation.every == 0
             if due and self.part[0] == 0:
                 self._keep_best(stage, monitor)
+                self._stop = self._stop or self._stops_alone()
             if (due or self._stop) and self.part[0] == 0:
                 self._save(optimizer)
             if self._stop:
                 return
+
+    def _stops_alone(self) -> bool:
+        """Whether to stop; several processes have to agree on it, after a step."""
+        return self.stopped_by is not None and self.part[1] == 1
 
     def _train_step(
         self,
@@ -259,7 +271,16 @@ class Trainer:
     def _keep_best(self, stage: Stage, monitor: Monitor) -> None:
         score = float(self.step)
         if self.validate:
-            checked = Checked(self.step, *self.validate(self.average, stage))
+            self._owes_validation = self._validating = True
+            try:
+                if self.stopped_by is not None:
+                    return
+                checked = Checked(self.step, *self.validate(self.average, stage))
+            except KeyboardInterrupt:  # a resumed run makes up for it
+                return
+            finally:
+                self._validating = False
+            self._owes_validation = False
             score = checked.value
             log.info("step %d: %s %.3f on the validation fold", self.step, self.metric, score)
             image = self.preview(self.average, stage) if self.preview else None
@@ -287,6 +308,7 @@ class Trainer:
             "step": self.step,
             "best": self.best,
             "history": [list(checked) for checked in self.history],
+            "owes_validation": self._owes_validation,
         }
         save_checkpoint(self.folder / "last.pt", content)
 
@@ -311,6 +333,7 @@ class Trainer:
         self.step, self.best = state["step"], state["best"]
         # Runs of earlier versions have no history.
         self.history = [Checked(*checked) for checked in state.get("history", [])]
+        self._owes_validation = state.get("owes_validation", False)
         self._averaged.n_averaged.fill_(self.step + 1)
         log.info("resuming at step %d", self.step)
         starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]
@@ -318,10 +341,12 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let SIGTERM and Ctrl-C end the run after the current step, with a checkpoint."""
+        """Let SIGTERM and Ctrl-C end the run after the step or in the validation under way."""
 
         def stop(number: int, frame: FrameType | None) -> None:
-            self._asked_to_stop = True
+            self.stopped_by = number
+            if self._validating and self._stops_alone():
+                raise KeyboardInterrupt
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:

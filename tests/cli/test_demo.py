@@ -62,7 +62,8 @@ def test_video_lines_and_sheet(
     with PoseEstimator() as estimator:
         expected = [poses for _, poses in PoseStream(short, estimator)]
     assert [line["people"] for line in lines] == [poses.to_dict()["people"] for poses in expected]
-    assert summary["people"] == sum(map(len, expected))
+    ids = {person["id"] for line in lines for person in line["people"]}
+    assert summary["people"] == len(ids) > 0
     assert summary["people"] > FRAMES
 
     with av.open(str(folder / "demo.mp4")) as container:

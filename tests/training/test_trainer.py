@@ -13,6 +13,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.training.checkpoints.checkpoint import load_checkpoint
 from pcr_rt.training.recipe import load_recipe
 from pcr_rt.training.trainer import Trainer
+from pcr_rt.training.validation import Score
 
 
 def make(drawn: Path, folder: Path, **options: Any) -> Trainer:
@@ -52,6 +53,40 @@ def test_resume_is_bit_exact_and_sigterm_writes_a_checkpoint(drawn: Path, tmp_pa
         assert_same(
             load_checkpoint(tmp_path / "whole" / name), load_checkpoint(tmp_path / "part" / name)
         )
+
+
+def test_a_validation_that_is_interrupted_is_made_up_for(drawn: Path, tmp_path: Path) -> None:
+    """By Ctrl-C inside it, or in the step before it; the recipe has them at 0, 3, 4 and 6."""
+    sizes: list[Any] = []
+    interrupts = [True, False] * 4
+
+    def measure(network: Any, stage: Any) -> Score:
+        if interrupts and interrupts.pop(0):
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("Ctrl-C waited for the end")
+        sizes.append(stage.size)
+        return Score(0.1 * len(sizes), 0.5)
+
+    steps = []
+    for _ in range(4):
+        trainer = make(drawn, tmp_path / "inside", validate=measure)
+        assert not trainer.run()
+        assert trainer.stopped_by == signal.SIGINT
+        steps.append(trainer.step)
+    assert steps == [0, 3, 4, 6]
+    assert make(drawn, tmp_path / "inside", validate=measure).run()
+
+    late = make(drawn, tmp_path / "before", validate=measure)
+    assert not late.run(lambda done, *_: signal.raise_signal(signal.SIGINT) if done == 4 else None)
+    assert len(sizes) == 6  # not the one at 4
+    assert make(drawn, tmp_path / "before", validate=measure).run()
+
+    assert make(drawn, tmp_path / "whole", validate=measure).run()
+    assert sizes == sizes[-4:] * 3
+    whole = load_checkpoint(tmp_path / "whole" / "last.pt")
+    for name in ("inside", "before"):
+        other = load_checkpoint(tmp_path / name / "last.pt")
+        assert_same(other["network"], whole["network"])
 
 
 def test_frozen_encoder_stays_and_thawed_encoder_moves(drawn: Path, tmp_path: Path) -> None:
