@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +57,18 @@ if "pcr_rt.cuda_kernels" not in seen:
     walk("pcr_rt.cuda_kernels")
 print(json.dumps({"attempts": attempts, "seen": seen}))
 """
+
+
+def test_provenance_lists_the_files_as_they_are() -> None:
+    """The page's block is the output of sha256sum in the folder of the weights."""
+    (page,) = (ROOT / "docs").rglob("reference" / "provenance.md")
+    (block,) = re.findall(r"^```sha256\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    listed = dict(reversed(line.split()) for line in block.splitlines())
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (ROOT / "pcr_rt" / "weights").glob("*.onnx")
+    }
+    assert listed == found
 
 
 def run_python(code: str) -> str:
