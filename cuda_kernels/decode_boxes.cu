@@ -40,25 +40,32 @@ __device__ __forceinline__ Detection detection_of_rtmdet(const T* const* outputs
     return {box, 0.5f + 0.5f * tanhf(to_float(value[0]) / 2.0f)};
 }
 
-// Centre and log size in grid units, objectness, 80 class scores.
+// `columns` numbers a point: centre and log size in grid units or, if decoded, centre and size in
+// input pixels; objectness, class scores.
 template <class T>
 __device__ __forceinline__ Detection detection_of_yolox(const T* output, const Level* levels,
-                                                        int count, int frame, int points,
-                                                        int point) {
+                                                        int count, int frame, int points, int point,
+                                                        int columns, bool decoded) {
+    const T* value = output + ((long long)frame * points + point) * columns;
+    float score = to_float(value[4]) * to_float(value[5]);
+    float x = to_float(value[0]), y = to_float(value[1]);
+    float width = to_float(value[2]), height = to_float(value[3]);
+    if (decoded) {
+        width /= 2;
+        height /= 2;
+        return {{x - width, y - height, x + width, y + height}, score};
+    }
     int l = 0;
     while (l + 1 < count && point >= levels[l + 1].first) ++l;
     Level level = levels[l];
     int cell = point - level.first;
     float stride = (float)(8 << l);
-    const T* value = output + ((long long)frame * points + point) * 85;
-    float x = (to_float(value[0]) + cell % level.columns) * stride;
-    float y = (to_float(value[1]) + cell / level.columns) * stride;
-    float log_width = to_float(value[2]), log_height = to_float(value[3]);
+    x = (x + cell % level.columns) * stride;
+    y = (y + cell / level.columns) * stride;
     // exp(20) pixels is beyond every frame. A NaN stays one.
-    float half_width = expf(log_width > 20.0f ? 20.0f : log_width) * (stride / 2);
-    float half_height = expf(log_height > 20.0f ? 20.0f : log_height) * (stride / 2);
-    Box box = {x - half_width, y - half_height, x + half_width, y + half_height};
-    return {box, to_float(value[4]) * to_float(value[5])};
+    width = expf(width > 20.0f ? 20.0f : width) * (stride / 2);
+    height = expf(height > 20.0f ? 20.0f : height) * (stride / 2);
+    return {{x - width, y - height, x + width, y + height}, score};
 }
 
 // Boxes that the network has suppressed itself; label 0 is a person.
@@ -84,7 +91,8 @@ __device__ __forceinline__ void decode_boxes(const T* const* outputs, const int*
                                              int* found_points, int* found, int* finished,
                                              Box* boxes, float* scores, int* counts, int layout,
                                              int level_count, int points, int width, int height,
-                                             float threshold, int max_candidates) {
+                                             int columns, int decoded, float threshold,
+                                             int max_candidates) {
     __shared__ float tile_scores[BOX_THREADS];
     __shared__ int tile_points[BOX_THREADS];
     __shared__ int total;
@@ -97,7 +105,7 @@ __device__ __forceinline__ void decode_boxes(const T* const* outputs, const int*
             layout == RTMDET
                 ? detection_of_rtmdet(outputs, levels, level_count, frame, point, width, height)
             : layout == YOLOX
-                ? detection_of_yolox(outputs[0], levels, level_count, frame, points, point)
+                ? detection_of_yolox(outputs[0], levels, level_count, frame, points, point, columns, decoded)
                 : detection_of_dets(outputs[0], labels, frame, points, point);
         // A row of `frames`: input pixels per frame pixel, width, height.
         double scale = frames[frame * 3], right = frames[frame * 3 + 1];
@@ -156,11 +164,11 @@ __device__ __forceinline__ void decode_boxes(const T* const* outputs, const int*
         NAME(const T* const* outputs, const int* labels, const Level* levels,                     \
              const double* frames, Box* found_boxes, float* found_scores, int* found_points,      \
              int* found, int* finished, Box* boxes, float* scores, int* counts, int layout,       \
-             int level_count, int points, int width, int height, float threshold,                 \
-             int max_candidates) {                                                                \
+             int level_count, int points, int width, int height, int columns, int decoded,        \
+             float threshold, int max_candidates) {                                               \
         decode_boxes(outputs, labels, levels, frames, found_boxes, found_scores, found_points,    \
                      found, finished, boxes, scores, counts, layout, level_count, points, width,  \
-                     height, threshold, max_candidates);                                          \
+                     height, columns, decoded, threshold, max_candidates);                        \
     }
 
 DECODE_BOXES(decode_boxes_float32, float)

@@ -19,7 +19,7 @@ from pcr_rt.cuda_kernels.kernels.launch import (
     same_type,
     typed,
 )
-from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES
+from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES, yolox_is_decoded
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.geometry import Size
 from pcr_rt.models import LAYOUTS
@@ -61,6 +61,7 @@ def decode_boxes(
     """
     if class_index:
         raise InputError(f"class_index is {class_index}; the kernels read a detector's class 0.")
+    decoded = layout == "yolox" and yolox_is_decoded(cupy().asarray(outputs[0]).get())
     found = decode_boxes_padded(
         outputs,
         layout,
@@ -69,6 +70,7 @@ def decode_boxes(
         input_size=input_size,
         score_threshold=score_threshold,
         max_candidates=max_candidates,
+        decoded=decoded,
     )
     counts = found.counts.get().tolist()
     return [(found.boxes[i, :n], found.scores[i, :n]) for i, n in enumerate(counts)]
@@ -83,12 +85,14 @@ def decode_boxes_padded(
     input_size: Size,
     score_threshold: float,
     max_candidates: int = 1000,
+    decoded: bool = False,
     out: Candidates | None = None,
 ) -> Candidates:
     """Find the candidates of all frames in one launch.
 
     scales and frame_sizes are host arrays; or frame_sizes is None, and scales (B, 3) float64 on the
-    device has each frame's scale, width and height. out: arrays for the results.
+    device has each frame's scale, width and height. decoded: whether YOLOX's boxes are in input
+    pixels, see :func:`reference.yolox_is_decoded`. out: arrays for the results.
     """
     cp = cupy()
     labels = NULL
@@ -106,6 +110,8 @@ def decode_boxes_padded(
             f"The detector gives {maps[0].shape[1]} boxes, but YOLOX gives {points} at "
             f"{input_size[0]}x{input_size[1]}; use the official export without its NMS."
         )
+    if layout == "yolox" and maps[0].shape[2] < 6:
+        raise ModelError("The detector has no classes: YOLOX's has at least one.")
     if frame_sizes is None:
         frames = on_device(scales, np.float64, (batch, 3), "scales")
     else:
@@ -133,6 +139,7 @@ def decode_boxes_padded(
                 cp.zeros(batch, np.int32),
                 *found,
                 *map(np.int32, (_LAYOUTS.index(layout), len(levels), points, *input_size)),
+                *map(np.int32, (maps[0].shape[-1], decoded)),
                 np.float32(score_threshold),
                 np.int32(max_candidates),
             ),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pcr_rt.errors import ModelError
 from pcr_rt.geometry import Size, box_iou, clip_boxes
 
-__all__ = ["box_nms", "decode_boxes"]
+__all__ = ["box_nms", "decode_boxes", "yolox_is_decoded"]
 
 Float32 = NDArray[np.float32]
 
@@ -104,14 +104,22 @@ def _decode_yolox(
             f"The detector gives {rows.shape[1]} boxes where YOLOX gives {len(grid)} at "
             f"{input_size[0]}x{input_size[1]}; use the official export without its NMS."
         )
-    # Raw ones are offsets and logarithms in grid units: none is near MOST_LOG.
-    if rows[..., 2:4].min() >= 0 and rows[..., :4].max(axis=(0, 1)).min() > MOST_LOG:
+    if yolox_is_decoded(rows):
         return _corners(rows[..., :4]), scores
     centre = (rows[..., :2] + grid) * step
     # exp(20) input pixels is beyond every frame; half precision may hold more than exp can take.
     half = np.exp(rows[..., 2:4].clip(max=MOST_LOG)) * (step / 2)
     boxes = np.concatenate([centre - half, centre + half], axis=-1)
     return boxes, scores
+
+
+def yolox_is_decoded(rows: NDArray[Any]) -> bool:
+    """Tell whether YOLOX's outputs (B, n, 5 + classes) have boxes in input pixels.
+
+    Others are offsets and logarithms in grid units, none of which is near MOST_LOG.
+    """
+    boxes = np.asarray(rows[..., :4], dtype=np.float32)
+    return bool(boxes[..., 2:].min() >= 0 and boxes.max(axis=(0, 1)).min() > MOST_LOG)
 
 
 def _decode_dets(outputs: list[NDArray[Any]], _: Size, class_index: int) -> tuple[Float32, Float32]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.cuda_kernels import kernels
+from pcr_rt.cuda_kernels.reference.boxes import yolox_is_decoded
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.errors import InputError
 from pcr_rt.frames import Nv12Frame, check_frames, frame_size, lies_on_device
@@ -71,6 +72,14 @@ def device_stages(
     return DeviceStages(networks, there, finder(detector), views)
 
 
+def _is_decoded(detector: DeviceEngine) -> bool:
+    """Tell by its values for a blank image whether a YOLOX file gives its boxes in input pixels."""
+    if detector.spec.layout != "yolox":
+        return False
+    width, height = detector.spec.input_size
+    return yolox_is_decoded(detector.run(np.zeros((1, 3, height, width), np.float32))[0])
+
+
 class DeviceStages:
     """Networks on one device with a `Worker` for each thread that calls.
 
@@ -87,6 +96,7 @@ class DeviceStages:
     ) -> None:
         self.networks, self.views = list(networks), views
         self.detector, self.find = detector, find
+        self.decoded = detector is not None and _is_decoded(detector)
         self.engines = [n.engine for n in networks if isinstance(n.engine, DeviceEngine)]
         self.device = self.engines[0].device
         self.most_people = min(e.max_batch for e in self.engines) // views
@@ -204,7 +214,12 @@ class DeviceScene:
                 plan = worker.plan(
                     ("detect", batch, score_threshold),
                     lambda b=batch: DetectPlan(
-                        worker.stream, engine, worker.binding(engine, b), b, score_threshold
+                        worker.stream,
+                        engine,
+                        worker.binding(engine, b),
+                        b,
+                        score_threshold,
+                        self._stages.decoded,
                     ),
                 )
                 found += plan(rows[part], sizes)

@@ -97,14 +97,23 @@ def _elapsed(marks: Sequence[tuple[str, Any]]) -> dict[str, float]:
 
 
 class DetectPlan(Plan):
-    """Letterbox, detector, box decoding and NMS of up to ``batch`` frames."""
+    """Letterbox, detector, box decoding and NMS of up to ``batch`` frames.
+
+    decoded: whether the boxes of a YOLOX engine are in input pixels.
+    """
 
     def __init__(
-        self, stream: Any, engine: Engine, binding: Binding, batch: int, score_threshold: float
+        self,
+        stream: Any,
+        engine: Engine,
+        binding: Binding,
+        batch: int,
+        score_threshold: float,
+        decoded: bool,
     ) -> None:
         super().__init__(stream, [binding], record=True)
         self._spec, self._binding, self._batch = engine.spec, binding, batch
-        self._score_threshold = score_threshold
+        self._score_threshold, self._decoded = score_threshold, decoded
         self._images, self._outputs = _arrays(binding)
         self._sent = kernels.Packed(
             {
@@ -165,6 +174,7 @@ class DetectPlan(Plan):
             input_size=spec.input_size,
             score_threshold=self._score_threshold,
             max_candidates=MAX_CANDIDATES,
+            decoded=self._decoded,
             out=kernels.Candidates(back["boxes"], back["scores"], back["counts"]),
         )
         kernels.box_nms_padded(found, IOU_THRESHOLD, MAX_BOXES, out=(back["keep"], back["kept"]))

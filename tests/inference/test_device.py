@@ -15,6 +15,7 @@ pytest.importorskip("onnx")
 
 import emulated_cupy
 from pcr_rt.calibration import Calibration
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
@@ -113,6 +114,32 @@ def test_two_waits_where_a_detector_runs(
     some = device.batch([frame, frame[:50]], [None, BOXES[:1]])
     for found, wanted in zip(some, host.batch([frame, frame[:50]], [None, BOXES[:1]]), strict=True):
         same(found, wanted)
+
+
+def test_a_detector_that_decodes_its_boxes_itself(
+    model: Path, frame: np.ndarray, tmp_path: Path, cupy: Any
+) -> None:
+    """YOLOX as some exporters write it: centre and size in input pixels, and one class."""
+    from pcr_rt.inference.detector import Detector
+
+    raw = detector_model(tmp_path / "raw.onnx")
+    rows = np.zeros((1, 84, 6), np.float32)
+    for i, (x, y, w, h) in enumerate([(30, 30, 20, 40), (31, 30, 20, 40), (12, 40, 14, 30)]):
+        rows[0, i] = (x, y, w, h, 0.9, 0.9 - 0.1 * i)
+    rows[0, 9, :4] = 32  # nobody, but as large as boxes in pixels are
+    finder = constant_model(
+        tmp_path / "decoded.onnx", OnnxRuntimeEngine(raw, device="cpu").spec, (64, 64), [rows]
+    )
+    expected = PoseEstimator(model, detector=raw, score_threshold=0.05)(frame)
+    assert len(expected) == 2
+    device = PoseEstimator(
+        StandInEngine(model),
+        detector=Detector(StandInEngine(finder, max_batch=1)),
+        score_threshold=0.05,
+    )
+    cupy.launches.clear()
+    same(device(frame), expected)
+    assert "decode_boxes_float32" in cupy.launches
 
 
 def crowd_detector(path: Path, people: int) -> Path:

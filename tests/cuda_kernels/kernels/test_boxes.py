@@ -29,6 +29,19 @@ def yolox(rng, batch, dtype):
     return [rows.astype(dtype)]
 
 
+def yolox_of_one_class(rng, batch, dtype):
+    return [yolox(rng, batch, dtype)[0][..., :6].copy()]
+
+
+def yolox_decoded(rng, batch, dtype):
+    """Centre and size in input pixels; 21 of each are surely there."""
+    rows = np.concatenate(
+        [rng.uniform(-5, 70, (batch, 84, 2)), rng.uniform(0, 50, (batch, 84, 2))], axis=2
+    )
+    rows[:, 0, :4] = 21
+    return [np.concatenate([rows, rng.random((batch, 84, 81))], axis=2).astype(dtype)]
+
+
 def dets(rng, batch, dtype):
     corner, size = rng.uniform(-20, 60, (2, batch, 70, 2))
     rows = np.concatenate([corner, corner + size, rng.random((batch, 70, 1))], axis=-1)
@@ -36,7 +49,13 @@ def dets(rng, batch, dtype):
     return [rows.astype(dtype), rng.integers(0, 2, (batch, 70))]
 
 
-MAKERS = {"rtmdet": rtmdet, "yolox": yolox, "dets": dets}
+MAKERS = {
+    "rtmdet": rtmdet,
+    "yolox": yolox,
+    "yolox of one class": yolox_of_one_class,
+    "yolox decoded": yolox_decoded,
+    "dets": dets,
+}
 
 
 def check(kernels, outputs, layout, **options):
@@ -54,9 +73,10 @@ def check(kernels, outputs, layout, **options):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize("layout", MAKERS)
-def test_layouts(kernels, layout, dtype):
-    outputs = MAKERS[layout](np.random.default_rng(0), 3, dtype)
+@pytest.mark.parametrize("maker", MAKERS)
+def test_layouts(kernels, maker, dtype):
+    outputs = MAKERS[maker](np.random.default_rng(0), 3, dtype)
+    layout = maker.partition(" ")[0]
     found = check(kernels, outputs, layout)
     assert sum(len(boxes) for boxes, _ in found) >= 20
     check(kernels, outputs, layout, max_candidates=7)
@@ -95,6 +115,19 @@ def test_a_launch_that_the_driver_refuses_is_raised_at_its_call(kernels):
     with pytest.raises(Exception, match="CUDA_ERROR_INVALID_VALUE"):
         kernels.decode_boxes(many, "dets", ones, sizes, input_size=(64, 64), score_threshold=0.2)
     check(kernels, dets(np.random.default_rng(1), 2, np.float32), "dets")
+
+
+def test_yolox_without_a_class_is_refused(emulated):
+    for backend in (emulated, reference):
+        with pytest.raises(ModelError, match="class"):
+            backend.decode_boxes(
+                [np.zeros((1, 84, 5), np.float32)],
+                "yolox",
+                SCALES[:1],
+                SIZES[:1],
+                input_size=(64, 64),
+                score_threshold=0.2,
+            )
 
 
 def test_yolox_of_another_size_is_refused(emulated):
