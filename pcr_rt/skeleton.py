@@ -98,8 +98,8 @@ class Skeleton:
         for name, sigma in zip(self.keypoints, self.sigmas, strict=False):
             if not 0 < sigma < MOST_SIGMA:
                 raise InputError(
-                    f"The skeleton {self.name!r} has the sigma {repr(sigma)[:12]} for {name!r}: give"
-                    f" a number above 0 and below {MOST_SIGMA:g}."
+                    f"The skeleton {self.name!r} has the sigma {repr(sigma)[:12]} for {name!r}:"
+                    f" give a number above 0 and below {MOST_SIGMA:g}."
                 )
 
     def __len__(self) -> int:
