@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from pcr_rt.training.recipe import load_recipe, skeleton_of
 from pcr_rt.training.recipe_keys import TABLES, page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipe_keys.md"
@@ -14,6 +15,16 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipe_keys
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_the_recipe_to_copy_is_complete(tmp_path: Path) -> None:
+    text = (PAGE.parents[1] / "how-to" / "training.md").read_text(encoding="utf-8")
+    blocks = (part.partition("```")[0] for part in text.split("```toml\n")[1:])
+    (block,) = (block for block in blocks if 'name = "parcels"' in block)
+    (tmp_path / "parcels.toml").write_text(block, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "parcels.toml")
+    assert len(skeleton_of(recipe, tmp_path)) == 4
+    assert recipe.input == load_recipe("pcr-tiny").input
 
 
 def test_rows_say_type_default_and_meaning() -> None:
