@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -32,6 +33,8 @@ from pcr_rt.skeleton import Skeleton
 from pcr_rt.spec_file import read_spec
 
 __all__ = ["PoseEstimator", "check_options", "models_of"]
+
+log = logging.getLogger(__name__)
 
 ModelLike = str | Path | Engine
 Frame = Any
@@ -174,6 +177,13 @@ class PoseEstimator:
             if isinstance(detector, (str, Path))
             else detector
         )
+        if detector == "rtmdet-nano" and self.spec.skeleton.category != "person":
+            log.warning(
+                "%s finds the keypoints of a %s, but rtmdet-nano finds people: for other boxes use"
+                " detector=None (--detector none, the whole image) or another detector",
+                self.spec.name,
+                self.spec.skeleton.category,
+            )
         self._flip_test = flip_test
         self._calibration = self.spec.calibration if calibrated else None
         self.max_people = max_people

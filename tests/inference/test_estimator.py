@@ -343,6 +343,19 @@ def test_a_skeleton_is_given_to_a_file_that_names_none(tmp_path: Path) -> None:
         PoseEstimator(path, detector=None, skeleton="halpe26")
 
 
+def test_a_model_of_something_else_with_the_detector_of_people_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = brightness_model(tmp_path / "hand.onnx", None, joints=21)
+    PoseEstimator(path, detector=None, skeleton="hand21").close()
+    assert not caplog.records
+    PoseEstimator(path, skeleton="hand21").close()
+    assert "hand finds the keypoints of a hand, but rtmdet-nano finds people" in caplog.text
+    caplog.clear()
+    PoseEstimator("pcr-nano").close()
+    assert not caplog.records
+
+
 def test_a_skeleton_of_the_same_size_takes_the_place_of_the_files(tmp_path: Path) -> None:
     path = brightness_model(tmp_path / "animal.onnx", spec())
     animal = Skeleton.load("ap10k17")
