@@ -19,6 +19,7 @@ from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.models import ModelSpec
+from pcr_rt.skeleton import Skeleton
 from stand_in_engine import StandInEngine
 from toy_estimators import BOXES, SPEC, both, same
 from toys import brightness_model, constant_model
@@ -42,6 +43,26 @@ def test_same_people_as_on_the_host(
     assert len(expected) == 4 if nms is None else 1 < len(expected) < 5
     for _ in range(3):  # eager, recorded, again
         same(device(frame, boxes), expected)
+
+
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133"])
+def test_same_keypoints_of_other_skeletons(frame: np.ndarray, tmp_path: Path, name: str) -> None:
+    skeleton = Skeleton.load(name)
+    model = brightness_model(
+        tmp_path / "other.onnx",
+        replace(SPEC, skeleton=skeleton),
+        joints=len(skeleton),
+        size=(24, 32),
+    )
+    host, device = both(lambda kind: kind(model), flip_test=True, oks_threshold=0.5)
+    boxes = [*BOXES, BOXES[0]]
+    expected = host(frame, boxes)
+    assert expected.keypoints.shape[1] == len(skeleton)
+    assert 1 < len(expected) < 4
+    for _ in range(3):  # eager, recorded, again
+        found = device(frame, boxes)
+        same(found, expected)
+        assert found.skeleton == skeleton
 
 
 @pytest.mark.parametrize("nms", ["hard", "soft", None])
