@@ -136,6 +136,8 @@ def _is_one_stage_pose(shapes: Shapes) -> bool:
         return True
     if rows is None or columns is None or max(rows, columns) >= FEWEST_POINTS:
         return False
+    if columns == 4 + COCO_CLASSES:  # RT-DETR, which is not read, but has no keypoints
+        return False
     # What is left by an NMS inside: box, score, class, and 2 or 3 numbers a keypoint.
     return columns > 6 and (columns % 3 == 0 or columns % 2 == 0)
 

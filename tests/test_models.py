@@ -266,6 +266,11 @@ def test_one_stage_pose_models_are_refused(outputs: list[list[Any]]) -> None:
         recognise("yolov8n-pose", [1, 3, 640, 640], outputs)
 
 
+def test_detectors_of_few_rows_are_no_pose_models() -> None:
+    spec = recognise("rtdetr", [1, 3, 640, 640], [[1, 300, 84]])
+    assert spec.kind == "boxes"
+
+
 @pytest.mark.parametrize("channels", [5 + 3 * 5, 5 + 3 * 21, 4 + 2 + 2 * 8])
 def test_one_stage_pose_models_of_any_keypoints_say_their_task(channels: int) -> None:
     for outputs in ([[1, channels, 8400]], [[1, 8400, channels]]):
