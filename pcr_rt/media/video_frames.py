@@ -21,6 +21,8 @@ DEFAULT_FPS = 30.0
 """For files and cameras that do not say how fast they are."""
 COUNTS_MORE = 0.75
 """A stated rate counts more than frames if FFmpeg guesses less than this part of it."""
+STRICT = {"mjpeg"}
+"""Codecs of which FFmpeg refuses damaged frames if asked to, and otherwise tells nothing."""
 MAX_PIXEL_ASPECT = 10.0
 """Pixels that are longer than this stand for a damaged header and count as square."""
 
@@ -59,6 +61,8 @@ class FrameDecoder:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        if stream.codec_context.name in STRICT:
+            stream.codec_context.options = {"err_detect": "explode"}
         self._begun = False
         self._broken_from: float | None = None
         """In the stream's units: decoding time of a packet that was refused, which nothing decoded

@@ -16,6 +16,7 @@ from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media.asf import missing_bytes
 from pcr_rt.media.image_headers import is_heif
+from pcr_rt.media.structure import has_hole
 from pcr_rt.media.urls import TIMEOUT_S, hide_password, is_url
 from pcr_rt.media.video_decoder import Decoder, open_video
 from pcr_rt.media.video_frames import Frame, FrameDecoder, average_fps, choose_stream
@@ -81,6 +82,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 f"The file {self._shown} is an image: give it the ending of its format, or read it"
                 " as an image."
             )
+        if self._container.format.name == "tty":  # FFmpeg shows any text as a film
+            self.close()
+            raise InputError(f"The file {self._shown} is text and no video: give another file.")
         self._stream = choose_stream(self._container)
         if self._stream is None:
             self.close()
@@ -159,7 +163,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 last = max(seconds - start, 0.0)
                 shown, damaged = shown + (frame is not None), damaged + (frame is None)
                 yield frame, last
-        if shown and (damaged or self._broken_file or self._is_cut(last + step)):
+        broken = damaged or self._broken_file or self._is_cut(last + step)
+        if shown and (broken or has_hole(self.path, self._container.format.name)):
             raise InputError(
                 f"The video {self._shown} is damaged or cut short, and {shown} frames of it could"
                 " be read: copy or convert it again."

@@ -179,3 +179,6 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     for name in ("text.mp4", "empty.mp4", "sound.mp4", "header.mp4", "missing.mp4", "."):
         with pytest.raises(InputError, match=name):
             VideoReader(tmp_path / name if name != "." else tmp_path)
+    (tmp_path / "notes.txt").write_text("no video\n" * 200)  # which FFmpeg would play
+    with pytest.raises(InputError, match="is text and no video"):
+        VideoReader(tmp_path / "notes.txt")
