@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -78,6 +79,8 @@ def options(
     """Real-time human keypoints with Progressive Context Refinement."""
     global _debug
     _debug = debug
+    if not debug:  # a damaged image is one sentence of ours; read when OpenCV is imported
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     logging.basicConfig(
         level=logging.INFO if debug else logging.WARNING, format="%(levelname)s: %(message)s"
     )

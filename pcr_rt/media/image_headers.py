@@ -8,17 +8,33 @@ from collections.abc import Iterator
 
 from pcr_rt.geometry import Size
 
-__all__ = ["image_size", "is_complete", "is_heif"]
+__all__ = ["avif_turn", "image_size", "is_complete", "is_heif"]
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of the segments that hold the size."""
+MAX_PROPERTIES = 1 << 16
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_SHORT = 256, 257, 3
 
 
 def is_heif(data: bytes) -> bool:
     """Tell whether this is HEIC or HEIF, as phones write it, under whatever name."""
     return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and b"avif" not in data[8:32]
+
+
+def avif_turn(data: bytes) -> tuple[int, int | None]:
+    """How an AVIF is to be shown: quarter turns anticlockwise, then mirrored top to bottom (0),
+    left to right (1) or not (None).
+
+    OpenCV leaves both out; EXIF says nothing in this format.
+    """
+    if data[4:8] != b"ftyp" or b"avif" not in data[8:32]:
+        return 0, None
+    turn, mirror = (
+        re.search(rb"\0\0\0\x09" + kind + rb"(.)", data[:MAX_PROPERTIES], re.DOTALL)
+        for kind in (b"irot", b"imir")
+    )
+    return turn[1][0] & 3 if turn else 0, mirror[1][0] & 1 if mirror else None
 
 
 def is_complete(data: bytes) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.files import write_whole
-from pcr_rt.media.image_headers import image_size, is_complete, is_heif
+from pcr_rt.media.image_headers import avif_turn, image_size, is_complete, is_heif
 from pcr_rt.media.video_reader import is_video
 
 __all__ = [
@@ -85,7 +85,7 @@ def read_image(path: str | Path, *, ignore_exif: bool = False) -> NDArray[np.uin
         )
     if image.dtype == np.uint16:
         image = _to_8_bits(image, path)
-    return np.asarray(image, dtype=np.uint8)
+    return np.ascontiguousarray(image, dtype=np.uint8)
 
 
 def _read_bytes(path: str | Path) -> bytes:
@@ -110,6 +110,10 @@ def _decode(data: bytes, ignore_exif: bool) -> NDArray[Any] | None:
         image = None
         with suppress(cv2.error):
             image = cv2.imdecode(buffer, flags)
+    if image is not None and not ignore_exif:
+        turns, mirror = avif_turn(data)
+        image = np.rot90(image, turns)
+        image = image if mirror is None else np.flip(image, mirror)
     return image
 
 

@@ -256,3 +256,21 @@ def test_names_that_no_system_takes_and_what_is_no_file() -> None:
     if sys.platform != "win32":
         with pytest.raises(InputError, match="it is no file"):
             read_image("/dev/zero")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_turned_and_mirrored_as_its_boxes_say(tmp_path: Path, orientation: int) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    if not pytest.importorskip("PIL.features").check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    stored = image_module.fromarray(quadrants()[..., ::-1])
+    exif = stored.getexif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.avif"
+    stored.save(path, exif=exif, quality=95)  # libavif makes boxes of the orientation
+    (tmp_path / "a.jpg").write_bytes(exif_jpeg(quadrants(), orientation))
+    image, as_jpeg = read_image(path), read_image(tmp_path / "a.jpg")
+    assert image.shape == as_jpeg.shape
+    assert np.abs(image.astype(int) - as_jpeg).mean() < 5
+    plain = read_image(path, ignore_exif=True)
+    assert np.abs(plain.astype(int) - quadrants()).mean() < 5
