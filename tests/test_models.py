@@ -123,7 +123,7 @@ def test_model_path(tmp_path: Path) -> None:
 
 
 def test_auto_is_never_a_file_that_was_measured_to_be_slower() -> None:
-    """On a CPU FP32: INT8 and FP16 take as long or longer there (docs/precision.md)."""
+    """On a CPU FP32: INT8 and FP16 take as long or longer there (docs/reference/precision.md)."""
     for name in ("auto", *shipped_models()):
         assert model_path(name).name in (f"{name}.onnx", "pcr-tiny.onnx")
         assert model_path(name) == model_path(name, "fp32")

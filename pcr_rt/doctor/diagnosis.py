@@ -249,7 +249,7 @@ def _int8() -> Check:
         return Check("INT8", "warning", f"{fast}; not measured: {one_line(error)}")
     figures = "{p50:.2f} ({p25:.2f} to {p75:.2f})".format(**ratio)
     worth = (
-        "precision 'int8' saves time and loses some accuracy (docs/precision.md)"
+        "precision 'int8' saves time and loses some accuracy (docs/reference/precision.md)"
         if ratio["p75"] < INT8_PAYS
         else "FP32, the default, is as fast and loses nothing"
     )
