@@ -22,8 +22,8 @@ from pcr_rt.media import VideoReader, VideoWriter
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *(f"docs/tutorials/{p.name}" for p in (ROOT / "docs/tutorials").glob("*.md"))]
 RUN = {"python": [sys.executable, "-c"], "bash": ["bash", "-euo", "pipefail", "-c"]}
-READ = {"text", "json"}
-"""Languages of blocks that show an output."""
+READ = {"json", "text", "yaml"}
+"""Languages of blocks that show an output or a file."""
 _BLOCK = re.compile(
     r"^(?:<!-- no-run: (?P<reason>[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
