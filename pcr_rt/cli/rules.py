@@ -30,12 +30,12 @@ def stops_properly(verb: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(verb)
     def stopping(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _heard_at_once():
-            try:
+        try:
+            with _heard_at_once():
                 return verb(*args, **kwargs)
-            except KeyboardInterrupt as stop:
-                words = f": {stop}" if stop.args else ""
-                sys.stderr.write(f"stopped by Ctrl-C{words}\n")
+        except KeyboardInterrupt as stop:
+            words = f": {stop}" if stop.args else ""
+            sys.stderr.write(f"stopped by Ctrl-C{words}\n")
         raise SystemExit(INTERRUPTED)
 
     return stopping
@@ -69,7 +69,7 @@ def _heard_at_once() -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         os.close(writing)
-        answering.join()
+        answering.join(1)  # a forked process may still hold the pipe
         os.close(reading)
 
 
