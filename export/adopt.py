@@ -11,7 +11,7 @@ import onnx
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
-from pcr_rt.export.onnx_export import place, write_model
+from pcr_rt.export.model_file import place, write_model
 from pcr_rt.models import ModelSpec
 
 __all__ = ["adopt_onnx"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
-from pcr_rt.export.onnx_export import place, write_model
+from pcr_rt.export.model_file import place, write_model
 from pcr_rt.inference.verification import SAMPLE, compare, differences
 from pcr_rt.models import ModelSpec
 

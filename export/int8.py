@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import ModelError
 from pcr_rt.export.compare import fp32_spec
-from pcr_rt.export.onnx_export import write_as_it_is
+from pcr_rt.export.model_file import write_as_it_is
 from pcr_rt.models import ModelSpec
 
 __all__ = ["Form", "Method", "Sensitivity", "export_int8"]

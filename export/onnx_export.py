@@ -17,8 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pcr_rt.errors import ModelError
-from pcr_rt.export.metadata import embed
-from pcr_rt.files import make_folder, write_whole
+from pcr_rt.export.model_file import place, write_as_it_is
 from pcr_rt.inference.agreement import SAMPLE, keypoints_in_input, person_crops
 from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec
@@ -27,10 +26,7 @@ __all__ = [
     "OPSET",
     "TorchDifference",
     "export_onnx",
-    "place",
     "settle_shapes",
-    "write_as_it_is",
-    "write_model",
 ]
 
 log = logging.getLogger(__name__)
@@ -126,31 +122,6 @@ def settle_shapes(model: Any) -> Any:
                 shape[0] = 0  # as in the input
                 constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
     return settled
-
-
-def write_model(model: Any, spec: ModelSpec, path: Path) -> None:
-    """Simplify ``model``, embed ``spec`` and write it; the file is whole or not there."""
-    simplified, valid = onnxsim.simplify(model)
-    if not valid:
-        raise ModelError(f"The simplified {spec.name!r} does not compute what the original does.")
-    write_as_it_is(simplified, spec, path)
-
-
-def write_as_it_is(model: Any, spec: ModelSpec, path: Path) -> None:
-    """Embed ``spec`` in ``model`` and write it; the file is whole or not there."""
-    model.doc_string = ""
-    content = embed(model, spec)
-    onnx.checker.check_model(model)
-    place(content, path)
-
-
-def place(content: bytes, path: Path) -> None:
-    """Write a file that is whole or not there, in a folder that is made if need be.
-
-    Raises InputError if it cannot be written.
-    """
-    make_folder(path.parent)
-    write_whole(path, content)
 
 
 def _difference(

@@ -404,6 +404,9 @@ def shipped_models() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob("*.onnx") if "." not in path.stem)
 
 
+CHECKPOINTS = (".pt", ".pth", ".ckpt")
+
+
 def model_path(model: str | Path, precision: AnyPrecision = "auto", *, gpu: bool = False) -> Path:
     """Find the file of a model, given by its shipped name, by ``auto`` or by a path.
 
@@ -430,6 +433,11 @@ def model_path(model: str | Path, precision: AnyPrecision = "auto", *, gpu: bool
             )
     if not path.is_file():
         raise ModelError(f"The model file {path} does not exist.")
+    if path.suffix in CHECKPOINTS:
+        raise ModelError(
+            f"{path} is a training checkpoint: 'pcr-rt export {path} {path.with_suffix('.onnx')}'"
+            " makes the file that can be run."
+        )
     if path.suffix != ".onnx":
         raise ModelError(f"{path} is not an .onnx file, the only kind that can be loaded.")
     return path

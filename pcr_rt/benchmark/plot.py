@@ -31,9 +31,7 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise MissingDependencyError(
-            'A plot needs matplotlib: pip install "pcr-rt[plot]".'
-        ) from None
+        raise MissingDependencyError('A plot needs matplotlib: pip install ".[plot]".') from None
 
 
 def plot(rows: Sequence[Row], suffix: str) -> bytes:

@@ -69,7 +69,9 @@ def export(
         from pcr_rt.export.int8 import export_int8
         from pcr_rt.export.separable import export_plain
         from pcr_rt.spec_file import read_spec
-        from pcr_rt.training.checkpoints.checkpoint import export_checkpoint
+
+        if source.suffix != ".onnx" and str(source) not in shipped_models():
+            from pcr_rt.training.checkpoints.checkpoint import export_checkpoint  # needs torch
     except ModuleNotFoundError as error:
         raise missing_training(error) from None
     if (width is None) != (height is None):

@@ -241,6 +241,8 @@ def missing_training(error: ModuleNotFoundError) -> Exception:
 
     if error.name is None or error.name.startswith("pcr_rt"):
         return error
+    extra = "export" if error.name in ("onnx", "onnxsim") else "train"
     return MissingDependencyError(
-        f'The package {error.name!r} is not installed: pip install "pcr-rt[train]".'
+        f'The package {error.name!r} is not installed: pip install ".[{extra}]" in the folder of'
+        " PCR-RT."
     )

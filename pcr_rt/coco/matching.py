@@ -27,7 +27,7 @@ def require_pycocotools() -> tuple[Any, Any]:
         from pycocotools.cocoeval import COCOeval
     except ImportError:
         raise MissingDependencyError(
-            'Keypoint AP needs pycocotools: install it with pip install "pcr-rt[eval]".'
+            'Keypoint AP needs pycocotools: install it with pip install ".[eval]".'
         ) from None
     return COCO, COCOeval
 

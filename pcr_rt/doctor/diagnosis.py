@@ -34,7 +34,7 @@ NUMPY_ABI = r"multiarray failed to import|_ARRAY_API not found|compiled using Nu
 """What a module that was compiled for NumPy 1 says if it finds NumPy 2."""
 INT8_PAYS = 0.95
 """Below that share of FP32's time INT8 is worth a word."""
-REINSTALL = "pip install --force-reinstall pcr-rt"
+REINSTALL = "pip install --force-reinstall . in the folder of PCR-RT"
 
 
 def diagnose() -> list[Check]:
@@ -57,9 +57,7 @@ def diagnose() -> list[Check]:
         *(check_model(name) for name in sorted(DEFAULT_MODELS | set(shipped_models()))),
         _processor(),
         _int8(),
-        _optional(
-            "torch", "torch", ("torch",), "training and export", 'pip install "pcr-rt[train]"'
-        ),
+        _optional("torch", "torch", ("torch",), "training and export", 'pip install ".[train]"'),
         *_gpu(),
     ]
 

@@ -74,10 +74,10 @@ def _jetpack(release: str | None) -> list[Check]:
 def _extra(gpus: Gpus, release: str | None) -> str:
     """The command that brings this machine's CUDA packages."""
     if release is not None:
-        return f'pip install "pcr-rt[jetson{6 if release.startswith("36.") else 7}]"'
+        return f'pip install ".[jetson{6 if release.startswith("36.") else 7}]"'
     if 0 < gpus.cuda[0] < 12:
         return "update the NVIDIA driver: 525 is the oldest that serves CUDA 12"
-    return f'pip install "pcr-rt[cuda{12 if gpus.cuda[0] == 12 else 13}]"'
+    return f'pip install ".[cuda{12 if gpus.cuda[0] == 12 else 13}]"'
 
 
 def _kernels(gpus: Gpus, release: str | None) -> list[Check]:
@@ -162,7 +162,7 @@ def _pycuda() -> Check:
             "PyCUDA",
             "missing",
             'not installed, needed only for host_io="pycuda"',
-            'pip install "pcr-rt[pycuda]"',
+            'pip install ".[pycuda]"',
         )
     return Check("PyCUDA", "ok", version)
 

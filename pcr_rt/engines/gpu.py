@@ -114,7 +114,7 @@ def _no_gpu(reason: str) -> str:
         return (
             f"The NVIDIA driver is too old for the CUDA of the installed CuPy, it serves CUDA up to"
             f" {major}.{minor}: update the driver, or install the CuPy of that CUDA with"
-            f' pip install "pcr-rt[cuda{max(major, 12)}]".'
+            f' pip install ".[cuda{max(major, 12)}]".'
         )
     return f"CUDA finds no GPU: {reason}. 'pcr-rt doctor' tells more."
 
@@ -135,7 +135,7 @@ def check_kernels(device: int) -> None:
         reason = " ".join(str(error).split())[:300]
         missing = re.search(r"nvrtc|cannot open source file|header", reason, re.IGNORECASE)
         repair = (
-            'NVRTC and CUDA\'s headers come with pip install "pcr-rt[cuda12]" (or cuda13), and on'
+            'NVRTC and CUDA\'s headers come with pip install ".[cuda12]" (or cuda13), and on'
             " a Jetson with 'sudo apt install nvidia-jetpack'"
             if missing
             else "update the NVIDIA driver, and if that does not help, report it with the output of"

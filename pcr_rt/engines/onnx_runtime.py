@@ -61,7 +61,7 @@ class OnnxRuntimeEngine:
             if wanted:
                 raise InputError(
                     f"device={device!r} was asked for, but ONNX Runtime fell back to the CPU:"
-                    " install onnxruntime-gpu with the CUDA libraries that it names, or use"
+                    " install the CUDA libraries that its onnxruntime-gpu was built for, or use"
                     " device='cpu'."
                 )
             # No GPU after all: the file for CPUs, opened as on a CPU.
@@ -295,8 +295,8 @@ def _providers(device: str) -> tuple[list[Any], bool]:
     if wanted and not available:
         raise InputError(
             f"device={device!r} needs a GPU build of ONNX Runtime, and the installed one has only"
-            f" {', '.join(ort.get_available_providers())}: pip install onnxruntime-gpu, or use"
-            " device='cpu'."
+            f" {', '.join(ort.get_available_providers())}: 'pip uninstall -y onnxruntime && pip"
+            " install onnxruntime-gpu', or use device='cpu'."
         )
     cuda: list[Any] = [("CUDAExecutionProvider", cuda_options(number))] if available else []
     return [*cuda, CPU], wanted

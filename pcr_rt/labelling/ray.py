@@ -87,7 +87,7 @@ def spread(
         from ray.exceptions import RayError
     except ImportError as error:
         raise MissingDependencyError(
-            "--engine ray needs Ray Data: pip install 'pcr-rt[label]'."
+            "--engine ray needs Ray Data: pip install '.[label]'."
         ) from error
     if not rows:
         return

@@ -185,7 +185,7 @@ def test_models_that_are_missing_or_broken(
         (tmp_path / "none.onnx", "does not exist"),
         (broken, "cannot be loaded"),
         (write(tmp_path / "empty.onnx", b""), "cannot be loaded"),
-        (other, "not an .onnx file"),
+        (other, f"checkpoint: 'pcr-rt export {other} {tmp_path / 'model.onnx'}'"),
         (
             write(tmp_path / "model.engine", b"x"),
             "cannot be vouched for" if importlib.util.find_spec("cupy") else "needs CuPy",

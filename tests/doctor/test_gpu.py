@@ -78,13 +78,13 @@ def test_remedies_fit_the_machine(
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(gpu, "find_module", lambda name: False)
     monkeypatch.setattr(gpu, "_distributions", lambda start: {})
-    assert named("CuPy").remedy == 'pip install "pcr-rt[cuda12]"'
-    assert named("TensorRT").remedy == 'pip install "pcr-rt[cuda12]"'
+    assert named("CuPy").remedy == 'pip install ".[cuda12]"'
+    assert named("TensorRT").remedy == 'pip install ".[cuda12]"'
     release(monkeypatch, tmp_path / "release", "# R36 (release), REVISION: 4.3")
-    assert named("CuPy").remedy == 'pip install "pcr-rt[jetson6]"'
+    assert named("CuPy").remedy == 'pip install ".[jetson6]"'
     assert "nvidia-jetpack" in named("TensorRT").remedy
     release(monkeypatch, tmp_path / "release", "# R38 (release), REVISION: 2.0")
-    assert named("CuPy").remedy == 'pip install "pcr-rt[jetson7]"'
+    assert named("CuPy").remedy == 'pip install ".[jetson7]"'
     assert "not TensorRT" in named("device auto").detail
 
 
@@ -127,7 +127,7 @@ def test_too_old_tensorrt_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "repair"),
     [
-        ("", 'pip install "pcr-rt[cuda12]"'),
+        ("", 'pip install ".[cuda12]"'),
         ("# R36 (release), REVISION: 3.0", "sudo apt install nvidia-jetpack, then"),
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-
-pytest.importorskip("torch")
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import ModelError
@@ -82,3 +82,28 @@ def test_the_command_line_converts(tmp_path: Path, capsys: Any) -> None:
 
     export(WEIGHTS / "pcr-tiny.onnx", tmp_path / "half.onnx", precision="fp16")
     assert "pcr-tiny, fp16, input 192x256" in capsys.readouterr().out
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # importing it fails
+sys.argv = ["pcr-rt", "export", "pcr-nano", sys.argv[1], "--precision", "fp16"]
+from pcr_rt.cli import main
+main()
+"""
+
+
+def test_it_needs_no_torch(tmp_path: Path) -> None:
+    output = tmp_path / "half.onnx"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(output)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert OnnxRuntimeEngine(output).spec.precision == "fp16"
+    # What was trained does.
+    checkpoint = tmp_path / "best.pt"
+    checkpoint.touch()
+    code = WITHOUT_TORCH.replace('"pcr-nano"', repr(str(checkpoint)))
+    done = subprocess.run([sys.executable, "-c", code, str(output)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "'torch' is not installed: pip install \".[train]\"" in done.stderr

@@ -18,7 +18,7 @@ from pcr_rt.errors import InputError, ModelError
 from pcr_rt.export.calibration import calibration_images
 from pcr_rt.export.compare import agreement
 from pcr_rt.export.int8 import export_int8
-from pcr_rt.export.onnx_export import write_model
+from pcr_rt.export.model_file import write_model
 from pcr_rt.media import read_image
 from pcr_rt.models import ModelSpec, model_path
 

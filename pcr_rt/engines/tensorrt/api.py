@@ -48,7 +48,7 @@ class Api:
         if self.is_rtx and not hasattr(self.module.ComputeCapability, name):
             raise InputError(
                 f"TensorRT-RTX {self.version} makes no kernels for compute capability {sm}:"
-                ' install TensorRT, pip install "pcr-rt[cuda13]".'
+                ' install TensorRT, pip install ".[cuda13]".'
             )
 
     @property
@@ -89,8 +89,8 @@ def load(product: Product | None = None) -> Api:
             _warn_untested(name, version)
         return Api(module, name, version)
     raise MissingDependencyError(
-        f"TensorRT cannot be used ({'; '.join(reasons)}): pip install 'pcr-rt[cuda13]' or"
-        " 'pcr-rt[cuda12]' on x86-64, or 'pcr-rt[rtx]' for TensorRT-RTX; on a Jetson it comes with"
+        f"TensorRT cannot be used ({'; '.join(reasons)}): pip install '.[cuda13]' or"
+        " '.[cuda12]' on x86-64, or '.[rtx]' for TensorRT-RTX; on a Jetson it comes with"
         " JetPack."
     )
 

@@ -74,7 +74,7 @@ def _pycuda() -> Any:
         return importlib.import_module("pycuda.driver")
     except ImportError as error:  # also if libcuda is missing
         raise MissingDependencyError(
-            f'PyCUDA cannot be used ({error}): pip install "pcr-rt[pycuda]".'
+            f'PyCUDA cannot be used ({error}): pip install ".[pycuda]".'
         ) from None
 
 

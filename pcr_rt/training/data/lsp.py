@@ -78,7 +78,7 @@ def _from_matlab(path: Path) -> dict[str, Any]:
     Its boxes are those of the visible joints, 8 % larger.
     """
     if importlib.util.find_spec("scipy") is None:
-        raise MissingDependencyError(f"Reading {path} needs SciPy: pip install 'pcr-rt[train]'.")
+        raise MissingDependencyError(f"Reading {path} needs SciPy: pip install '.[train]'.")
     # In a process of its own, since damaged bytes may end it inside SciPy.
     done = subprocess.run([sys.executable, "-c", LOAD, str(path)], capture_output=True)
     if done.returncode:

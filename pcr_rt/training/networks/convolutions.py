@@ -50,7 +50,7 @@ def onnx_convolutions(path: Path) -> list[Weights]:
         from onnx import numpy_helper
     except ImportError as error:
         raise MissingDependencyError(
-            "Reading an ONNX file's weights needs onnx: pip install 'pcr-rt[train]'."
+            "Reading an ONNX file's weights needs onnx: pip install '.[export]'."
         ) from error
     try:
         graph = onnx.load(path).graph

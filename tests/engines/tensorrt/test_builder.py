@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorrt_rtx", reason='the real builder comes with pip install "pcr-rt[rtx]"')
+pytest.importorskip("tensorrt_rtx", reason='the real builder comes with pip install ".[rtx]"')
 onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper
