@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pcr_rt.cli import app
 from pcr_rt.errors import InputError
 from pcr_rt.media import VideoReader, VideoWriter
+from pcr_rt.poses import Poses
 from toy_streams import ToyEstimator, numbered
 
 run = importlib.import_module("pcr_rt.cli.run")  # the package has a function of that name
@@ -21,6 +25,9 @@ class Estimator(ToyEstimator):
         return self
 
     def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, frame: Any) -> Poses:
+        return self.batch([frame])[0]
 
 
 @pytest.fixture(autouse=True)
@@ -139,3 +146,61 @@ def test_files_are_named_after_the_source(
     monkeypatch.chdir(clip.parent)
     output = Path("out")
     assert run._files([source, source], output) == [output / stem, output / f"{stem}-1"]
+
+
+class Page:
+    def __init__(self, url: str, is_local: bool) -> None:
+        self.url, self.is_local = url, is_local
+
+
+def test_a_terminal_shows_the_address_for_phones_as_a_qr_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV reads it from the half blocks, of which the full one is two light modules."""
+    url = "http://192.168.1.23:8080/?token=ViCJ8WTSkoL8JHtmhGx-gA"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run._announce(Page(url, is_local=False))
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == f"Live page: {url}"
+    halves = {"█": (1, 1), "▀": (1, 0), "▄": (0, 1), " ": (0, 0)}
+    rows = [row for line in lines if line for row in zip(*(halves[c] for c in line), strict=True)]
+    code = np.kron(np.array(rows, np.uint8) * 255, np.ones((8, 8), np.uint8))
+    code = cv2.copyMakeBorder(code, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255)
+    assert cv2.QRCodeDetector().detectAndDecode(code)[0] == url
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    run._announce(Page(url, is_local=False))
+    assert capsys.readouterr().err == f"Live page: {url}\n"
+
+
+def test_a_page_for_this_machine_says_how_phones_get_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run._announce(Page("http://127.0.0.1:8080/", is_local=True))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--serve 0.0.0.0:8080" in said
+
+
+def test_how_people_are_drawn_reaches_the_files(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In videos and images alike: --colours and --scores are `Poses.draw`'s."""
+    asked: list[dict[str, Any]] = []
+    draw = Poses.draw
+
+    def note(self: Poses, image: Any, **options: Any) -> Any:
+        asked.append(options)
+        return draw(self, image, **options)
+
+    monkeypatch.setattr(Poses, "draw", note)
+    invoke(clip, "--output", tmp_path / "out", "--colours", "sides", "--scores")
+    assert asked == [{"colours": "sides", "scores": True}] * 12
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    asked.clear()
+    invoke(folder, "--output", tmp_path / "bulk", "--scores")
+    invoke(folder / "a.png", "--output", tmp_path / "one", "--scores")
+    assert asked == [{"colours": "people", "scores": True}] * 2
