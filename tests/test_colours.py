@@ -70,7 +70,7 @@ def test_sides_are_a_light_and_a_dark_shade() -> None:
 
 
 def test_sides_have_their_colours_on_request() -> None:
-    for number in (1, 2, 9):
+    for number in (0, 1, 9):
         assert person_shades(number, "sides")[:3] == (LEFT, RIGHT, CENTRE)
 
 
