@@ -59,6 +59,7 @@ def build(
     from pcr_rt.engines.tensorrt.sidecar import Sidecar
     from pcr_rt.files import refuse_inputs
     from pcr_rt.inference.loading import onnx_for_tensorrt
+    from pcr_rt.streaming.shutdown import finished_first
 
     profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
     options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
@@ -73,7 +74,8 @@ def build(
         spec = engine.spec
     if not json_output:
         typer.echo(f"{path.name}: {spec.precision}, {api.product} {api.version}")
-    with _phases() as progress:
+    # TensorRT swallows what is raised in its calls back, and stops if its progress monitor says so.
+    with finished_first() as heard, _phases(heard) as progress:
         plan, is_new = cached_engine(
             api,
             path,
@@ -124,8 +126,8 @@ def _profile(text: str) -> tuple[int, int, int]:
 
 
 @contextlib.contextmanager
-def _phases() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show bars on stderr, one for each phase that is under way."""
+def _phases(heard: list[int]) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show bars on stderr, one for each phase that is under way; stop once Ctrl-C is heard."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -141,6 +143,8 @@ def _phases() -> Iterator[Callable[[str, int, int | None], None]]:
         tasks = {}
 
         def report(phase: str, done: int, total: int | None) -> None:
+            if heard:
+                raise KeyboardInterrupt("no engine is written")
             if phase not in tasks:
                 tasks[phase] = bars.add_task(phase[:60], total=total)
             bars.update(tasks[phase], completed=done, total=total, visible=done != total)

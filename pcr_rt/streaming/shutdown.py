@@ -45,23 +45,24 @@ def terminated_properly() -> Iterator[None]:
 
 
 @contextmanager
-def finished_first() -> Iterator[None]:
+def finished_first() -> Iterator[list[int]]:
     """Let Ctrl-C wait for the end of the block, which then raises KeyboardInterrupt.
 
-    So a file and the line that names it are both written, or neither.
+    So a file and the line that names it are both written, or neither. What the block is given is
+    no longer empty when Ctrl-C came.
     """
-    heard = []
+    heard: list[int] = []
 
     def wait(number: int, frame: FrameType | None) -> None:
         heard.append(number)
 
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
-        yield
+        yield heard
         return
     signal.signal(signal.SIGINT, wait)
     try:
-        yield
+        yield heard
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if heard:
