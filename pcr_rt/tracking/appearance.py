@@ -21,6 +21,7 @@ FLOOR = 12.0
 """Grey levels added before the logarithm, so that the noise of dark clothes stays small."""
 SPREAD = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
 """(3, 3) deviations of one person's patches from themselves a second or three later."""
+FAR = 1 << 30
 LEARN = 0.05
 """Share of each new look."""
 
@@ -78,24 +79,40 @@ def describe(
     frame: (H, W, 3) uint8 BGR; keypoints: (N, K, 2) in its pixels; scores: (N, K); visible: mean
     score from which on keypoints say where a patch is; names: of the K keypoints. Logarithms of
     ratios to the frame's mean colour, so that a camera that changes its exposure or white balance
-    changes nothing. NaN for a patch that is not in view, or whose keypoints the skeleton lacks.
+    changes nothing. Points that lie on somebody else are left out. NaN for a patch that is not in
+    view, half of which lies on others, or whose keypoints the skeleton lacks.
     """
     weights, patches, needed_keypoints = _weights(tuple(names))
     height, width = frame.shape[:2]
     points = np.rint(weights @ keypoints).clip(-1, max(height, width)).astype(np.intp)
     x, y = points[..., 0], points[..., 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    free = ~_on_others(points)
     samples = frame[y.clip(0, height - 1), x.clip(0, width - 1)]
     logs = np.log((samples + FLOOR) / (light(frame) + FLOOR))
     found = np.full((len(keypoints), PATCHES, 3), np.nan)
     for patch, (rows, needed) in enumerate(zip(patches, needed_keypoints, strict=True)):
         if not needed:
             continue
-        mean = logs[:, rows].mean(1)
         seen = (scores[:, needed].mean(1) >= visible) & inside[:, rows].all(1)
-        blue, green, red = mean[seen].T
+        seen &= free[:, rows].mean(1) > 0.5
+        own = free[seen, rows, None]
+        blue, green, red = (logs[seen, rows] * own).sum(1).T / own.sum(1).T
         found[seen, patch] = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
     return found
+
+
+def _on_others(points: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell which points (N, P, 2) lie in the box around the points of somebody else, (N, P)."""
+    low, high = points.min(1, initial=FAR), points.max(1, initial=-FAR)
+    meet = ((low[:, None] <= high) & (low <= high[:, None])).all(-1)
+    np.fill_diagonal(meet, False)
+    covered = np.zeros(points.shape[:2], dtype=bool)
+    for person in np.flatnonzero(meet.any(1)).tolist():
+        others, own = meet[person], points[person][:, None]
+        inside = ((low[others] <= own) & (own <= high[others])).all(-1)
+        covered[person] = inside.any(1)
+    return covered
 
 
 def difference(known: Float, found: Float) -> Float:

@@ -54,8 +54,8 @@ class People:
     from_detector: how many rows, the first ones, have boxes of the detector; the others are found
     in regions. keypoints (N, K, 2) and keypoint_scores (N, K): the poses' as float64; centres:
     (N, 4) the middle of each torso (of all keypoints if the skeleton has none), twice; present:
-    (N,) whether somebody is there at all; contact: (N,) whether they overlap with somebody else;
-    looks: (N, 3, 3), see `describe`, NaN if there is no frame.
+    (N,) whether somebody is there at all; touching: (N, N) who overlaps with whom, contact: (N,)
+    whether with anybody; looks: (N, 3, 3), see `describe`, NaN if there is no frame.
     """
 
     poses: Poses
@@ -65,6 +65,7 @@ class People:
     centres: Float
     boxes: Float
     present: NDArray[np.bool_]
+    touching: NDArray[np.bool_]
     contact: NDArray[np.bool_]
     looks: Float
 
@@ -77,7 +78,8 @@ class People:
         present[:from_detector] = True
         overlap = box_iou(boxes, boxes)
         np.fill_diagonal(overlap, 0)
-        contact = overlap.max(1, initial=0) > CONTACT_IOU
+        touching = overlap > CONTACT_IOU
+        contact = touching.any(1)
         if frame is None:
             looks = np.full((len(poses), PATCHES, 3), np.nan)
         else:
@@ -86,7 +88,18 @@ class People:
         keypoints = poses.keypoints.astype(np.float64)
         scores = poses.keypoint_scores.astype(np.float64)
         centres = np.tile(keypoints[:, _torso(poses.skeleton)].mean(1), 2)
-        return cls(poses, from_detector, keypoints, scores, centres, boxes, present, contact, looks)
+        return cls(
+            poses,
+            from_detector,
+            keypoints,
+            scores,
+            centres,
+            boxes,
+            present,
+            touching,
+            contact,
+            looks,
+        )
 
 
 def _torso(skeleton: Skeleton) -> list[int]:

@@ -22,11 +22,13 @@ VELOCITY_S = 0.15
 """Time constant of the mean over measured velocities."""
 CONTACT_SLOWER = 4.0
 """In contact, keypoints jump to the other person: velocities are trusted so much less."""
-BOX_S = 0.5
-"""Time constant with which a box shrinks; it grows at once, so that it cuts no limb."""
+GROW_S, SHRINK_S = 0.2, 0.5
+"""Time constants with which a box grows and shrinks."""
+REACH = 0.85
+"""A box reaches at least so far of the way from the torso to the frame's own: it cuts no limb."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """A person; ``id`` is 0 until they have been seen often enough to be shown.
 
@@ -49,14 +51,13 @@ class Track:
     def begin(cls, people: People, row: int, now: float) -> Track:
         """Make the track of a person who is seen for the first time."""
         box = people.boxes[row]
-        looks = people.looks[row]
         return cls(
             keypoints=people.keypoints[row],
             keypoint_scores=people.keypoint_scores[row],
             box=box,
             extent=np.abs(box - people.centres[row]),
             velocity=np.zeros(2),
-            appearance=np.full_like(looks, np.nan) if people.contact[row] else looks,
+            appearance=people.looks[row],
             seen=now,
         )
 
@@ -73,8 +74,9 @@ class Track:
         self.keypoints, self.keypoint_scores = keypoints, scores
         centre = people.centres[row]
         extent = np.abs(people.boxes[row] - centre)
-        shrink = -np.expm1(-elapsed / BOX_S)
-        self.extent = np.maximum(extent, self.extent + shrink * (extent - self.extent))
+        time_constant = np.where(extent > self.extent, GROW_S, SHRINK_S)
+        steady = self.extent - np.expm1(-elapsed / time_constant) * (extent - self.extent)
+        self.extent = np.maximum(steady, REACH * extent)
         self.box = centre + self.extent * (-1, -1, 1, 1)
         self.seen, self.missed = now, False
         self.hits += 1
@@ -89,8 +91,7 @@ def displacements(tracks: Sequence[Track], now: float) -> Float:
 
 
 def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]) -> Float:
-    """Give boxes (M, 4) around the predicted places of those who are looked for in a frame."""
-    tracks = [track for track in tracks if now - track.seen <= SEARCH_S]
+    """Give boxes (M, 4) around the predicted places of tracks, as far as they lie in the frame."""
     if not tracks:
         return np.zeros((0, 4))
     boxes = np.stack([track.box for track in tracks]) + np.tile(displacements(tracks, now), 2)

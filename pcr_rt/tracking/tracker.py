@@ -11,9 +11,10 @@ from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
 from pcr_rt.tracking.appearance import updated
 from pcr_rt.tracking.association import doubles, match
+from pcr_rt.tracking.meetings import Meetings
 from pcr_rt.tracking.people import LIMITS, People, finite, joined
 from pcr_rt.tracking.schedule import DetectEvery, Schedule
-from pcr_rt.tracking.track import Track, search_regions
+from pcr_rt.tracking.track import SEARCH_S, Track, search_regions
 
 __all__ = ["Tracker"]
 
@@ -69,6 +70,7 @@ class Tracker:
         """Forget everybody; ids go on from where they were, so none is given twice."""
         self._tracks: list[Track] = []
         self._schedule = Schedule(self.detect_every)
+        self._meetings = Meetings()
         self._fresh = True
         self._now = -math.inf
 
@@ -82,14 +84,17 @@ class Tracker:
         if self._schedule.cut(frame):
             self._tracks = []
             self._fresh = True
-        regions = search_regions(self._tracks, max(timestamp, self._now), frame)
+        now = max(timestamp, self._now)
+        searched = [track for track in self._tracks if now - track.seen <= SEARCH_S]
+        regions = search_regions(searched, now, frame)
         return None if self._schedule.due(timestamp, regions) else regions
 
     def missing(self, poses: Poses, frame: Frame, timestamp: float) -> Float:
         """Say where to look for known people whom the detector did not find: boxes (M, 4).
 
         poses: the people of the detector's boxes. What is found in the regions goes to `update`
-        as ``again``.
+        as ``again``. Those who may still get their id back are looked for, too: somebody may stand
+        half hidden where they were lost.
         """
         now = max(timestamp, self._now)
         poses = finite(poses)
@@ -124,6 +129,7 @@ class Tracker:
             poses = _with_new_ones(poses, finite(again))
         people = People.of(poses, frame, from_detector)
         matched = self._match(people, now)
+        self._meetings.update(matched, self._tracks, people, now)
         _learn_looks(people, matched)
         for row, track in matched.items():
             track.follow(people, row, now)
@@ -176,8 +182,8 @@ class Tracker:
 
 
 def _learn_looks(people: People, matched: dict[int, Track]) -> None:
-    """Update the appearance of everybody who is not in contact."""
-    rows = [row for row in matched if not people.contact[row]]
+    """Update the appearance of everybody who is seen."""
+    rows = list(matched)
     if rows:
         known = np.stack([matched[row].appearance for row in rows])
         for row, looks in zip(rows, updated(known, people.looks[rows]), strict=True):

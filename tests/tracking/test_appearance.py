@@ -99,3 +99,26 @@ def test_patches_whose_keypoints_a_skeleton_lacks_are_nan() -> None:
     everything = describe(frame, PEOPLE[:, rows], np.ones((1, 4)), 0.5, names)
     np.testing.assert_allclose(everything[:, 2], shown[:, 2])
     assert whole.shape == legs.shape
+
+
+def test_points_on_somebody_else_are_left_out_by_hand() -> None:
+    """The first person's points have x = 145, 155, 165 and 175 on the torso, which narrows to 148,
+    156, 164 and 172, 144 and 176 on the thighs, and 154 to 166 on the head; so a body reaches from
+    144 to 176, and another 28 pixels further from 172 to 204, over the torso's last column and
+    one thigh.
+    """
+    frame = np.full((2400, 3200, 3), GREY, np.uint8)
+    frame[:300, 170:200] = 10
+    dark = np.log((10 + FLOOR) / (GREY + FLOOR))
+
+    def brightness(shift: tuple[float, float]) -> NDArray:
+        both = np.concatenate([PEOPLE, PEOPLE + shift])
+        return describe(frame, both, SURE.repeat(2, 0), 0.5, KEYPOINTS)[0, :, 0]
+
+    np.testing.assert_allclose(brightness((400, 0)), [0, dark / 4, dark / 2], atol=0.002)
+    np.testing.assert_allclose(brightness((0, 400)), [0, dark / 4, dark / 2], atol=0.002)
+    np.testing.assert_allclose(brightness((28, 0)), [0, 0, np.nan], atol=0.002)
+    np.testing.assert_allclose(brightness((29, 0)), [0, dark / 13, np.nan], atol=0.002)
+    # Up to y = 162 lie the thighs', 33 the head's: only the torso's last row, 110, is below 106.
+    np.testing.assert_allclose(brightness((0, 73)), [0, dark / 4, np.nan], atol=0.002)
+    assert np.isnan(brightness((0, 0))).all()

@@ -1,0 +1,82 @@
+"""People who exchanged their ids when they met, and get them back by what they wear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcr_rt.tracking.appearance import difference
+from pcr_rt.tracking.association import RETURNED_DIFFERENCE
+from pcr_rt.tracking.people import People
+from pcr_rt.tracking.track import Track
+
+__all__ = ["Meetings"]
+
+MEMORY_S = 1.0
+"""So long after contact two people are compared."""
+CERTAIN = 4.0
+"""Their ids were exchanged if the looks since then speak for it by so many deviations in sum."""
+
+
+@dataclass
+class _Meeting:
+    """Two people in contact: when they last were, and how much speaks for an exchange of ids."""
+
+    last: float
+    doubt: float = 0.0
+
+
+class Meetings:
+    """Who met whom in the last second, and what their looks have said since.
+
+    Where people hide each other, place may give each the other's id. Single looks are uncertain,
+    so what they say is summed up, as in Page's cumulative sum test (1954): looks that speak
+    against an exchange count as well, but a sum below 0 is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._meetings: dict[frozenset[Track], _Meeting] = {}
+
+    def update(
+        self, matched: Mapping[int, Track], tracks: Sequence[Track], people: People, now: float
+    ) -> None:
+        """Look at the people of a frame; two tracks at most exchange their ids and appearances.
+
+        matched: row in people -> its track; tracks: everybody who is known.
+        """
+        rows = {track: row for row, track in matched.items() if track.id}
+        for track, row in rows.items():
+            for other in np.flatnonzero(people.touching[row]).tolist():
+                if other in matched and matched[other].id:
+                    pair = frozenset((track, matched[other]))
+                    self._meetings.setdefault(pair, _Meeting(now)).last = now
+        known = set(tracks)
+        self._meetings = {
+            pair: meeting
+            for pair, meeting in self._meetings.items()
+            if now - meeting.last <= MEMORY_S and pair <= known
+        }
+        if not self._meetings:
+            return
+        met = list(frozenset.union(*self._meetings))
+        unlike = difference(np.stack([track.appearance for track in met]), people.looks)
+        places = {track: index for index, track in enumerate(met)}
+        for pair, meeting in self._meetings.items():
+            one, other = pair
+            gains = []
+            for own, another in ((one, other), (other, one)):
+                if own in rows:
+                    own_unlike, other_unlike = unlike[[places[own], places[another]], rows[own]]
+                    if another not in rows and not other_unlike <= RETURNED_DIFFERENCE:
+                        own_unlike = np.nan  # one of a third person's looks
+                    gains.append(own_unlike - other_unlike)
+            if not gains or np.isnan(gains).any():
+                continue
+            meeting.doubt = max(0.0, meeting.doubt + float(np.mean(gains)))
+            if meeting.doubt > CERTAIN:
+                one.id, other.id = other.id, one.id
+                one.appearance, other.appearance = other.appearance, one.appearance
+                meeting.doubt = 0.0
+                return

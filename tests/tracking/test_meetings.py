@@ -1,0 +1,130 @@
+"""Who exchanged ids in contact and gets them back; looks in whole deviations, sums by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pcr_rt.poses import Poses
+from pcr_rt.tracking.appearance import SPREAD
+from pcr_rt.tracking.meetings import Meetings
+from pcr_rt.tracking.people import People
+from pcr_rt.tracking.track import Track
+
+NAN = float("nan")
+
+
+def people(looks: list[float], touching: bool = False) -> People:
+    """People side by side who look so many deviations away from one look."""
+    count = len(looks)
+    keypoints = np.zeros((count, 17, 2)) + np.arange(17)[:, None]
+    keypoints += 100 * np.arange(count)[:, None, None]
+    scores, boxes = np.full((count, 17), 0.9), np.zeros((count, 4)) + (0, 0, 50, 100)
+    found = People.of(Poses(keypoints, scores, boxes, np.ones(count)), None, count)
+    return dataclasses.replace(
+        found,
+        looks=np.array([many * SPREAD for many in looks]).reshape(-1, 3, 3),
+        touching=np.full((count, count), touching) & ~np.eye(count, dtype=bool),
+    )
+
+
+class Pair:
+    """Two people, of looks 0 and ``apart``, whose meetings are followed."""
+
+    def __init__(self, apart: float = 1.5) -> None:
+        first = people([0, apart])
+        self.tracks = [Track.begin(first, row, 0.0) for row in (0, 1)]
+        for number, track in enumerate(self.tracks, 1):
+            track.id = number
+        self.meetings = Meetings()
+
+    def look(self, looks: list[float], now: float, touching: bool = False) -> list[int]:
+        """See the first people, in so many rows, and tell both ids."""
+        seen = people(looks, touching)
+        matched = dict(enumerate(self.tracks[: len(looks)]))
+        self.meetings.update(matched, self.tracks, seen, now)
+        return [track.id for track in self.tracks]
+
+
+def test_ids_go_back_when_the_sum_of_looks_is_over_four_deviations() -> None:
+    pair = Pair()
+    assert pair.look([0, 1.5], 0.0, touching=True) == [1, 2]
+    assert pair.look([1.5, 0], 0.1) == [1, 2]  # each fits the other better by 1.5
+    assert pair.look([1.5, 0], 0.2) == [1, 2]  # 3.0
+    assert pair.look([1.5, 0], 0.3) == [2, 1]  # 4.5
+    np.testing.assert_array_equal(pair.tracks[0].appearance, 1.5 * SPREAD)
+    np.testing.assert_array_equal(pair.tracks[1].appearance, 0 * SPREAD)
+    assert pair.look([1.5, 0], 0.4) == [2, 1]  # and that fits
+
+
+def test_four_deviations_are_not_over_four() -> None:
+    pair = Pair(2.0)
+    pair.look([0, 2], 0.0, touching=True)
+    assert pair.look([2, 0], 0.1) == [1, 2]
+    assert pair.look([2, 0], 0.2) == [1, 2]  # 4.0
+    assert pair.look([2, 0], 0.3) == [2, 1]
+
+
+def test_looks_against_count_but_not_below_zero() -> None:
+    pair = Pair()
+    pair.look([0, 1.5], 0.0, touching=True)
+    pair.look([1.5, 0], 0.1)  # 1.5
+    pair.look([0, 1.5], 0.2)  # 0
+    pair.look([0, 1.5], 0.3)  # 0, not -1.5
+    pair.look([1.5, 0], 0.4)
+    assert pair.look([1.5, 0], 0.5) == [1, 2]  # 3.0
+    assert pair.look([1.5, 0], 0.6) == [2, 1]  # 4.5
+
+
+def test_the_mean_of_both_counts_and_unknown_looks_do_not() -> None:
+    pair = Pair(3.0)
+    pair.look([0, 3], 0.0, touching=True)
+    pair.look([3, 3], 0.1)  # 3 for, 3 against: 0
+    pair.look([NAN, 0], 0.2)  # unknown
+    pair.look([3, NAN], 0.3)
+    pair.look([3, 0], 0.4)  # 3
+    assert pair.look([1.5, 1.5], 0.5) == [1, 2]  # 0 more: 3
+    assert pair.look([2.1, 0.9], 0.6) == [2, 1]  # 2.1 - 0.9 = 1.2 each: 4.2
+
+
+@pytest.mark.parametrize(("late", "expected"), [(1.0, [2, 1]), (1.01, [1, 2])])
+def test_contact_is_remembered_for_a_second(late: float, expected: list[int]) -> None:
+    pair = Pair(6.0)
+    pair.look([0, 6], 0.0)
+    assert pair.look([6, 0], 0.1) == [1, 2]  # they never met
+    pair.look([0, 6], 2.0, touching=True)
+    assert pair.look([6, 0], 2.0 + late) == expected
+
+
+def test_contact_that_goes_on_is_the_same_meeting() -> None:
+    pair = Pair()
+    for now in (0.0, 0.8, 1.6):
+        assert pair.look([1.5, 0], now, touching=True)[0] == (2 if now == 1.6 else 1)
+
+
+@pytest.mark.parametrize(("looks", "expected"), [(5.9, [2, 1]), (4.1, [2, 1]), (3.9, [1, 2])])
+def test_who_is_seen_may_be_the_one_who_is_lost(looks: float, expected: list[int]) -> None:
+    pair = Pair(6.0)
+    pair.look([0, 6], 0.0, touching=True)
+    # 5.9 - 0.1 = 5.8 for an exchange; 4.1 - 1.9 = 2.2, twice; 3.9 is 2.1 from the other's looks.
+    pair.look([looks], 0.1)
+    assert pair.look([looks], 0.2) == expected
+
+
+def test_people_who_are_forgotten_or_not_shown_yet_exchange_nothing() -> None:
+    pair = Pair(6.0)
+    pair.look([0, 6], 0.0, touching=True)
+    pair.meetings.update({0: pair.tracks[0]}, pair.tracks[:1], people([6]), 0.1)
+    assert [track.id for track in pair.tracks] == [1, 2]
+    unseen = Pair(6.0)
+    unseen.tracks[1].id = 0
+    unseen.look([0, 6], 0.0, touching=True)
+    assert unseen.look([6, 0], 0.1) == [1, 0]
+
+
+def test_nobody_at_all() -> None:
+    pair = Pair()
+    pair.look([0, 1.5], 0.0, touching=True)
+    assert pair.look([], 0.1) == [1, 2]
