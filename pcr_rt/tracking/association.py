@@ -28,7 +28,7 @@ STRANGER_DIFFERENCE = 3.0
 EXPECTED_OKS = 0.5
 DIFFERENCE_SCALE = 2.0
 """A person who looks so different counts by exp(-1/2); so does one of unknown appearance."""
-LEAST_LIKENESS = 0.4
+LEAST_LIKENESS = 0.2
 """Joints decide first: appearance takes no more than this from their similarity."""
 DUPLICATE_OKS = 0.6
 

@@ -1,4 +1,4 @@
-"""People who exchanged their ids when they met, and get them back by what they wear."""
+"""People who exchanged their ids where they hid each other, and get them back."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcr_rt.geometry import box_iou
 from pcr_rt.tracking.appearance import difference
 from pcr_rt.tracking.association import RETURNED_DIFFERENCE
-from pcr_rt.tracking.people import People
-from pcr_rt.tracking.track import Track
+from pcr_rt.tracking.people import CONTACT_IOU, People
+from pcr_rt.tracking.track import Track, displacements
 
 __all__ = ["Meetings"]
 
 MEMORY_S = 1.0
 """So long after contact two people are compared."""
 CERTAIN = 4.0
-"""Their ids were exchanged if the looks since then speak for it by so many deviations in sum."""
+"""Their ids are exchanged if the looks since then speak for it by so many deviations in sum."""
 
 
 @dataclass
@@ -47,17 +48,7 @@ class Meetings:
         matched: row in people -> its track; tracks: everybody who is known.
         """
         rows = {track: row for row, track in matched.items() if track.id}
-        for track, row in rows.items():
-            for other in np.flatnonzero(people.touching[row]).tolist():
-                if other in matched and matched[other].id:
-                    pair = frozenset((track, matched[other]))
-                    self._meetings.setdefault(pair, _Meeting(now)).last = now
-        known = set(tracks)
-        self._meetings = {
-            pair: meeting
-            for pair, meeting in self._meetings.items()
-            if now - meeting.last <= MEMORY_S and pair <= known
-        }
+        self._note_contacts(rows, tracks, people, now)
         if not self._meetings:
             return
         met = list(frozenset.union(*self._meetings))
@@ -67,11 +58,12 @@ class Meetings:
             one, other = pair
             gains = []
             for own, another in ((one, other), (other, one)):
-                if own in rows:
-                    own_unlike, other_unlike = unlike[[places[own], places[another]], rows[own]]
-                    if another not in rows and not other_unlike <= RETURNED_DIFFERENCE:
-                        own_unlike = np.nan  # one of a third person's looks
-                    gains.append(own_unlike - other_unlike)
+                if own not in rows:
+                    continue
+                own_unlike, other_unlike = unlike[[places[own], places[another]], rows[own]]
+                if another not in rows and not other_unlike <= RETURNED_DIFFERENCE:
+                    own_unlike = np.nan  # the looks of a third person
+                gains.append(own_unlike - other_unlike)
             if not gains or np.isnan(gains).any():
                 continue
             meeting.doubt = max(0.0, meeting.doubt + float(np.mean(gains)))
@@ -80,3 +72,26 @@ class Meetings:
                 one.appearance, other.appearance = other.appearance, one.appearance
                 meeting.doubt = 0.0
                 return
+
+    def _note_contacts(
+        self, rows: Mapping[Track, int], tracks: Sequence[Track], people: People, now: float
+    ) -> None:
+        """Note who overlaps whom, or the place where somebody was lost or should be by now."""
+        seen = list(rows)
+        own = [rows[track] for track in seen]
+        pairs = [(seen, people.touching[np.ix_(own, own)])]
+        lost = [track for track in tracks if track.id and track not in rows]
+        if lost:
+            boxes = np.stack([track.box for track in lost])
+            for places in (boxes, boxes + np.tile(displacements(lost, now), 2)):
+                pairs.append((lost, box_iou(places, people.boxes[own]) > CONTACT_IOU))
+        for tracks_of_rows, contact in pairs:
+            for index, column in np.argwhere(contact).tolist():
+                pair = frozenset((tracks_of_rows[index], seen[column]))
+                self._meetings.setdefault(pair, _Meeting(now)).last = now
+        known = set(tracks)
+        self._meetings = {
+            pair: meeting
+            for pair, meeting in self._meetings.items()
+            if now - meeting.last <= MEMORY_S and pair <= known
+        }

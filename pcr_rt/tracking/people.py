@@ -78,8 +78,8 @@ class People:
         present[:from_detector] = True
         overlap = box_iou(boxes, boxes)
         np.fill_diagonal(overlap, 0)
-        touching = overlap > CONTACT_IOU
-        contact = touching.any(1)
+        touching: NDArray[np.bool_] = overlap > CONTACT_IOU
+        contact: NDArray[np.bool_] = np.any(touching, axis=1)
         if frame is None:
             looks = np.full((len(poses), PATCHES, 3), np.nan)
         else:

@@ -21,7 +21,7 @@ def people(looks: list[float], touching: bool = False) -> People:
     count = len(looks)
     keypoints = np.zeros((count, 17, 2)) + np.arange(17)[:, None]
     keypoints += 100 * np.arange(count)[:, None, None]
-    scores, boxes = np.full((count, 17), 0.9), np.zeros((count, 4)) + (0, 0, 50, 100)
+    scores, boxes = np.full((count, 17), 0.9), np.tile((0.0, 0, 50, 100), (count, 1))
     found = People.of(Poses(keypoints, scores, boxes, np.ones(count)), None, count)
     return dataclasses.replace(
         found,

@@ -18,7 +18,7 @@ def person(
 ) -> People:
     """One person whose torso's middle is (x, 100), or with a neighbour, in boxes of their own."""
     shifts = [0.0, neighbour] if neighbour else [0.0]
-    keypoints = np.array([np.zeros((17, 2)) + (x + shift, 100) for shift in shifts])
+    keypoints = np.array([np.tile((x + shift, 100), (17, 1)) for shift in shifts])
     boxes = np.array([(-width / 2, -height / 2, width / 2, height / 2)] * len(shifts))
     boxes += keypoints[:, 0, [0, 1, 0, 1]]
     scores = np.full((len(shifts), 17), score)
