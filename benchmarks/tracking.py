@@ -1,11 +1,13 @@
 """Measure tracking against true ids, beside other trackers on the same detector's boxes.
 
-    python benchmarks/tracking.py TRUTH.txt VIDEO [TRUTH.txt VIDEO ...] --output tracking.json
+    python benchmarks/tracking.py TRUTH.txt VIDEO [TRUTH.txt VIDEO ...] --output tracking.json \
+        --sheets FOLDER --clips VIDEO
 
 TRUTH.txt is a MOTChallenge file (frame, id, left, top, width, height). PCR-RT runs as a stream does
 by default; BoT-SORT, ByteTrack and OC-SORT (PyPI ``trackers``), with their defaults, get the
 detector's boxes of every frame. A result fits a true box if their IoU is at least 0.5. Scores are
-those of ``motmetrics`` (PyPI), for each whole sequence and for its halves.
+those of ``motmetrics`` (PyPI), for each whole sequence and for its halves. Sheets show each id's
+person over time and the frames with their skeletons, also of clips without truth.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 from common import machine, write_json
 from tracker_scenes import FIGURE, FPS, join, one_person
+from tracking_sheets import Sheets
 
 from pcr_rt import PoseEstimator, PoseStream
 from pcr_rt.inference.detector import Detector
@@ -50,10 +53,16 @@ def rows(xyxy: Any, ids: Iterable[int]) -> list[tuple[int, float, float, float, 
     ]
 
 
-def ours(video: Path) -> Boxes:
+def ours(video: Path, sheets: Path | None) -> Boxes:
+    found, images = {}, Sheets()
     with PoseEstimator(device="cpu") as estimator:
-        stream = PoseStream(str(video), estimator)
-        return {n: rows(poses.boxes, poses.ids) for n, (_, poses) in enumerate(stream, 1)}
+        for number, (frame, poses) in enumerate(PoseStream(str(video), estimator), 1):
+            found[number] = rows(poses.boxes, poses.ids)
+            if sheets is not None:
+                images.add(number, frame, poses)
+    if sheets is not None:
+        images.write(sheets, video.stem)
+    return found
 
 
 def peers(video: Path) -> dict[str, Boxes]:
@@ -125,8 +134,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", nargs="+", type=Path, help="TRUTH.txt VIDEO ...")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--sheets", type=Path, help="folder of images to look at")
+    parser.add_argument("--clips", nargs="*", type=Path, default=[], help="videos without truth")
     options = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "speed": speed(), "sequences": {}}
+    results: dict[str, Any] = {"machine": machine(), "speed": speed(), "sequences": {}, "clips": {}}
     for truth_file, video in zip(options.pairs[::2], options.pairs[1::2], strict=True):
         truth = true_boxes(truth_file)
         last, half = max(truth), max(truth) // 2
@@ -134,10 +145,15 @@ def main() -> None:
         parts["second half"] = range(half + 1, last + 1)
         table = {
             who: {part: scores(truth, found, frames) for part, frames in parts.items()}
-            for who, found in {"PCR-RT": ours(video), **peers(video)}.items()
+            for who, found in {"PCR-RT": ours(video, options.sheets), **peers(video)}.items()
         }
         results["sequences"][truth_file.stem] = table
         print(json.dumps({truth_file.stem: table}, indent=1), flush=True)
+    for video in options.clips:
+        found = ours(video, options.sheets)
+        people = Counter(person for boxes in found.values() for person, *_ in boxes)
+        results["clips"][video.stem] = {"frames of each id": dict(people)}
+        print(json.dumps({video.stem: results["clips"][video.stem]}), flush=True)
     write_json(options.output, results)
 
 
