@@ -31,14 +31,13 @@ from typing import Any
 
 import numpy as np
 from gpu_pipeline import POSES, engines, estimator_rows
-from kernel_jobs import JOINTS, MAP, crops_of, detector_outputs, jobs, people_boxes
+from kernel_jobs import JOINTS, MAP, detector_outputs, jobs, people_boxes
 
 from pcr_rt import __version__
 from pcr_rt.cuda_kernels import kernels
 from pcr_rt.cuda_kernels.kernels import launch
 from pcr_rt.errors import PoseError
-from pcr_rt.geometry import heatmap_to_input
-from rivals import CROP, LETTERBOX, MEAN, STD, cuda_torch
+from rivals import CROP, LETTERBOX, MEAN, PADDING, STD, cuda_torch
 
 COUNTS = (1, 8, 64, 512, 4096)
 PEOPLE = (1, 4, 8, 16)
@@ -48,7 +47,7 @@ COPIED = 1 << 28
 """Bytes whose copy tells the bandwidth; what clears the cache has as many at least."""
 MOVERS = ("crop_persons", "decode_heatmaps")
 """What the target of bandwidth is for: kernels that move megabytes."""
-TARGETS = {"around_network_ms": 0.1, "launches": 6, "bandwidth_share": 0.8, "torch_ratio": 5.0}
+TARGETS = {"around_network_ms": 0.1, "launches": 7, "bandwidth_share": 0.8, "torch_ratio": 5.0}
 
 
 def percentiles(times_ms: list[float]) -> dict[str, float]:
@@ -145,7 +144,7 @@ def kernel_rows(cp: Any, timer: Timer, bandwidth: float, quick: bool) -> dict[st
                 row["cupy"] = timer(lambda j=job: j.in_cupy(cp, *j.inputs), 20)
             if torch and n <= 64:
                 inputs = [torch.as_tensor(cp.asnumpy(a), device="cuda") for a in job.inputs]
-                stream = cp.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream)
+                stream = kernels.stream_of(torch.cuda.current_stream().cuda_stream)
                 with stream:
                     row["torch"] = timer(lambda j=job, i=inputs: j.in_torch(torch, *i), 20)
             rows.setdefault(job.name, {})[str(n)] = row
@@ -173,20 +172,17 @@ def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) ->
     """Time everything around the two networks for one frame on the device, stage by stage."""
     rng = np.random.default_rng(0)
     frame = kernels.frame_table([rng.integers(0, 256, (*frame_size[::-1], 3), np.uint8)])
-    boxes = people_boxes(people, frame_size)
-    transforms = crops_of(boxes)
-    to_frame = transforms.copy()
-    to_frame[:, :, :2] *= heatmap_to_input(MAP, CROP, "udp")
-    there, back, index = cp.asarray(transforms), cp.asarray(to_frame), cp.zeros(people, np.int32)
+    boxes = cp.asarray(people_boxes(people, frame_size))
     outputs = detector_outputs(cp, 1, people * 4)
     maps = cp.random.random((people, JOINTS, MAP[1], MAP[0]), dtype=np.float32)
-    areas = cp.asarray((boxes[:, 2:] - boxes[:, :2]).prod(1))
     scores = cp.asarray(rng.random(people))
     first = cp.asarray([0, people], np.int32)
+    where: dict[str, Any] = {"size": CROP, "transform": "udp", "padding": PADDING, "grid": MAP}
+    places = kernels.place_people(boxes, first, **where)
     scale, size = np.array([LETTERBOX[0] / frame_size[0]]), np.array([frame_size])
     options = {"input_size": LETTERBOX, "score_threshold": 0.2}
     found = kernels.decode_boxes_padded(outputs, "rtmdet", scale, size, **options)
-    keypoints, sure = kernels.decode_heatmaps(maps, back, method="dark")
+    keypoints, sure = kernels.decode_heatmaps(maps, places.to_frame, method="dark")
 
     stages: dict[str, Callable[[], Any]] = {
         "letterbox": lambda: kernels.letterbox(frame, LETTERBOX, MEAN, STD),
@@ -194,10 +190,13 @@ def pipeline(cp: Any, timer: Timer, frame_size: tuple[int, int], people: int) ->
             outputs, "rtmdet", scale, size, **options
         ),
         "box_nms": lambda: kernels.box_nms_padded(found, 0.6, 100),
-        "crop_persons": lambda: kernels.crop_persons(frame, index, there, CROP, MEAN, STD),
-        "decode_heatmaps": lambda: kernels.decode_heatmaps(maps, back, method="dark"),
+        "place_people": lambda: kernels.place_people(boxes, first, **where),
+        "crop_persons": lambda: kernels.crop_persons(
+            frame, places.frame_index, places.crops[0], CROP, MEAN, STD
+        ),
+        "decode_heatmaps": lambda: kernels.decode_heatmaps(maps, places.to_frame, method="dark"),
         "oks_nms": lambda: kernels.oks_nms_padded(
-            keypoints, scores, areas, first, method="hard", keypoint_scores=sure
+            keypoints, scores, places.areas, first, method="hard", keypoint_scores=sure
         ),
     }
 

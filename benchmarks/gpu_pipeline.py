@@ -84,7 +84,9 @@ def _modes(pose: Any, detector: Any) -> Iterator[tuple[str, PoseEstimator]]:
         elif not pose.bind(1).capturable:
             return
         finder = None if both[1] is None else Detector(both[1])
-        yield mode, PoseEstimator(both[0], detector=finder)
+        estimator = PoseEstimator(both[0], detector=finder)
+        estimator.stage_events = True
+        yield mode, estimator
 
 
 def _timed(

@@ -1,8 +1,8 @@
 """What gpu_check times of each kernel: its inputs at a count, compulsory bytes and rivals.
 
-A count is of people for the crops, heatmaps and SimCC rows, of frames for `letterbox` and
-`decode_boxes`, and of candidates, at most 1,024 a frame, for both suppressions. People have COCO's
-17 keypoints, a hand's 21 and a whole body's 133.
+A count is of people for their places, the crops, heatmaps and SimCC rows, of frames for
+`letterbox` and `decode_boxes`, and of candidates, at most 1,024 a frame, for both suppressions.
+People have COCO's 17 keypoints, a hand's 21 and a whole body's 133.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def detector_outputs(cp: Any, frames: int, people: int) -> list[Any]:
 
 def jobs(cp: Any, count: int) -> Iterator[Job]:
     """Yield the jobs of all kernels at a count, one in memory at a time."""
+    yield _places(cp, count)
     for dtype in (np.float32, np.float16):
         yield _crops(cp, count, dtype)
         if count <= MOST_FRAMES:
@@ -105,6 +106,20 @@ def _named(kernel: str, skeleton: Skeleton) -> str:
 
 def _noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _places(cp: Any, count: int) -> Job:
+    boxes = cp.asarray(people_boxes(count, FRAME))
+    first = cp.asarray(np.array([0, count], np.int32))
+    options: dict[str, Any] = {"size": CROP, "transform": "udp", "padding": rivals.PADDING}
+    return Job(
+        "place_people",
+        lambda: kernels.place_people(boxes, first, grid=MAP, **options),
+        count * (32 + 4 + 2 * 48 + 8),
+        (boxes,),
+        rivals.place,
+        rivals.place,
+    )
 
 
 def _crops(cp: Any, count: int, dtype: Any) -> Job:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 CROP = (192, 256)
+PADDING = 1.25
 LETTERBOX = (416, 416)
 FILL = 114.0
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -60,6 +61,18 @@ def _normalised(cp: Any, pixels: Any) -> Any:
     """Turn pixels (N, h, w, 3) into normalised planes (N, 3, h, w)."""
     mean, std = cp.asarray(MEAN, np.float32), cp.asarray(STD, np.float32)
     return cp.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))
+
+
+def place(xp: Any, boxes: Any) -> tuple[Any, Any]:
+    """Do the work of place_people for one view: transforms (N, 2, 3) and areas (N,)."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    centre, width, height = (boxes[:, :2] + boxes[:, 2:]) / 2, size[:, 0], size[:, 1]
+    aspect, (across, down) = CROP[0] / CROP[1], (CROP[0] - 1, CROP[1] - 1)
+    x = xp.maximum(width, height * aspect) * PADDING / across
+    y = xp.maximum(height, width / aspect) * PADDING / down
+    left, top = centre[:, 0] - x * across / 2, centre[:, 1] - y * down / 2
+    matrices = xp.stack([x, 0 * x, left, 0 * x, y, top], -1).reshape(-1, 2, 3)
+    return matrices, width * height
 
 
 def cupy_crop(cp: Any, frame: Any, transforms: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,5 +74,11 @@ def _checked(name: str, knots: Any) -> Knots:
 
 
 def _interpolate(knots: Knots, raw: NDArray[Any]) -> NDArray[np.float64]:
-    x, y = np.transpose(knots)
-    return np.asarray(np.interp(raw, x, y), dtype=np.float64)
+    return np.asarray(np.interp(raw, *_curve(knots)), dtype=np.float64)
+
+
+@cache
+def _curve(knots: Knots) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the knots as arrays, which are made once."""
+    x, y = np.array(knots).T.copy()
+    return x, y

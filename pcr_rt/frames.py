@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pcr_rt.errors import InputError
 
 __all__ = [
+    "ArrayInterface",
     "CheckedFrames",
     "DeviceBuffer",
     "Nv12Coefficients",
@@ -19,10 +20,14 @@ __all__ = [
     "check_frame",
     "check_frames",
     "check_on_host",
+    "device_interface",
     "frame_size",
     "lies_on_device",
 ]
 
+ArrayInterface = Mapping[str, Any]
+"""What ``__cuda_array_interface__`` gives: shape, typestr, data, and more."""
+UINT8 = np.dtype(np.uint8)
 CUDA_KINDS = (2, 13)
 """DLPack's numbers for CUDA memory, plain and managed."""
 
@@ -56,38 +61,49 @@ class DeviceBuffer:
         }
 
 
+def device_interface(frame: Any) -> ArrayInterface | None:
+    """Read a frame's CUDA array interface; None if it has none, as NumPy arrays and NV12 frames."""
+    interface: ArrayInterface | None = getattr(frame, "__cuda_array_interface__", None)
+    return interface
+
+
 def lies_on_device(frame: Any) -> bool:
     """Tell whether a frame, or an NV12 frame's luma, is in a CUDA device's memory."""
     if isinstance(frame, Nv12Frame):
         return lies_on_device(frame.y)
-    if hasattr(frame, "__cuda_array_interface__"):
+    if device_interface(frame) is not None:
         return True
     return hasattr(frame, "__dlpack_device__") and frame.__dlpack_device__()[0] in CUDA_KINDS
 
 
 def frame_size(frame: Any) -> tuple[int, int]:
     """Give (width, height)."""
-    shape = _shape(frame)
+    shape = getattr(frame, "shape", None) or frame.__cuda_array_interface__["shape"]
     return int(shape[1]), int(shape[0])
 
 
-def check_frame(frame: Any, *, device: bool = False) -> None:
+def check_frame(frame: Any, *, device: bool = False) -> ArrayInterface | None:
     """Raise InputError unless ``frame`` is HxWx3 uint8 with at least one pixel, or NV12.
 
-    device: whether it may lie on a CUDA device.
+    device: whether it may lie on a CUDA device. Returns the frame's CUDA array interface, if it has
+    one: most libraries make it anew at each reading.
     """
-    if not device:
+    interface = device_interface(frame)
+    there = interface is not None or lies_on_device(frame)
+    if there and not device:
         check_on_host(frame)
-    there = lies_on_device(frame)
     if isinstance(frame, Nv12Frame):
         if lies_on_device(frame.uv) != there:
             raise InputError("One plane of the NV12 frame lies on a device and one on the host.")
         if not there and not all(isinstance(p, np.ndarray) for p in (frame.y, frame.uv)):
             raise InputError("The planes of an NV12 frame on the host must be NumPy arrays.")
-        return
+        return None
     if not there and not isinstance(frame, np.ndarray):
         raise InputError(f"A frame must be a NumPy array, not {type(frame).__name__}.")
-    shape, dtype = _shape(frame), _dtype(frame)
+    if interface is None:
+        shape, dtype = tuple(frame.shape), frame.dtype
+    else:
+        shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
         raise InputError(
             "The frame is grey: convert it with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)."
@@ -98,10 +114,11 @@ def check_frame(frame: Any, *, device: bool = False) -> None:
         )
     if len(shape) != 3 or shape[2] != 3:
         raise InputError(f"A frame has shape (height, width, 3), not {shape}.")
-    if dtype != "uint8":
-        raise InputError(f"The frame's dtype is {dtype}: give uint8 with grey levels 0 to 255.")
+    if dtype != UINT8 and (name := str(dtype).rpartition(".")[2]) != "uint8":
+        raise InputError(f"The frame's dtype is {name}: give uint8 with grey levels 0 to 255.")
     if 0 in shape:
         raise InputError(f"The frame is empty, its shape is {shape}.")
+    return interface
 
 
 def check_on_host(frame: Any) -> None:
@@ -114,29 +131,24 @@ def check_on_host(frame: Any) -> None:
 
 
 class CheckedFrames(list[Any]):
-    """Frames that `check_frame` has let pass, so that nobody has to check them again."""
+    """Frames that `check_frame` has let pass, so that nobody has to check them again.
+
+    interfaces: what it returned of each; None of all unless given, as of frames on the host.
+    """
+
+    def __init__(
+        self, frames: Iterable[Any], interfaces: Sequence[ArrayInterface | None] | None = None
+    ) -> None:
+        super().__init__(frames)
+        self.interfaces = [None] * len(self) if interfaces is None else interfaces
 
 
 def check_frames(frames: Iterable[Any], *, device: bool = False) -> CheckedFrames:
     """Check each frame, unless they are `CheckedFrames`. Raises what `check_frame` does."""
     if isinstance(frames, CheckedFrames):
         return frames
-    checked = CheckedFrames(frames)
-    for frame in checked:
-        check_frame(frame, device=device)
-    return checked
-
-
-def _shape(frame: Any) -> tuple[int, ...]:
-    if hasattr(frame, "shape"):
-        return tuple(frame.shape)
-    return tuple(frame.__cuda_array_interface__["shape"])
-
-
-def _dtype(frame: Any) -> str:
-    if hasattr(frame, "__cuda_array_interface__"):
-        return str(np.dtype(frame.__cuda_array_interface__["typestr"]))
-    return str(frame.dtype).rpartition(".")[2]  # torch says "torch.uint8"
+    checked = list(frames)
+    return CheckedFrames(checked, [check_frame(frame, device=device) for frame in checked])
 
 
 _RED_AND_BLUE = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}

@@ -134,6 +134,32 @@ class Poses:
             skeleton=skeleton,
         )
 
+    @classmethod
+    def of_arrays(
+        cls,
+        keypoints: NDArray[np.float32],
+        keypoint_scores: NDArray[np.float32],
+        boxes: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        *,
+        image_size: tuple[int, int],
+        score_kind: ScoreKind,
+        skeleton: Skeleton,
+    ) -> Poses:
+        """Make Poses out of arrays that are right and nobody else's: no check, no copy."""
+        poses = object.__new__(cls)
+        put = object.__setattr__
+        put(poses, "keypoints", _read_only(keypoints))
+        put(poses, "keypoint_scores", _read_only(keypoint_scores))
+        put(poses, "boxes", _read_only(boxes))
+        put(poses, "scores", _read_only(scores))
+        put(poses, "image_size", image_size)
+        put(poses, "score_kind", score_kind)
+        put(poses, "skeleton", skeleton)
+        for name in ("ids", *STREAM_FIELDS):
+            put(poses, name, None)
+        return poses
+
     def __len__(self) -> int:
         return len(self.scores)
 

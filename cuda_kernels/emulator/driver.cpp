@@ -2,6 +2,7 @@
 
 #include "emulator.hpp"
 
+#include "../place_people.cu"
 #include "../crop_persons.cu"
 #include "../letterbox.cu"
 #include "../decode_heatmaps.cu"
@@ -48,6 +49,7 @@ Kernel entry(const char* name, void (*function)(T...)) {
 
 const std::vector<Kernel>& kernels() {
     static const std::vector<Kernel> all = {
+        ENTRY(place_people),
         ENTRY(crop_persons_float32),
         ENTRY(crop_persons_float16),
         ENTRY(letterbox_float32),

@@ -21,7 +21,17 @@ from pcr_rt.cuda_kernels.kernels.crops import crop_persons, letterbox
 from pcr_rt.cuda_kernels.kernels.heatmaps import decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels.kernels.launch import FRAME, FrameTable, cupy, frame_rows, frame_table
 from pcr_rt.cuda_kernels.kernels.oks import oks_nms, oks_nms_padded
-from pcr_rt.cuda_kernels.kernels.queue import Graph, Packed, Staging, memory_of, on, pool_of, taken
+from pcr_rt.cuda_kernels.kernels.places import Places, place_people
+from pcr_rt.cuda_kernels.kernels.queue import (
+    Graph,
+    Packed,
+    Staging,
+    memory_of,
+    on,
+    pool_of,
+    stream_of,
+    taken,
+)
 
 __all__ = [
     "FRAME",
@@ -29,6 +39,7 @@ __all__ = [
     "FrameTable",
     "Graph",
     "Packed",
+    "Places",
     "Staging",
     "box_nms",
     "box_nms_padded",
@@ -45,6 +56,8 @@ __all__ = [
     "oks_nms",
     "oks_nms_padded",
     "on",
+    "place_people",
     "pool_of",
+    "stream_of",
     "taken",
 ]

@@ -50,7 +50,8 @@ def crop_persons(
     people = on_device(transforms, np.float64, (None, 2, 3), "transforms")
     index = on_device(frame_index, np.int32, (len(people),), "frame_index")
     count = len(frames.sizes if isinstance(frames, FrameTable) else frames)
-    if isinstance(frame_index, np.ndarray) and not np.isin(frame_index, range(count)).all():
+    on_host = isinstance(frame_index, np.ndarray) and index is not frame_index
+    if on_host and not np.isin(frame_index, range(count)).all():
         raise InputError(f"frame_index names a frame that is not among the {count} given.")
     shape = (len(people), 3, height, width)
     crops = cupy().empty(shape, dtype) if out is None else fitting(out, shape)

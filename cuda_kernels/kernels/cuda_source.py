@@ -9,6 +9,7 @@ from importlib.resources import files
 __all__ = ["KERNELS", "source"]
 
 FILES = (
+    "place_people.cu",
     "crop_persons.cu",
     "letterbox.cu",
     "decode_heatmaps.cu",
@@ -18,6 +19,7 @@ FILES = (
     "oks_nms.cu",
 )
 KERNELS: tuple[str, ...] = (
+    "place_people",
     "crop_persons_float32",
     "crop_persons_float16",
     "letterbox_float32",

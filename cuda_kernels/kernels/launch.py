@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pcr_rt.cuda_kernels.kernels.cuda_source import source
 from pcr_rt.errors import InputError, MissingDependencyError
-from pcr_rt.frames import Nv12Frame
+from pcr_rt.frames import ArrayInterface, Nv12Frame, device_interface, frame_size
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,8 @@ NULL = np.uint64(0)
 
 _local = threading.local()
 
-FRAME = np.dtype(
-    [(name, np.uint64) for name in ("pixels", "chroma")]
-    + [(name, np.int32) for name in ("pitch", "chroma_pitch", "width", "height")]
-    + [(name, np.float32) for name in ("luma", "black", "red_v", "green_u", "green_v", "blue_u")]
-)
-"""struct Frame of frame.cuh."""
+FRAME = struct.Struct("=2Q4i6f")
+"""struct Frame of frame.cuh: its pointers, its pitches and sizes, its factors of NV12."""
 
 
 def cupy() -> Any:
@@ -100,31 +97,28 @@ def typed(name: str, dtype: Any) -> str:
 
 def as_device(array: DeviceArray, what: str) -> DeviceArray:
     """Make ``array``, which has to lie on the host or on the current device, a CuPy array."""
-    check_home(array, what)
-    return cupy().asarray(array)
+    cp = cupy()
+    own = isinstance(array, cp.ndarray)
+    check_home(array, None if own else device_interface(array), what)
+    return array if own else cp.asarray(array)
 
 
-def check_home(array: DeviceArray, what: str) -> Mapping[str, Any] | None:
+def check_home(array: DeviceArray, interface: ArrayInterface | None, what: str) -> None:
     """Raise InputError for an array on another device than the current one: CuPy would copy it.
 
-    Returns the array interface, which some libraries make anew each time, of arrays that have one
-    and are not CuPy's own.
+    interface: the array's, unless it is CuPy's own or lies on the host.
     """
     cp = cupy()
     current = home = cp.cuda.Device().id
-    interface: Mapping[str, Any] | None = None
     if isinstance(array, cp.ndarray):
         home = array.device.id
-    else:
-        interface = getattr(array, "__cuda_array_interface__", None)
-        if interface is not None and (address := interface["data"][0]):  # empty ones have none
-            home = cp.cuda.runtime.pointerGetAttributes(address).device
+    elif interface is not None and (address := interface["data"][0]):  # empty ones have none
+        home = cp.cuda.runtime.pointerGetAttributes(address).device
     if home != current:
         raise InputError(
             f"{what} lies on cuda:{home}, but cuda:{current} is current: use "
             f"'with cupy.cuda.Device({home}):' or copy the array."
         )
-    return interface
 
 
 def on_device(
@@ -229,7 +223,9 @@ class FrameTable:
 def frame_rows(
     frames: Sequence[DeviceArray | Nv12Frame],
 ) -> tuple[NDArray[Any], list[DeviceArray]]:
-    """Give what the kernels need to know of frames, (B,) of `FRAME` on the host, and their arrays.
+    """Give what the kernels need to know of frames and their arrays.
+
+    That is (B, 56) uint8 on the host, a row for each `FRAME`.
 
     Frames are BGR (H, W, 3) uint8 arrays or NV12. Arrays on the device are used in place if a
     pixel's bytes lie together, rows may have any pitch; others are copied. Raises InputError for
@@ -240,21 +236,21 @@ def frame_rows(
         if isinstance(frame, Nv12Frame):
             y, uv = _plane(frame.y), _plane(frame.uv)
             places = (y.data.ptr, uv.data.ptr, y.strides[0], uv.strides[0])
-            rows.append((*places, y.shape[1], y.shape[0], *frame.coefficients))
+            rows.append(FRAME.pack(*places, y.shape[1], y.shape[0], *frame.coefficients))
             arrays += [y, uv]
         else:
             bgr = _bgr(frame)
             places = (bgr.data.ptr, 0, bgr.strides[0], 0)
-            rows.append((*places, bgr.shape[1], bgr.shape[0], *[0] * 6))
+            rows.append(FRAME.pack(*places, bgr.shape[1], bgr.shape[0], *[0] * 6))
             arrays.append(bgr)
-    return np.array(rows, FRAME), arrays
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, FRAME.size), arrays
 
 
 def frame_table(frames: Sequence[DeviceArray | Nv12Frame]) -> FrameTable:
     """Make the table of frames that :func:`frame_rows` describes, on the device."""
     rows, arrays = frame_rows(frames)
-    sizes = [(int(row["height"]), int(row["width"])) for row in rows]
-    return FrameTable(cupy().asarray(rows.view(np.uint8)), sizes, arrays)
+    sizes = [frame_size(frame)[::-1] for frame in frames]
+    return FrameTable(cupy().asarray(rows), sizes, arrays)
 
 
 def _bgr(frame: DeviceArray) -> DeviceArray:

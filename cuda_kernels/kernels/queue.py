@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pcr_rt.cuda_kernels.kernels.launch import DeviceArray, check_home, constants_kept, cupy
+from pcr_rt.frames import ArrayInterface
 
-__all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "pool_of", "taken"]
+__all__ = ["Graph", "Packed", "Staging", "memory_of", "on", "pool_of", "stream_of", "taken"]
 
 ALIGNMENT = 256
 """Bytes; what CUDA's own allocations have."""
@@ -23,9 +24,32 @@ Layout = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
 
 
 def on(device: int) -> AbstractContextManager[Any]:
-    """Make the device current. If it is already, its context stays, whoever made that."""
-    runtime = cupy().cuda.runtime
-    return nullcontext() if runtime.getDevice() == device else cupy().cuda.Device(device)
+    """Make the device current, and at the end the context that was, whoever made it."""
+    return nullcontext() if cupy().cuda.runtime.getDevice() == device else _elsewhere(device)
+
+
+@contextmanager
+def _elsewhere(device: int) -> Iterator[None]:
+    with _context_kept():
+        cupy().cuda.runtime.setDevice(device)
+        yield
+
+
+@contextmanager
+def _context_kept() -> Iterator[None]:
+    """Make the context that is current so again at the end.
+
+    CuPy goes back by setDevice, which makes the device's primary context current.
+    """
+    driver, runtime = cupy().cuda.driver, cupy().cuda.runtime
+    device, context = runtime.getDevice(), driver.ctxGetCurrent()
+    try:
+        yield
+    finally:
+        if context:
+            driver.ctxSetCurrent(context)
+        else:  # CUDA has made none yet
+            runtime.setDevice(device)
 
 
 class Packed:
@@ -91,9 +115,9 @@ class Graph:
                 graph = stream.end_capture()
         self._graph, self._memory = graph, (pool, constants)
 
-    def launch(self) -> None:
-        """Queue it on the current stream."""
-        self._graph.launch(cupy().cuda.get_current_stream())
+    def launch(self, stream: Any) -> None:
+        """Queue it on a stream."""
+        self._graph.launch(stream)
 
 
 def pool_of(owner: object) -> Any:
@@ -102,11 +126,10 @@ def pool_of(owner: object) -> Any:
     CuPy from 14.1 on does not return that of a pool that is dropped.
     """
     cp = cupy()
-    pool, device = cp.cuda.MemoryPool(), cp.cuda.Device()
+    pool, device = cp.cuda.MemoryPool(), cp.cuda.Device().id
 
     def free() -> None:
-        here = cp.cuda.runtime.getDevice() == device.id  # see `on`
-        with nullcontext() if here else device:
+        with on(device):
             pool.free_all_blocks()
 
     weakref.finalize(owner, free).atexit = False
@@ -120,8 +143,10 @@ def memory_of(pool: Any) -> Iterator[None]:
         yield
 
 
-def taken(array: Any, stream: Any) -> DeviceArray:
+def taken(array: Any, interface: ArrayInterface | None, stream: Any) -> DeviceArray:
     """Make a device array of any library CuPy's, in place; to be used on ``stream``.
+
+    interface: the array's, None if there is but DLPack.
 
     The stream waits for what the array's owner has queued, the host does not. An owner that names
     no stream may have queued it on the legacy default stream, as PyCUDA does, for which a
@@ -129,27 +154,46 @@ def taken(array: Any, stream: Any) -> DeviceArray:
     InputError for an array on another device.
     """
     cp = cupy()
-    interface = check_home(array, "The frame")
+    check_home(array, interface, "The frame")
     if isinstance(array, cp.ndarray):
         _wait(stream, cp.cuda.get_current_stream())
         return array
     if interface is None or ("stream" not in interface and hasattr(array, "__dlpack__")):
-        with stream:  # the exporter is told that stream and orders itself before it
+        # The exporter is told the stream and orders itself before it.
+        with _context_kept(), stream:
             return cp.from_dlpack(array)
     owner = interface.get("stream")
-    _wait(stream, cp.cuda.Stream.null if owner is None else cp.cuda.ExternalStream(owner))
+    _wait(stream, cp.cuda.Stream.null if owner is None else stream_of(owner))
     return cp.asarray(_WithoutStream(array, interface))
+
+
+def stream_of(handle: int) -> Any:
+    """Make a stream of another library, given by its handle, CuPy's."""
+    make = getattr(cupy().cuda.Stream, "from_external", None)
+    # From CuPy 14 on ExternalStream is deprecated.
+    return cupy().cuda.ExternalStream(handle) if make is None else make(_Handle(handle))
+
+
+class _Handle:
+    """A stream in the words of CUDA's stream protocol."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle  # the protocol's version comes first
 
 
 class _WithoutStream:
     """An array that CuPy need not wait for on the host, which it would do for its stream."""
 
-    def __init__(self, owner: Any, interface: Mapping[str, Any]) -> None:
+    def __init__(self, owner: Any, interface: ArrayInterface) -> None:
         self._owner = owner
         self.__cuda_array_interface__ = {**interface, "stream": None}
 
 
 def _wait(stream: Any, other: Any) -> None:
+    """Let the stream wait for what the other one has been given."""
     if stream.ptr != other.ptr:
         done = cupy().cuda.Event(disable_timing=True)
         done.record(other)

@@ -11,11 +11,13 @@ from pcr_rt.cuda_kernels.reference.boxes import box_nms, decode_boxes
 from pcr_rt.cuda_kernels.reference.crops import crop_persons, letterbox
 from pcr_rt.cuda_kernels.reference.heatmaps import DecodeMethod, decode_heatmaps, decode_simcc
 from pcr_rt.cuda_kernels.reference.oks import SuppressMethod, oks_nms, pairwise_oks
+from pcr_rt.cuda_kernels.reference.places import Places, place_people
 from pcr_rt.frames import Nv12Frame
 
 __all__ = [
     "DecodeMethod",
     "Nv12Frame",
+    "Places",
     "SuppressMethod",
     "box_nms",
     "crop_persons",
@@ -25,4 +27,5 @@ __all__ = [
     "letterbox",
     "oks_nms",
     "pairwise_oks",
+    "place_people",
 ]

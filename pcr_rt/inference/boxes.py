@@ -81,11 +81,12 @@ def letterboxed(
 
 
 def large_enough(
-    boxes: NDArray[np.float64], scores: NDArray[np.float64], keep: NDArray[np.integer[Any]]
+    boxes: NDArray[Any], scores: NDArray[Any], keep: NDArray[np.integer[Any]]
 ) -> Boxes:
     """Choose the boxes (N, 4) and scores (N,) of ``keep`` that are larger than a pixel."""
-    keep = keep[((boxes[keep, 2:] - boxes[keep, :2]) > 1).all(1)]
-    return boxes[keep], scores[keep]
+    boxes, scores = boxes[keep].astype(np.float64), scores[keep].astype(np.float64)
+    large = [x2 - x1 > 1 and y2 - y1 > 1 for x1, y1, x2, y2 in boxes.tolist()]
+    return (boxes, scores) if all(large) else (boxes[large], scores[large])
 
 
 def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
@@ -109,24 +110,32 @@ def as_boxes(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
         raise InputError(
             f"boxes have shape {rows.shape}; give (N, 4) xyxy, or (N, 5) with a score each."
         )
+    # In Python, since NumPy takes longer for the few boxes of a frame. NaN fails every comparison.
+    (width, height), most, inside = size, MAX_COORDINATE, []
+    for x1, y1, x2, y2, *score in rows.tolist():
+        if not (-most <= x1 < x2 <= most and -most <= y1 < y2 <= most):
+            raise _wrong(rows)
+        if score and not 0 <= score[0] <= 1 + SCORE_SLACK:
+            raise _wrong(rows)
+        inside.append(x2 > 0 and y2 > 0 and x1 < width and y1 < height)
+    if not all(inside):
+        rows = rows[inside]
+    scores = np.minimum(rows[:, 4], 1) if rows.shape[1] == 5 else np.ones(len(rows))
+    return rows[:, :4], scores
+
+
+def _wrong(rows: NDArray[np.float64]) -> InputError:
+    """Say what is wrong with the boxes (N, 4) or (N, 5)."""
     if not np.isfinite(rows).all():
-        raise InputError("boxes hold NaN or infinite values: remove those rows.")
+        return InputError("boxes hold NaN or infinite values: remove those rows.")
     if (np.abs(rows[:, :4]) > MAX_COORDINATE).any():
-        raise InputError("boxes reach further than any image: give pixels of the frame.")
-    if rows.shape[1] == 5 and ((rows[:, 4] < 0) | (rows[:, 4] > 1 + SCORE_SLACK)).any():
-        raise InputError(
-            f"boxes have scores from {rows[:, 4].min():g} to {rows[:, 4].max():g}: give 0 to 1."
-        )
+        return InputError("boxes reach further than any image: give pixels of the frame.")
     empty = (rows[:, 2] <= rows[:, 0]) | (rows[:, 3] <= rows[:, 1])
     if empty.any():
         row = int(np.flatnonzero(empty)[0])
-        raise InputError(
+        return InputError(
             f"Box {row} is {rows[row, :4].tolist()}, without area: give x1, y1, x2, y2 with x2 > x1"
             " and y2 > y1."
         )
-    outside = (
-        (rows[:, 2] <= 0) | (rows[:, 3] <= 0) | (rows[:, 0] >= size[0]) | (rows[:, 1] >= size[1])
-    )
-    rows = rows[~outside]
-    scores = np.minimum(rows[:, 4], 1) if rows.shape[1] == 5 else np.ones(len(rows))
-    return rows[:, :4], scores
+    scores = rows[:, 4]
+    return InputError(f"boxes have scores from {scores.min():g} to {scores.max():g}: give 0 to 1.")

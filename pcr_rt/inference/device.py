@@ -21,7 +21,14 @@ from pcr_rt.cuda_kernels import kernels
 from pcr_rt.cuda_kernels.reference.boxes import yolox_is_decoded
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.errors import InputError
-from pcr_rt.frames import Nv12Frame, check_frames, frame_size, lies_on_device
+from pcr_rt.frames import (
+    ArrayInterface,
+    CheckedFrames,
+    Nv12Frame,
+    check_frames,
+    device_interface,
+    frame_size,
+)
 from pcr_rt.inference.boxes import Boxes
 from pcr_rt.inference.detector import Detector, DetectorLike, Finder, finder
 from pcr_rt.inference.device_plans import DetectPlan, Plan, PosePlan, bucket
@@ -106,19 +113,32 @@ class DeviceStages:
         self._left = threading.Condition()
 
     @contextmanager
-    def scene(self, frames: Sequence[Any]) -> Iterator[DeviceScene]:
-        """Check one call's frames and take them on. Raises InputError for a bad frame."""
+    def scene(self, frames: Sequence[Any], *, events: bool = False) -> Iterator[DeviceScene]:
+        """Check one call's frames and take them on. Raises InputError for a bad frame.
+
+        events: whether to tell stages apart by CUDA events, as far as launches go one by one.
+        """
         checked = check_frames(frames, device=True)
-        with self._under_way(), kernels.on(self.device):
-            worker = getattr(self._local, "worker", None)
-            if worker is None:
-                worker = self._local.worker = Worker(self)
-            try:
-                yield DeviceScene(worker, checked)
-            except BaseException:
-                # What is still queued must not meet the next call's buffers.
-                worker.stream.synchronize()
-                raise
+        caller = threading.get_ident()
+        with self._left:
+            if self._closed:
+                raise InputError("The estimator is closed.")
+            self._callers.append(caller)
+        try:
+            with kernels.on(self.device):
+                worker = getattr(self._local, "worker", None)
+                if worker is None:
+                    worker = self._local.worker = Worker(self)
+                try:
+                    yield DeviceScene(worker, checked, events)
+                except BaseException:
+                    # What is still queued must not meet the next call's buffers.
+                    worker.stream.synchronize()
+                    raise
+        finally:
+            with self._left:
+                self._callers.remove(caller)
+                self._left.notify_all()
 
     def rehearsal(self, max_people: int) -> list[int]:
         """List the numbers of people that make every buffer and graph up to ``max_people``.
@@ -135,21 +155,6 @@ class DeviceStages:
             self._closed = True
             self._left.wait_for(lambda: all(caller == own for caller in self._callers))
         self._local = threading.local()
-
-    @contextmanager
-    def _under_way(self) -> Iterator[None]:
-        """Let `close` wait until the end of this call. Raises InputError if it has begun."""
-        caller = threading.get_ident()
-        with self._left:
-            if self._closed:
-                raise InputError("The estimator is closed.")
-            self._callers.append(caller)
-        try:
-            yield
-        finally:
-            with self._left:
-                self._callers.remove(caller)
-                self._left.notify_all()
 
 
 class Worker:
@@ -172,19 +177,23 @@ class Worker:
     def plan(self, key: Any, make: Any) -> Any:
         """Give the plan of that key; the one not used for longest gives way."""
         if key not in self._plans:
-            self._plans[key] = make()
+            with self.stream:
+                self._plans[key] = make()
             if len(self._plans) > MOST_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
         return self._plans[key]
 
-    def place(self, slot: int, frame: Any) -> Any:
+    def place(self, slot: int, frame: Any, interface: ArrayInterface | None) -> Any:
         """Give a frame on the device: in place, or copied from the host."""
         if isinstance(frame, Nv12Frame):
-            y, uv = (self.place(slot + i, plane) for i, plane in enumerate((frame.y, frame.uv)))
+            y, uv = (
+                self.place(slot + i, plane, device_interface(plane))
+                for i, plane in enumerate((frame.y, frame.uv))
+            )
             return replace(frame, y=y, uv=uv)
-        if lies_on_device(frame):
-            return kernels.taken(frame, self.stream)
+        if interface is not None or not isinstance(frame, np.ndarray):
+            return kernels.taken(frame, interface, self.stream)
         while len(self._staging) <= slot:
             self._staging.append(kernels.Staging())
         with self.stream:
@@ -194,8 +203,9 @@ class Worker:
 class DeviceScene:
     """The frames of one call. ``times``: milliseconds of each stage on the device."""
 
-    def __init__(self, worker: Worker, frames: Sequence[Any]) -> None:
+    def __init__(self, worker: Worker, frames: CheckedFrames, events: bool) -> None:
         self._worker, self._stages, self._frames = worker, worker.stages, frames
+        self._events = events
         self._rows: NDArray[Any] | None = None
         self._arrays: list[Any] = []
         self.times: dict[str, float] = {}
@@ -210,19 +220,18 @@ class DeviceScene:
             part = list(which[start : start + engine.max_batch])
             batch = bucket(len(part), engine.max_batch)
             sizes = [frame_size(self._frames[i]) for i in part]
-            with worker.stream:
-                plan = worker.plan(
-                    ("detect", batch, score_threshold),
-                    lambda b=batch: DetectPlan(
-                        worker.stream,
-                        engine,
-                        worker.binding(engine, b),
-                        b,
-                        score_threshold,
-                        self._stages.decoded,
-                    ),
-                )
-                found += plan(rows[part], sizes)
+            plan = worker.plan(
+                ("detect", batch, score_threshold),
+                lambda b=batch: DetectPlan(
+                    worker.stream,
+                    engine,
+                    worker.binding(engine, b),
+                    b,
+                    score_threshold,
+                    self._stages.decoded,
+                ),
+            )
+            found += plan(rows[part], sizes)
         return found
 
     def people(
@@ -236,7 +245,8 @@ class DeviceScene:
         """Find the keypoints (N, K, 2), and scores (N, K), of each frame's ``counts`` people.
 
         boxes: (N, 4) of all frames in turn; box_scores: (N,). Also returns what OKS-NMS keeps of
-        each frame. Waits for the device once.
+        each frame. Waits for the device once. What comes back is overwritten by the thread's next
+        call.
         """
         stages, worker = self._stages, self._worker
         rows, most = self._table(), stages.most_people
@@ -246,27 +256,23 @@ class DeviceScene:
         while frames < len(counts):
             frames *= FRAMES_STEP
         rule = (decode, selection.nms, selection.oks_threshold, selection.person_score)
-        with worker.stream:
-            plan: PosePlan = worker.plan(
-                ("people", tuple(parts), frames, *rule),
-                lambda: PosePlan(
-                    worker.stream,
-                    stages.networks,
-                    [
-                        [worker.binding(e, part * stages.views) for e in stages.engines]
-                        for part in parts
-                    ],
-                    parts,
-                    frames,
-                    stages.views,
-                    decode,
-                    selection,
-                ),
-            )
-            network = stages.networks[0]
-            views = network.views(boxes, flip_test=stages.views == 2)
-            to_frame = network.to_frame(views[0])
-            result = plan(rows, counts, views, to_frame, boxes, box_scores)
+        plan: PosePlan = worker.plan(
+            ("people", tuple(parts), frames, *rule),
+            lambda: PosePlan(
+                worker.stream,
+                stages.networks,
+                [
+                    [worker.binding(e, part * stages.views) for e in stages.engines]
+                    for part in parts
+                ],
+                parts,
+                frames,
+                stages.views,
+                decode,
+                selection,
+            ),
+        )
+        result = plan(rows, counts, boxes, box_scores, events=self._events)
         self.times = plan.times
         return result
 
@@ -275,7 +281,8 @@ class DeviceScene:
         if self._rows is None:
             worker = self._worker
             # Outside the worker's stream: a CuPy array belongs to the caller's current one.
-            there = [worker.place(2 * i, frame) for i, frame in enumerate(self._frames)]
+            pairs = zip(self._frames, self._frames.interfaces, strict=True)
+            there = [worker.place(2 * i, *pair) for i, pair in enumerate(pairs)]
             with worker.stream:
                 self._rows, self._arrays = kernels.frame_rows(there)
         return self._rows

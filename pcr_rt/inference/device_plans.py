@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +29,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 1000
-NOWHERE = np.array([[0.0, 0, -10], [0, 0, -10]])
-"""A crop that lies outside every frame: what the unused rows of a bucket get."""
 
 
 def bucket(count: int, most: int) -> int:
@@ -48,28 +47,33 @@ class Plan:
         self._ran = False
         self._marks: list[tuple[str, Any]] | None = None
         self.times: dict[str, float] = {}
-        """Milliseconds of each stage of the last run; a graph's are all ``infer``."""
+        """Milliseconds of each stage of the last run; without events all are ``infer``."""
 
     def work(self) -> None:
         """Queue everything on the current stream."""
         raise NotImplementedError
 
-    def run(self) -> None:
-        """Do the work and wait for it: the one synchronisation."""
+    def run(self, *, events: bool = False) -> None:
+        """Do the work and wait for it: the one synchronisation.
+
+        events: whether to time the stages of launches that go one by one.
+        """
         if self._record and self._ran and self._graph is None:
             self._capture()
-        self._marks = []
-        self.mark("start")
+        start = time.perf_counter()
         if self._graph is not None:
-            self._graph.launch()
-            self.mark("infer")
+            self._graph.launch(self._stream)
         else:
-            with kernels.memory_of(self._pool):
+            self._marks = [] if events else None
+            with self._stream, kernels.memory_of(self._pool):
+                self.mark("start")
                 self.work()
         self._ran = True
         self._stream.synchronize()
-        self.times = _elapsed(self._marks)
-        self._marks = None
+        if self._marks:
+            self.times, self._marks = _elapsed(self._marks), None
+        else:
+            self.times = {"infer": (time.perf_counter() - start) * 1e3}
 
     def mark(self, stage: str) -> None:
         """Count what was queued since the last mark to ``stage``."""
@@ -80,7 +84,8 @@ class Plan:
 
     def _capture(self) -> None:
         try:
-            self._graph = kernels.Graph(self.work, self._pool)
+            with self._stream:
+                self._graph = kernels.Graph(self.work, self._pool)
         except Exception as error:  # the driver, CuPy and engines each have their own classes
             self._record = False
             reason = " ".join(str(error).split())[:200]
@@ -117,7 +122,7 @@ class DetectPlan(Plan):
         self._images, self._outputs = _arrays(binding)
         self._sent = kernels.Packed(
             {
-                "frames": ((batch, kernels.FRAME.itemsize), np.uint8),
+                "frames": ((batch, kernels.FRAME.size), np.uint8),
                 "scales": ((batch, 3), np.float64),
             }
         )
@@ -134,22 +139,15 @@ class DetectPlan(Plan):
     def __call__(self, rows: NDArray[Any], sizes: Sequence[Size]) -> list[Boxes]:
         """Find the boxes of the frames in ``rows`` of a frame table; sizes: (width, height)."""
         width, height = self._spec.input_size
+        sent, found, n = self._sent.host, self._back.host, len(rows)
         # A bucket's unused places show the first frame again.
-        padded = np.concatenate([rows, rows[:1].repeat(self._batch - len(rows))])
-        self._sent.host["frames"][...] = padded.view(np.uint8).reshape(self._batch, -1)
-        for i in range(self._batch):
-            w, h = sizes[i] if i < len(sizes) else sizes[0]
-            self._sent.host["scales"][i] = min(width / w, height / h), w, h
+        sent["frames"][:n], sent["frames"][n:] = rows, rows[0]
+        scales = [(min(width / w, height / h), w, h) for w, h in sizes]
+        sent["scales"][...] = scales + scales[:1] * (self._batch - n)
         self.run()
-        found = self._back.host
-        return [
-            large_enough(
-                found["boxes"][i].astype(np.float64),
-                found["scores"][i].astype(np.float64),
-                found["keep"][i, : found["kept"][i]],
-            )
-            for i in range(len(rows))
-        ]
+        kept = [found["keep"][i, :count] for i, count in enumerate(found["kept"][:n].tolist())]
+        boxes_and_scores = zip(found["boxes"], found["scores"], kept, strict=False)
+        return [large_enough(*of_frame) for of_frame in boxes_and_scores]
 
     def work(self) -> None:
         """See `Plan`."""
@@ -205,17 +203,23 @@ class PosePlan(Plan):
         self._networks, self._parts, self._views = networks, parts, views
         self._bindings = [[(b, *_arrays(b)) for b in part] for part in bindings]
         self._decode, self._selection, self._frames = decode, selection, frames
-        people, joints = sum(parts), len(networks[0].spec.skeleton)
+        spec = networks[0].spec
+        self._grid = None if spec.kind == "simcc" else networks[0].heatmap_size()
+        people, joints = sum(parts), len(spec.skeleton)
         self._sent = kernels.Packed(
             {
-                "frames": ((frames, kernels.FRAME.itemsize), np.uint8),
-                "index": ((people,), np.int32),
-                "transforms": ((views, people, 2, 3), np.float64),
-                "to_frame": ((people, 2, 3), np.float64),
-                "areas": ((people,), np.float64),
+                "frames": ((frames, kernels.FRAME.size), np.uint8),
+                "boxes": ((people, 4), np.float64),
                 "scores": ((people,), np.float64),
                 "first": ((frames + 1,), np.int32),
             }
+        )
+        empty = kernels.cupy().empty
+        self._places = kernels.Places(
+            empty(people, np.int32),
+            empty((views, people, 2, 3), np.float64),
+            empty((people, 2, 3), np.float64),
+            empty(people, np.float64),
         )
         self._back = kernels.Packed(
             {
@@ -231,46 +235,47 @@ class PosePlan(Plan):
         self,
         rows: NDArray[Any],
         counts: Sequence[int],
-        views: Sequence[NDArray[np.float64]],
-        to_frame: NDArray[np.float64],
         boxes: NDArray[np.float64],
         box_scores: NDArray[np.float64],
+        *,
+        events: bool,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Suppressed | None]]:
         """Find keypoints, their scores, and the people whom OKS-NMS keeps in each frame.
 
-        rows: the frames' table; counts: people of each frame; views: crop transforms (N, 2, 3) of
-        each view; to_frame: (N, 2, 3); boxes: (N, 4); box_scores: (N,).
+        rows: the frames' table; counts: people of each frame; boxes: (N, 4); box_scores: (N,). The
+        results lie in page-locked memory, which the next run overwrites.
         """
         sent, n = self._sent.host, len(boxes)
-        first = np.concatenate([[0], np.cumsum(counts)])
-        sent["frames"][: len(rows)] = rows.view(np.uint8).reshape(len(rows), -1)
-        sent["index"][:] = 0
-        sent["index"][:n] = np.repeat(np.arange(len(counts)), counts)
-        sent["transforms"][:, n:] = NOWHERE
-        for i, transforms in enumerate(views):
-            sent["transforms"][i, :n] = transforms
-        sent["to_frame"][n:] = 0
-        sent["to_frame"][:n] = to_frame
-        sent["areas"][:n] = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        first = [0, *itertools.accumulate(counts)]
+        sent["frames"][: len(rows)] = rows
+        sent["boxes"][:n] = boxes
         sent["scores"][:n] = box_scores
-        sent["first"][: len(first)] = first
-        sent["first"][len(first) :] = n  # places without a frame have nobody
-        self.run()
+        # Places without a frame have nobody.
+        sent["first"][...] = first + [n] * (self._frames + 1 - len(first))
+        self.run(events=events)
         back = self._back.host
         suppressed: list[Suppressed | None] = [None] * len(counts)
         if self._selection.nms is not None:
-            for i, start in enumerate(first[:-1]):
-                rows_kept = slice(start, start + back["kept"][i])
-                suppressed[i] = (
-                    back["keep"][rows_kept].astype(np.intp),
-                    back["lowered"][rows_kept].copy(),
-                )
-        return back["keypoints"][:n].copy(), back["keypoint_scores"][:n].copy(), suppressed
+            kept = zip(first, back["kept"].tolist(), strict=False)
+            rows_kept = [slice(start, start + count) for start, count in kept][: len(counts)]
+            suppressed = [(back["keep"][r], back["lowered"][r]) for r in rows_kept]
+        return back["keypoints"][:n], back["keypoint_scores"][:n], suppressed
 
     def work(self) -> None:
         """See `Plan`."""
         selection, sent, back = self._selection, self._sent.device, self._back.device
         self._sent.upload()
+        spec = self._networks[0].spec
+        kernels.place_people(
+            sent["boxes"],
+            sent["first"],
+            size=spec.input_size,
+            transform=spec.transform,
+            padding=spec.padding,
+            grid=self._grid,
+            mirrored=self._views == 2,
+            out=self._places,
+        )
         start = 0
         for part, bindings in zip(self._parts, self._bindings, strict=True):
             self._infer(slice(start, start + part), bindings)
@@ -279,7 +284,7 @@ class PosePlan(Plan):
             kernels.oks_nms_padded(
                 back["keypoints"],
                 sent["scores"],
-                sent["areas"],
+                self._places.areas,
                 sent["first"],
                 sigmas=selection.skeleton.sigma_array,
                 method=selection.nms,
@@ -293,15 +298,15 @@ class PosePlan(Plan):
 
     def _infer(self, rows: slice, bindings: Sequence[tuple[Binding, Any, list[Any]]]) -> None:
         """Crop, infer and decode the people in ``rows``."""
-        sent, n = self._sent.device, rows.stop - rows.start
-        table = kernels.FrameTable(sent["frames"], [(1, 1)] * self._frames, [])
+        places, n = self._places, rows.stop - rows.start
+        table = kernels.FrameTable(self._sent.device["frames"], [(1, 1)] * self._frames, [])
         for network, (binding, images, _) in zip(self._networks, bindings, strict=True):
             spec = network.spec
             for view in range(self._views):
                 kernels.crop_persons(
                     table,
-                    sent["index"][rows],
-                    sent["transforms"][view][rows],
+                    places.frame_index[rows],
+                    places.crops[view][rows],
                     spec.input_size,
                     spec.mean,
                     spec.std,
@@ -311,7 +316,7 @@ class PosePlan(Plan):
             self.mark("crop")
             binding.enqueue(self._stream.ptr)
             self.mark("infer")
-        spec, to_frame = self._networks[0].spec, sent["to_frame"][rows]
+        spec, to_frame = self._networks[0].spec, places.to_frame[rows]
         out = (self._back.device["keypoints"][rows], self._back.device["keypoint_scores"][rows])
         maps = [outputs[0] for _, _, outputs in bindings]
         if spec.kind == "simcc":

@@ -6,8 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
@@ -195,6 +194,7 @@ class PoseEstimator:
         self.nms = nms
         self.oks_threshold = oks_threshold
         self.cache_dir = cache_dir
+        self.stage_events = False
         self._stages: DeviceStages | HostStages = device_stages(
             self._networks, self._detector, flip_test=flip_test
         ) or HostStages(self._networks, finder(self._detector), flip_test=flip_test)
@@ -224,20 +224,21 @@ class PoseEstimator:
         Frames and errors are those of a single call.
         """
         frames = as_frames(frames)
-        with self._stages.scene(frames) as scene:
+        with self._stages.scene(frames, events=self.stage_events) as scene:
             if boxes is not None and len(boxes) != len(frames):
                 raise InputError(f"boxes has {len(boxes)} entries for {len(frames)} frames.")
-            self._local.timings = dict.fromkeys(STAGES, 0.0)
+            timings = self._local.timings = dict.fromkeys(STAGES, 0.0)
+            start = time.perf_counter()
             sizes = [frame_size(frame) for frame in frames]
-            with self._stage("detect"):
-                given = list(boxes) if boxes is not None else [None] * len(frames)
-                asked = [i for i, b in enumerate(given) if b is None]
-                threshold = max(self.box_threshold, LEAST_BOX_SCORE)
-                detected = iter(scene.detect(asked, threshold) if asked else [])
-                found = [
-                    next(detected) if b is None else as_boxes(b, size)
-                    for b, size in zip(given, sizes, strict=True)
-                ]
+            given = list(boxes) if boxes is not None else [None] * len(frames)
+            asked = [i for i, b in enumerate(given) if b is None]
+            threshold = max(self.box_threshold, LEAST_BOX_SCORE)
+            detected = iter(scene.detect(asked, threshold) if asked else [])
+            found = [
+                next(detected) if b is None else as_boxes(b, size)
+                for b, size in zip(given, sizes, strict=True)
+            ]
+            timings["detect"] = _milliseconds_since(start)
             counts = [len(b) for b, _ in found]
             if not sum(counts):
                 return [Poses.empty(size, self.score_kind, self.spec.skeleton) for size in sizes]
@@ -250,16 +251,20 @@ class PoseEstimator:
                 self._calibration,
                 self.spec.skeleton,
             )
-            all_boxes, box_scores = (np.concatenate(column) for column in zip(*found, strict=True))
-            keypoints, scores, suppressed = scene.people(
-                counts, all_boxes, box_scores, self.decode, select
-            )
-            self._local.timings.update(scene.times)
-            with self._stage("suppress"):
-                ends = np.cumsum(counts)[:-1]
-                joints = np.split(keypoints, ends), np.split(scores, ends)
-                everybody = zip(*joints, found, suppressed, sizes, strict=True)
-                return [select(People(k, s, *b, kept), size) for k, s, b, kept, size in everybody]
+            everybody = found[0]
+            if len(found) > 1:
+                all_boxes, box_scores = zip(*found, strict=True)
+                everybody = np.concatenate(all_boxes), np.concatenate(box_scores)
+            keypoints, scores, suppressed = scene.people(counts, *everybody, self.decode, select)
+            timings.update(scene.times)
+            start = time.perf_counter()
+            results, row = [], 0
+            for count, of_frame, kept, size in zip(counts, found, suppressed, sizes, strict=True):
+                rows = slice(row, row + count)
+                results.append(select(People(keypoints[rows], scores[rows], *of_frame, kept), size))
+                row += count
+            timings["suppress"] += _milliseconds_since(start)
+            return results
 
     def warmup(self, max_people: int = 8) -> None:
         """Run on a blank frame, so that the first real ones are not slowed down.
@@ -286,7 +291,12 @@ class PoseEstimator:
 
     @property
     def timings(self) -> dict[str, float]:
-        """Give the milliseconds of this thread's last call by stage; a CUDA graph is ``infer``."""
+        """Give the milliseconds of this thread's last call by stage.
+
+        On a CUDA device all that comes after ``detect`` and before the people are chosen is
+        ``infer``, by the host's clock. With ``stage_events`` set, kernels that are launched one by
+        one, not as a graph, are told apart by CUDA events.
+        """
         return dict(getattr(self._local, "timings", {}))
 
     def close(self) -> None:
@@ -308,11 +318,9 @@ class PoseEstimator:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._local.timings[name] += (time.perf_counter() - start) * 1e3
+
+def _milliseconds_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e3
 
 
 def _engine(

@@ -27,8 +27,13 @@ class HostStages:
     def __init__(self, networks: Sequence[PoseNetwork], find: Finder, *, flip_test: bool) -> None:
         self.networks, self.find, self.flip_test = list(networks), find, flip_test
 
-    def scene(self, frames: Sequence[Any]) -> AbstractContextManager[HostScene]:
-        """Check one call's frames and take them on. Raises InputError for a bad frame."""
+    def scene(
+        self, frames: Sequence[Any], *, events: bool = False
+    ) -> AbstractContextManager[HostScene]:
+        """Check one call's frames and take them on. Raises InputError for a bad frame.
+
+        events: without meaning here, as the host's stages are always told apart.
+        """
         return nullcontext(HostScene(self, check_frames(frames)))
 
     def rehearsal(self, max_people: int) -> list[int]:

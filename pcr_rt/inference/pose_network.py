@@ -75,14 +75,6 @@ class PoseNetwork:
         index = np.tile(frame_index, len(views))
         return crop_people(frames, index, np.concatenate(views), self.spec), views[0]
 
-    def to_frame(self, crops: Float) -> Float:
-        """Give the transforms (N, 2, 3) from what is decoded to the frame: input pixels of SimCC,
-        else heatmap samples.
-        """
-        if self.spec.kind == "simcc":
-            return crops
-        return samples_to_frame(crops, self.spec, self.heatmap_size())
-
 
 def crop_transforms(boxes: ArrayLike, spec: ModelSpec) -> Float:
     """Give the transforms (N, 2, 3) from a model's input pixels to the frame, for boxes (N, 4)."""

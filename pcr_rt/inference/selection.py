@@ -16,7 +16,7 @@ from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = ["People", "Selection", "Suppressed", "person_scores"]
 
-Suppressed = tuple[NDArray[np.intp], NDArray[np.float32]]
+Suppressed = tuple[NDArray[np.integer[Any]], NDArray[np.float32]]
 """Which of a frame's people OKS-NMS keeps, best first, and their scores."""
 
 
@@ -58,48 +58,43 @@ class Selection:
 
     def __call__(self, people: People, size: tuple[int, int]) -> Poses:
         """Choose who stays, in the order of the boxes; size: (width, height) of the frame."""
-        scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
-        keep = np.flatnonzero(self._passes(scores))
-        if self.nms is not None and len(keep) > 1:
-            keep, rescored = self._suppress(people, scores, keep)
-            if self.nms == "soft":
-                scores = scores.copy()
-                scores[keep] = rescored
-                keep = keep[self._passes(scores[keep])]
-        if self.max_people is not None:
-            keep = keep[np.argsort(-scores[keep], kind="stable")[: self.max_people]]
-        keep = np.sort(keep)
+        # A device suppresses before it knows the threshold. Those below come last in order of
+        # score, so they change nobody else.
+        rows, raw = people.suppressed or self._suppressed_here(people)
+        shown = self._shown(raw)
+        passes = shown >= np.float32(self.score_threshold)
+        if not passes.all():
+            rows, raw, shown = rows[passes], raw[passes], shown[passes]
+        order = rows.argsort()
+        if self.max_people is not None and len(rows) > self.max_people:
+            order = np.sort(np.argsort(-raw, kind="stable")[: self.max_people])
+            order = order[rows[order].argsort()]
+        keep = rows[order]
         keypoint_scores = people.keypoint_scores[keep]
         if self.calibration is not None:
             keypoint_scores = self.calibration.of_keypoints(keypoint_scores)
-        return Poses(
-            keypoints=people.keypoints[keep],
-            keypoint_scores=keypoint_scores,
-            boxes=people.boxes[keep].astype(np.float32),
-            scores=self._shown(scores[keep]).astype(np.float32),
+        # Indexing has copied them.
+        return Poses.of_arrays(
+            people.keypoints[keep],
+            keypoint_scores,
+            people.boxes[keep].astype(np.float32),
+            shown[order],
             image_size=size,
             score_kind=self.score_kind,
             skeleton=self.skeleton,
         )
 
-    def _shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        return scores if self.calibration is None else self.calibration.of_people(scores)
+    def _shown(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Turn raw scores into what people get."""
+        scores = raw if self.calibration is None else self.calibration.of_people(raw)
+        return scores.astype(np.float32)
 
-    def _passes(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which raw scores reach the threshold, as float32, which is what people get."""
-        shown = self._shown(scores).astype(np.float32)
-        passes: NDArray[np.bool_] = shown >= np.float32(self.score_threshold)
-        return passes
-
-    def _suppress(
-        self, people: People, scores: NDArray[np.float64], keep: NDArray[np.intp]
-    ) -> Suppressed:
-        if people.suppressed is not None:
-            # Those below the threshold come last in order of score, so they change nobody else.
-            chosen, rescored = people.suppressed
-            stays = self._passes(scores[chosen])
-            return chosen[stays], rescored[stays]
-        assert self.nms is not None
+    def _suppressed_here(self, people: People) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """Give the rows of the people who stay, of those above the threshold, and raw scores."""
+        scores = people.box_scores * person_scores(people.keypoint_scores, self.person_score)
+        keep = np.flatnonzero(self._shown(scores) >= np.float32(self.score_threshold))
+        if self.nms is None or len(keep) < 2:
+            return keep, scores[keep]
         boxes = people.boxes[keep]
         chosen, rescored = reference.oks_nms(
             people.keypoints[keep],
@@ -109,7 +104,8 @@ class Selection:
             method=self.nms,
             threshold=self.oks_threshold,
         )
-        return keep[chosen], rescored
+        keep = keep[chosen]
+        return keep, rescored if self.nms == "soft" else scores[keep]
 
 
 def person_scores(keypoint_scores: NDArray[Any], rule: PersonScore) -> NDArray[np.float64]:

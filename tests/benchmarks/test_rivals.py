@@ -19,6 +19,16 @@ TRANSFORMS = crop_transform([[50, 40], [110, 85]], [[60, 80], [90, 120]], (192, 
 MAPS = np.random.default_rng(1).random((2, 17, 64, 48), dtype=np.float32)
 
 
+def test_places():
+    boxes = np.array([[20.0, 0, 80, 90], [-10, 5, 70, 21]])
+    expected = reference.place_people(
+        boxes, [0, 2], size=rivals.CROP, transform="udp", padding=rivals.PADDING
+    )
+    for found in (rivals.place(np, boxes), rivals.place(torch, torch.as_tensor(boxes))):
+        np.testing.assert_allclose(found[0], expected.to_frame)
+        np.testing.assert_allclose(found[1], expected.areas)
+
+
 def test_crops():
     expected = reference.crop_persons(
         [FRAME], np.zeros(2, int), TRANSFORMS, rivals.CROP, rivals.MEAN, rivals.STD

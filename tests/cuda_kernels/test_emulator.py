@@ -46,6 +46,12 @@ def crops(backend):
     return backend.crop_persons([FRAME], np.zeros(2, int), MATRICES, (13, 9), (0,) * 3, (1,) * 3)
 
 
+def places(backend):
+    options = {"size": (12, 16), "transform": "udp", "padding": 1.25, "grid": (6, 8)}
+    first = np.array([0, 3, 3, 40], np.int32)
+    return backend.place_people(BOXES[:41].astype(float), first, mirrored=True, **options)
+
+
 def boxes(backend):
     options = {"input_size": (64, 64), "score_threshold": 0.1}
     one = np.ones(1), np.array([(64, 64)])
@@ -133,6 +139,34 @@ MUTANTS = {
         "",
         crops,
         {WRONG, OUT},
+    ),
+    "a person past the end": (
+        "place_people.cu",
+        "if (i >= people) return;",
+        "",
+        places,
+        {OUT},
+    ),
+    "the last person of a frame in the next": (
+        "place_people.cu",
+        "first[frame + 1] <= i",
+        "first[frame + 1] <= i + 1",
+        places,
+        {WRONG, OUT},
+    ),
+    "a person at a place that is not used": (
+        "place_people.cu",
+        "i < first[frames]",
+        "i <= first[frames]",
+        places,
+        {WRONG, OUT},
+    ),
+    "the mirrored crop where the plain one is": (
+        "place_people.cu",
+        "view ? left + step_x * last : left",
+        "left",
+        places,
+        {WRONG},
     ),
     "a point past the end": (
         "decode_boxes.cu",

@@ -98,7 +98,8 @@ def test_one_wait_whatever_the_number_of_people(
         same(device(frame, crowd(people)), expected)
         assert cupy.synchronisations == ["stream"] * (people > 0)
         parts = -(-people // 4)
-        assert cupy.launches == ["crop_persons_float32", "decode_heatmaps_float32"] * parts
+        pairs = ["crop_persons_float32", "decode_heatmaps_float32"] * parts
+        assert cupy.launches == ["place_people"] * (people > 0) + pairs
     assert len(expected) == people
     assert cupy.Graph.launched == (2 if 0 < people <= 4 else 0)
 
@@ -130,7 +131,7 @@ def test_two_waits_where_a_detector_runs(
         cupy.launches.clear()
         same(device(frame), expected)
         assert cupy.synchronisations == ["stream"] * 2
-        assert len(cupy.launches) == 6
+        assert len(cupy.launches) == 7
     assert device.timings["detect"] > 0
     some = device.batch([frame, frame[:50]], [None, BOXES[:1]])
     for found, wanted in zip(some, host.batch([frame, frame[:50]], [None, BOXES[:1]]), strict=True):
@@ -201,7 +202,7 @@ def test_the_count_that_a_detector_finds_picks_the_bucket(
         same(device(frame), expected)
         assert cupy.synchronisations == ["stream"] * (2 if people else 1)
         pairs = ["crop_persons_float32", "decode_heatmaps_float32"] * len(buckets)
-        assert cupy.launches == around + pairs
+        assert cupy.launches == around + ["place_people"] * (people > 0) + pairs
     assert set(engine.bound) == set(buckets)
 
 
@@ -296,7 +297,23 @@ def test_a_graph_that_cannot_be_recorded(
     for _ in range(3):
         eager(frame, BOXES)
     assert cupy.Graph.launched == 0
-    assert set(eager.timings) >= {"crop", "infer", "decode", "suppress"}
+
+
+def test_stages_are_timed_by_events_on_request(
+    model: Path, frame: np.ndarray, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda before, after: 7.0)
+    device = PoseEstimator(StandInEngine(model, capturable=False), detector=None)
+    device(frame, BOXES)
+    assert device.timings["infer"] > 0
+    assert device.timings["crop"] == device.timings["decode"] == 0
+    device.stage_events = True
+    device(frame, BOXES)
+    assert all(device.timings[stage] == 7 for stage in ("crop", "infer", "decode"))
+    assert device.timings["suppress"] > 7  # and the host's part
+    device.stage_events = False
+    device(frame, BOXES)
+    assert device.timings["crop"] == 0
 
 
 def test_simcc_and_ensembles(tmp_path: Path, model: Path, frame: np.ndarray) -> None:

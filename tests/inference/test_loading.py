@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from pcr_rt.engines.tensorrt.api import load
 from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import Sidecar
-from pcr_rt.errors import InputError, MissingDependencyError, ModelError
+from pcr_rt.errors import InputError, MissingDependencyError, ModelError, PoseError
 from pcr_rt.inference import loading
 from pcr_rt.inference.loading import make_engine
 from pcr_rt.models import ModelSpec
@@ -144,6 +146,70 @@ def test_kernels_that_do_not_compile_are_found_before_minutes_are_spent(
     with pytest.raises(MissingDependencyError, match="cannot be compiled"):
         loading.tensorrt_engine(model)
     assert tensorrt.behaviour.builds == 0
+
+
+def without_cupy(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(sys.modules, "cupy", None)
+
+
+def old_driver(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    def count() -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+
+    patch.setattr(emulated_cupy.cuda.runtime, "getDeviceCount", count)
+
+
+def without_tensorrt(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    for module in ("tensorrt", "tensorrt_rtx"):
+        patch.setitem(sys.modules, module, None)
+
+
+def without_nvrtc(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    broken_nvrtc(patch)
+
+
+def broken_kernel(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, log_stream: Any = None) -> None:
+        raise RuntimeError("frame.cuh(87): error: identifier is undefined")
+
+    patch.setattr(emulated_cupy.RawModule, "compile", refuse)
+
+
+def engine_that_fails(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
+    tensorrt.behaviour.builds_engines = False
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (without_cupy, "needs CuPy: pip install"),
+        (old_driver, r"driver is too old.*pcr-rt\[cuda12\]"),
+        (without_tensorrt, r"TensorRT cannot be used.*pip install 'pcr-rt\[cuda13\]'"),
+        (without_nvrtc, r"libnvrtc.*NVRTC and CUDA's headers come with pip install"),
+        (broken_kernel, r"frame\.cuh\(87\).*pcr-rt doctor --json"),
+        (engine_that_fails, r"cannot build.*Conv_7.*'pcr-rt build' tries again"),
+    ],
+)
+def test_whatever_is_missing_is_a_sentence(
+    tensorrt: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    cause: Any,
+    words: str,
+) -> None:
+    """``auto`` goes on and says why once, ``cuda`` raises the same."""
+    model = brightness_model(tmp_path / "toy.onnx", SPEC)
+    monkeypatch.setattr(loading, "look_for_gpus", lambda: Gpus(cuda=(12, 2), names=["Orin"]))
+    cause(tensorrt, monkeypatch)
+    for _ in range(2):
+        assert isinstance(make_engine(model, device="auto"), OnnxRuntimeEngine)
+    said = [r.getMessage() for r in caplog.records if re.search(words, r.getMessage())]
+    assert len(said) == 1
+    with pytest.raises(PoseError, match=words) as error:
+        make_engine(model, device="cuda")
+    assert "\n" not in str(error.value)
+    assert tensorrt.behaviour.builds == (1 if cause is engine_that_fails else 0)
 
 
 def test_a_machine_without_a_gpu_is_not_told_so(

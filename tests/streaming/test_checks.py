@@ -53,10 +53,10 @@ def test_a_streamed_frame_and_its_poses_are_checked_once(
     assert [len(poses) for poses in shown] == [1] * FRAMES
     assert all(poses.ids is not None and poses.age_ms is not None for poses in shown)
     assert counted["frame"] == FRAMES
-    assert counted["poses"] == FRAMES
-    # The estimator's five arrays, one of them None; then the tracker's ids and boxes and the
+    # The estimator's arrays are right as they come; then the tracker's ids and boxes and the
     # smoothed joints.
-    assert counted["array"] == FRAMES * (5 + 2 + 1)
+    assert counted["poses"] == 0
+    assert counted["array"] == FRAMES * (2 + 1)
 
 
 def test_a_frame_given_to_the_estimator_is_checked_once(

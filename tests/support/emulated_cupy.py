@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import math
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -71,6 +72,8 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
 
 def ascontiguousarray(array: Any, dtype: Any = None) -> ndarray:
     assert isinstance(array, ndarray)
+    if array.flags.c_contiguous and dtype in (None, array.dtype):
+        return array
     return np.ascontiguousarray(array, dtype=dtype).view(ndarray)
 
 
@@ -95,6 +98,7 @@ def asnumpy(array: ndarray) -> np.ndarray:
 
 
 def from_dlpack(array: Any) -> ndarray:
+    state.context = "primary"  # CuPy calls setDevice before and after
     array.__dlpack__(stream=cuda.get_current_stream().ptr)
     return seen(array.memory)
 
@@ -154,6 +158,13 @@ class Stream:
     def wait_event(self, event: Event) -> None:
         waits.append((self.ptr, event.stream.ptr))
 
+    @classmethod
+    def from_external(cls, owner: Any) -> Stream:
+        """CuPy 14 has it, and CuPy 13 has not."""
+        version, handle = owner.__cuda_stream__()
+        assert version == 0
+        return cls(ptr=handle)
+
     def is_capturing(self) -> bool:
         return self.recorded is not None
 
@@ -207,6 +218,25 @@ class Device:
         state.device, state.context = self.before, "primary"
 
 
+def external_stream(handle: int) -> Stream:
+    if hasattr(Stream, "from_external"):
+        warnings.warn("ExternalStream is deprecated.", DeprecationWarning, stacklevel=2)
+    return Stream(ptr=handle)
+
+
+def set_device(number: int) -> None:
+    state.device, state.context = number, "primary"
+
+
+def get_context() -> Any:
+    """A context is a name and a device here; 0 if there is none yet."""
+    return (state.context, cuda.Device().id) if hasattr(state, "context") else 0
+
+
+def set_context(context: Any) -> None:
+    state.context, state.device = context
+
+
 freed: list[MemoryPool] = []
 """Pools whose free blocks went back to the device."""
 
@@ -229,9 +259,10 @@ def memcpy_async(target: int, source: int, size: int, kind: int, stream: int) ->
 
 
 cuda = SimpleNamespace(
+    driver=SimpleNamespace(ctxGetCurrent=get_context, ctxSetCurrent=set_context),
     Device=Device,
     Event=Event,
-    ExternalStream=lambda ptr: Stream(ptr=ptr),
+    ExternalStream=external_stream,
     MemoryPool=MemoryPool,
     Stream=Stream,
     alloc_pinned_memory=bytearray,
@@ -240,6 +271,7 @@ cuda = SimpleNamespace(
     using_allocator=lambda allocator: nullcontext(),
     runtime=SimpleNamespace(
         getDevice=lambda: getattr(state, "device", 0),
+        setDevice=set_device,
         getDeviceCount=lambda: 0,  # runs kernels, is no GPU: "auto" shall not look for TensorRT
         memcpyAsync=memcpy_async,
         pointerGetAttributes=pointer_attributes,

@@ -12,6 +12,7 @@ from pcr_rt.cuda_kernels.kernels.cuda_source import FILES, KERNELS, source
 
 ROOT = Path(__file__).resolve().parents[3]
 FUNCTIONS = (
+    "place_people",
     "crop_persons",
     "letterbox",
     "decode_heatmaps",
