@@ -29,7 +29,7 @@ def build(
         typer.Option("--for", help="TensorRT-RTX only, needs no GPU: sm75 to sm121; repeatable."),
     ] = None,
     max_batch: Annotated[
-        int, typer.Option(min=1, help="Largest batch of the default profile.")
+        int, typer.Option(min=1, help="Largest batch of the default profiles.")
     ] = 16,
     profile: Annotated[
         list[str] | None,
@@ -54,14 +54,14 @@ def build(
     """Build the TensorRT engine of a model for this GPU, or find it in the cache."""
     from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
     from pcr_rt.engines.tensorrt.api import load
-    from pcr_rt.engines.tensorrt.builder import BuildOptions
+    from pcr_rt.engines.tensorrt.builder import BuildOptions, usual_profiles
     from pcr_rt.engines.tensorrt.cache import cached_engine
     from pcr_rt.engines.tensorrt.sidecar import Sidecar
     from pcr_rt.files import refuse_inputs
     from pcr_rt.inference.loading import onnx_for_tensorrt
     from pcr_rt.streaming.shutdown import finished_first
 
-    profiles = tuple(map(_profile, profile)) if profile else ((1, min(4, max_batch), max_batch),)
+    profiles = tuple(map(_profile, profile)) if profile else usual_profiles(max_batch)
     options = BuildOptions(profiles, workspace_mb, level, tuple(capability or ()))
     api = load("TensorRT-RTX" if capability else None)
     path = onnx_for_tensorrt(model, precision)

@@ -25,6 +25,7 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "build_plan",
+    "usual_profiles",
 ]
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class BuildOptions:
     8.0, 8.6, 8.9, 12.0 and later. Raises InputError for values that make no sense.
     """
 
-    profiles: tuple[tuple[int, int, int], ...] = ((1, 4, 16),)
+    profiles: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (1, 4, 16))
     workspace_mb: int | None = None
     optimization_level: int | None = None
     targets: tuple[str, ...] = ()
@@ -69,6 +70,12 @@ class BuildOptions:
             raise InputError(f"workspace_mb is {self.workspace_mb}; give a positive number.")
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise InputError(f"The optimization level is {self.optimization_level}; give 0 to 5.")
+
+
+def usual_profiles(max_batch: int) -> tuple[tuple[int, int, int], ...]:
+    """Give one profile for one person, the most frequent batch, and one for up to ``max_batch``."""
+    one = ((1, 1, 1),)
+    return one if max_batch == 1 else (*one, (1, min(4, max_batch), max_batch))
 
 
 @dataclass(frozen=True)
@@ -237,9 +244,7 @@ def _add_profiles(
         )
     if -1 not in shape:
         return
-    for batches in options.profiles:
-        if shape[0] != -1:
-            batches = (shape[0],) * 3
+    for batches in options.profiles if shape[0] == -1 else [(shape[0],) * 3]:
         profile = builder.create_optimization_profile()
         profile.set_shape(tensor.name, *((batch, *wanted) for batch in batches))
         if config.add_optimization_profile(profile) < 0:

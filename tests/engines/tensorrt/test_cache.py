@@ -54,7 +54,7 @@ def test_found_again_and_private(tensorrt: Any, model: Path, private_home: Path)
     key = Sidecar.read(plan).key
     assert (key["product"], key["version"]) == ("TensorRT", "10.3.0")
     assert (key["gpu"], key["sm"], key["sm_count"]) == ("Orin", "8.7", 16)
-    assert key["profiles"] == [[1, 4, 16]]
+    assert key["profiles"] == [[1, 1, 1], [1, 4, 16]]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from pcr_rt.engines.tensorrt.api import load
+from pcr_rt.engines.tensorrt.builder import BuildOptions
 from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.context import give_memory, make_context, memory_size, shape_context
 from pcr_rt.engines.tensorrt.engine import TensorRTEngine
@@ -23,7 +24,8 @@ SHAPE = (2, 3, 64, 48)
 
 @pytest.fixture
 def engine(tensorrt: Any, tmp_path: Path) -> TensorRTEngine:
-    plan, _ = cached_engine(load(), brightness_model(tmp_path / "toy.onnx", SPEC), SPEC)
+    model = brightness_model(tmp_path / "toy.onnx", SPEC)
+    plan, _ = cached_engine(load(), model, SPEC, BuildOptions(((1, 4, 16),)))
     return TensorRTEngine(plan)
 
 

@@ -18,7 +18,7 @@ import emulated_cupy
 from pcr_rt.engines import Binding, DeviceEngine
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt.api import load
-from pcr_rt.engines.tensorrt.builder import BuildOptions
+from pcr_rt.engines.tensorrt.builder import BuildOptions, usual_profiles
 from pcr_rt.engines.tensorrt.cache import cached_engine
 from pcr_rt.engines.tensorrt.engine import TensorRTBinding, TensorRTEngine
 from pcr_rt.engines.tensorrt.sidecar import Sidecar
@@ -28,12 +28,11 @@ from tensorrt_standin import VERSIONS
 from toys import PLAIN, brightness_model, write
 
 SPEC = ModelSpec("toy", "heatmap", (48, 64), **PLAIN)
+USUAL = usual_profiles(16)
 EVERY = pytest.mark.parametrize("tensorrt", VERSIONS, indirect=True)
 
 
-def built(
-    path: Path, profiles: Any = ((1, 4, 16),), batch: int | str = "batch", **more: Any
-) -> Any:
+def built(path: Path, profiles: Any = USUAL, batch: int | str = "batch", **more: Any) -> Any:
     """A TensorRTEngine of the model whose maps are the red channel."""
     model = brightness_model(path / "toy.onnx", SPEC, batch=batch)
     plan, _ = cached_engine(load(), model, SPEC, BuildOptions(profiles))
@@ -166,6 +165,21 @@ def test_work_can_be_recorded(tensorrt: Any, tmp_path: Path) -> None:
 def test_batch_beyond_the_profile(tensorrt: Any, tmp_path: Path, batch: int) -> None:
     with pytest.raises(InputError, match="largest, 16"):
         built(tmp_path).bind(batch)
+
+
+@EVERY
+def test_one_person_has_a_profile_of_its_own(tensorrt: Any, tmp_path: Path) -> None:
+    engine = built(tmp_path)
+    assert engine.profiles == [(1, 1, 1), (1, 4, 16)]
+    assert [engine.profile_of(n) for n in (1, 2, 4, 16)] == [0, 1, 1, 1]
+    chosen = [engine.bind(n)._context._profile for n in (1, 2)]
+    assert chosen == [0, 1]
+    assert BuildOptions().profiles == usual_profiles(16)
+    assert usual_profiles(3) == ((1, 1, 1), (1, 3, 3))
+    assert usual_profiles(1) == ((1, 1, 1),)
+    fixed = tmp_path / "fixed"
+    fixed.mkdir()
+    assert built(fixed, batch=4).profiles == [(4, 4, 4)]
 
 
 def test_several_profiles(tensorrt: Any, tmp_path: Path) -> None:
