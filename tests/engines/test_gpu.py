@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 import emulated_cupy
 from pcr_rt.engines.gpu import (
     Gpus,
@@ -101,3 +106,14 @@ def test_release_of_a_jetson(tmp_path: Path) -> None:
     assert l4t_release(file) == "36.4.3"
     file.write_text("something else")
     assert l4t_release(file) is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "cupy"),
+    [("cuda12", "cupy-cuda12x"), ("cuda13", "cupy-cuda13x"), ("rtx", "cupy-cuda13x")],
+)
+def test_the_extras_of_x86_bring_a_cupy_that_finds_its_nvrtc(extra: str, cupy: str) -> None:
+    """CuPy 13 does not look for NVRTC's wheel, and no CuPy requires it without [ctk]."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    assert f"{cupy}[ctk]>=14,<15" in extras[extra]

@@ -17,7 +17,7 @@ import cuda_onnxruntime
 import onnxruntime as ort
 
 from pcr_rt.engines import DeviceEngine
-from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
+from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine, cuda_options
 from pcr_rt.engines.onnx_runtime_cuda import OnnxRuntimeCudaEngine, bound, run_options
 from pcr_rt.errors import InputError
 from pcr_rt.inference.device import DeviceStages
@@ -90,6 +90,15 @@ def test_buffers_are_bound_once_and_a_thread_has_one_session(gpu: Any, tmp_path:
     del bindings, binding
     gc.collect()
     assert not engine._sessions
+
+
+def test_cudnn_does_not_search_at_every_batch_size() -> None:
+    """Its search takes seconds for each bucket of each thread, its heuristics take none."""
+    assert cuda_options(1, user_compute_stream="7") == {
+        "device_id": 1,
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "user_compute_stream": "7",
+    }
 
 
 def test_buffers_are_made_without_a_run(gpu: Any, tmp_path: Path) -> None:

@@ -138,3 +138,19 @@ def test_the_second_device(model: Path, frame: np.ndarray, cupy: Any) -> None:
     expected = PoseEstimator(model, detector=None, score_threshold=0.05)(frame, BOXES)
     same(device(frame, BOXES), expected)
     assert cupy.Device().id == 0
+
+
+def test_estimators_on_two_devices_take_turns(model: Path, frame: np.ndarray, cupy: Any) -> None:
+    options: dict[str, Any] = {"detector": None, "score_threshold": 0.05}
+    expected = PoseEstimator(model, **options)(frame, BOXES)
+    first, second = (PoseEstimator(StandInEngine(model, device=i), **options) for i in range(2))
+    for _ in range(3):  # eager, recorded, again
+        for device in (first, second):
+            same(device(frame, BOXES), expected)
+            assert cupy.Device().id == 0
+    there = emulated_cupy.seen(frame.copy(), device=1)
+    same(second(there, BOXES), expected)
+    with pytest.raises(InputError, match="lies on cuda:1, but cuda:0 is current"):
+        first(there, BOXES)
+    first.close()
+    same(second(frame, BOXES), expected)
