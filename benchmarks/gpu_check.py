@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from kernel_jobs import JOINTS, MAP, detector_outputs, jobs, people_boxes
 from pcr_rt import __version__
 from pcr_rt.cuda_kernels import kernels
 from pcr_rt.cuda_kernels.kernels import launch
+from pcr_rt.doctor.diagnosis import diagnose
 from pcr_rt.errors import PoseError
 from rivals import CROP, LETTERBOX, MEAN, PADDING, STD, cuda_torch
 
@@ -272,6 +274,7 @@ def main() -> int:
             )
         except PoseError as error:
             estimator[pose] = {"left_out": str(error)}
+    record["doctor"] = [asdict(check) for check in diagnose()]
     record["verdict"] = judge(record)
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / f"{name.replace(' ', '-').lower()}.json"

@@ -49,7 +49,7 @@ def calls(folder: Path) -> dict[str, Callable[[], Any]]:
     """Make the calls that are measured, of the ``pcr_rt`` that is imported, all of them warm."""
     import emulated_cupy as cupy
     from emulation import compile_kernels
-    from pcr_rt import PoseEstimator
+    from pcr_rt import PoseEstimator, cuda_kernels
     from pcr_rt.models import ModelSpec
     from stand_in_engine import StandInBinding, StandInEngine
     from toys import PLAIN, brightness_model
@@ -60,7 +60,8 @@ def calls(folder: Path) -> dict[str, Callable[[], Any]]:
         from pcr_rt.detectors import Detector  # type: ignore[import-not-found, no-redef]
 
     sys.modules["cupy"] = cupy
-    cupy.load(str(compile_kernels(folder / "kernels.so", sanitizers=())))
+    sources = Path(str(cuda_kernels.__file__)).parent
+    cupy.load(str(compile_kernels(folder / "kernels.so", sources, sanitizers=())))
     toy = ModelSpec("toy", "heatmap", (24, 32), person_score="mean>0.2", **PLAIN)
     models = {"raw": brightness_model(folder / "raw.onnx", toy, size=(24, 32))}
     if hasattr(toy, "calibration"):

@@ -18,6 +18,8 @@ import gpu_check
 import kernel_jobs
 import torch
 
+from pcr_rt.doctor.check import Check
+
 
 def test_percentiles():
     found = gpu_check.percentiles([float(i) for i in range(101)])
@@ -170,6 +172,7 @@ def test_the_whole_command_on_the_emulated_device(
     found = iter([TorchOnTheHost()])
     monkeypatch.setattr(gpu_check, "cuda_torch", lambda: next(found, None))
     monkeypatch.setattr(gpu_check, "PEOPLE", (1, 8))
+    monkeypatch.setattr(gpu_check, "diagnose", lambda: [Check("GPU", "ok", "emulated")])
     monkeypatch.setattr(gpu_check, "COPIED", 1 << 12)
     timer = gpu_check.Timer.__call__
     monkeypatch.setattr(gpu_check.Timer, "__call__", lambda self, work, n=1: timer(self, work, 1))
@@ -178,6 +181,7 @@ def test_the_whole_command_on_the_emulated_device(
     assert gpu_check.main() == 0
     record = json.loads((tmp_path / "emulated-gpu.json").read_text())
     assert record["compute_capability"] == "9.0"
+    assert record["doctor"] == [{"name": "GPU", "status": "ok", "detail": "emulated", "remedy": ""}]
     assert record["limits"].keys() == {"copy_gb_per_s", "launch"}
     names = {
         f"{kernel}_{dtype}"
@@ -207,7 +211,7 @@ def test_the_whole_command_on_the_emulated_device(
         assert people.keys() == {"1", "8"}
         for row in people.values():
             assert row["launches"] == 7
-            assert len(row["stages"]) == 6
+            assert len(row["stages"]) == 7
             assert {"eager", "graph"} <= row.keys(), row.get("graph_error")
             for times in (*row["stages"].values(), row["eager"], row["graph"]):
                 assert {"p50_ms", "p95_ms", "p99_ms"} <= times.keys()
