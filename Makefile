@@ -71,8 +71,8 @@ floors:
 	$(FLOORS)/bin/python --version
 	$(FLOORS)/bin/uv pip list --python $(FLOORS)/bin/python
 
-# Our calls of CuPy against its real wheels, and the CUDA kernels through NVRTC of five versions:
-# downloaded once (470 MB), no GPU needed.
+# Our calls of CuPy against its real wheels, and the CUDA kernels through NVRTC of six versions:
+# downloaded once (560 MB), no GPU needed.
 contracts: $(DEVELOPMENT)
 	PCR_RT_WHEELS=$(CURDIR)/build/wheels $(BIN)/pytest -q \
 		tests/engines/test_cupy_contract.py tests/benchmarks/test_nvrtc_table.py

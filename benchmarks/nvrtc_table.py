@@ -1,8 +1,8 @@
-"""Compile every CUDA kernel as CuPy does, with five versions of CUDA, without a GPU.
+"""Compile every CUDA kernel as CuPy does, with six versions of CUDA, without a GPU.
 
 Run: python benchmarks/nvrtc_table.py [--wheels FOLDER] [--write]
 
-Downloads NVRTC of each version once (220 MB in all) and compiles for each GPU generation that it
+Downloads NVRTC of each version once (310 MB in all) and compiles for each GPU generation that it
 knows. --write puts registers a thread, spilled bytes and shared memory a block, as the assembler
 reports them, into benchmarks/results/nvrtc_table.json and docs/explanation/kernels.md.
 """
@@ -28,6 +28,7 @@ WHEELS = {
     "12.2": "nvidia-cuda-nvrtc-cu12==12.2.140",
     "12.6": "nvidia-cuda-nvrtc-cu12==12.6.85",
     "12.9": "nvidia-cuda-nvrtc-cu12==12.9.86",
+    "13.0": "nvidia-cuda-nvrtc==13.0.88",
     "13.5": "nvidia-cuda-nvrtc==13.5.37",
 }
 """CUDA version -> the package that holds its NVRTC."""
@@ -62,6 +63,8 @@ def unpacked(folder: Path, *requirements: str, into: str) -> Path:
 def load(folder: Path, version: str) -> ctypes.CDLL:
     """Load NVRTC of a CUDA version, out of its wheel in ``folder``."""
     files = unpacked(folder, WHEELS[version], into=f"nvrtc-{version}")
+    # NVRTC 13.0 opens this one by its bare name, and finds it if it is loaded already.
+    ctypes.CDLL(str(next(files.glob("nvidia/*/lib/libnvrtc-builtins.so.*"))))
     library = ctypes.CDLL(str(next(files.glob("nvidia/*/lib/libnvrtc.so.*"))))
     library.nvrtcGetErrorString.restype = ctypes.c_char_p
     return library

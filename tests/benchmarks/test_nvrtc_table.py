@@ -1,6 +1,6 @@
 """Every kernel compiles with the options of CuPy, in every version of CUDA, without spills.
 
-Compilers and CuPy are downloaded (470 MB), so all but one test run with ``make contracts`` alone,
+Compilers and CuPy are downloaded (560 MB), so all but one test run with ``make contracts`` alone,
 which names a folder for them in PCR_RT_WHEELS.
 """
 
