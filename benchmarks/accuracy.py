@@ -97,8 +97,9 @@ def main() -> None:
     models = [*options.models, *([options.peer] if options.peer else [])]
     judged, rows = {}, {}
     for model in models:
+        # Raw scores: the rules, and the peer, know no others.
         with PoseEstimator(
-            model, detector=None, device="cpu", score_threshold=0, nms=None
+            model, detector=None, device="cpu", score_threshold=0, nms=None, calibrated=False
         ) as estimator:
             _, results = evaluate(estimator, options.annotations, options.images)
             found = judged[model] = [Judged(*pair) for pair in zip(labels, results, strict=True)]

@@ -46,6 +46,7 @@ def test_every_shipped_recipe_is_known() -> None:
         *ROWS,
         "pcr-tiny",
         "pcr-tiny-frozen",
+        "pcr-tiny-wide",
         "pcr-nano",
         "pcr-mobilenet",
     }

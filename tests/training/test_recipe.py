@@ -44,7 +44,9 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert recipe.augmentation.half_body == 0.3
 
 
-@pytest.mark.parametrize("name", ["pcr-tiny", "pcr-tiny-frozen", "pcr-nano", "pcr-mobilenet"])
+@pytest.mark.parametrize(
+    "name", ["pcr-tiny", "pcr-tiny-frozen", "pcr-tiny-wide", "pcr-nano", "pcr-mobilenet"]
+)
 def test_shipped_recipes_are_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name

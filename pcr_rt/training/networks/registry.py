@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pcr-r152": _pcr("resnet-152", [128, 96, 64], levels=2),
     "pcr-w32": _pcr("hrnet-w32", [48], stride=1),
     "pcr-w48": _pcr("hrnet-w48", [48], levels=2, stride=1),
-    "pcr-tiny": _pcr("lite-hrnet", [48], levels=2, stride=1),
+    "pcr-tiny": _pcr("lite-hrnet", [32], stride=1, auxiliary=False),
     "pcr-nano": _pcr("lite-hrnet", [32]),
     "pcr-mobilenet": _pcr("mobilenet-v2", [48], stride=1, pyramid=48),
     "baseline-r50": {"encoder": "resnet-50", "decoder": "simple-baseline"},

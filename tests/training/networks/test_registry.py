@@ -19,7 +19,7 @@ EXPECTED = {
     "pcr-r152": (PCR, 32, 2048, 2, [128, 96, 64]),
     "pcr-w32": (PCR, 4, 32, 1, [48]),
     "pcr-w48": (PCR, 4, 48, 2, [48]),
-    "pcr-tiny": (PCR, 4, 40, 2, [48]),
+    "pcr-tiny": (PCR, 4, 40, 1, [32]),
     "pcr-nano": (PCR, 4, 40, 1, [32]),
     "pcr-mobilenet": (PCR, 32, 280, 1, [48]),
     "baseline-r50": (SimpleBaseline, 32, 2048, 1, None),
@@ -61,7 +61,7 @@ def test_size_of_pcr_r50():
 
 
 def test_a_table_of_the_preset_is_the_preset():
-    table = {"encoder": "lite-hrnet", "channels": [48], "levels": 2, "stride": 1}
+    table = {"encoder": "lite-hrnet", "channels": [32], "stride": 1, "auxiliary": False}
     own, preset = build_shapes_only(table).state_dict(), build_shapes_only("pcr-tiny").state_dict()
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in preset.items()}
 
