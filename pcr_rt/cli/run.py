@@ -190,9 +190,9 @@ def _print(summary: Summary) -> None:
             typer.echo(path)
     else:
         places = sorted({path.parent for path in summary.outputs})
-        typer.echo(
-            f"{len(summary.outputs)} files in {places[0]} and {len(places) - 1} other folders"
-        )
+        others = len(places) - 1
+        more = f" and {others} other folder{'s' if others > 1 else ''}" if others else ""
+        typer.echo(f"{len(summary.outputs)} files in {places[0]}{more}")
     if summary.skipped:
         typer.echo(f"finished by an earlier run: {summary.skipped}")
     if summary.failures:

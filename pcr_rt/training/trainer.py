@@ -22,6 +22,7 @@ from pcr_rt.errors import DataError
 from pcr_rt.training.checkpoints.checkpoint import (
     first_difference,
     load_checkpoint,
+    reading,
     save_checkpoint,
 )
 from pcr_rt.training.checkpoints.start import load_encoder, start_from, weights_file
@@ -322,6 +323,14 @@ class Trainer:
         if not path.exists():
             return None
         state = load_checkpoint(path)
+        with reading(path):
+            self._take_up(state, path)
+        self._averaged.n_averaged.fill_(self.step + 1)
+        log.info("resuming at step %d", self.step)
+        starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]
+        return None if self.step in starts else state
+
+    def _take_up(self, state: dict[str, Any], path: Path) -> None:
         changed = first_difference(state["recipe"], dataclasses.asdict(self.recipe))
         if changed:
             raise DataError(
@@ -330,14 +339,10 @@ class Trainer:
             )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.step, self.best = state["step"], state["best"]
+        self.step, self.best = int(state["step"]), float(state["best"])
         # Runs of earlier versions have no history.
         self.history = [Checked(*checked) for checked in state.get("history", [])]
         self._owes_validation = state.get("owes_validation", False)
-        self._averaged.n_averaged.fill_(self.step + 1)
-        log.info("resuming at step %d", self.step)
-        starts = [sum(self.lengths()[:i]) for i in range(len(self.recipe.stage))]
-        return None if self.step in starts else state
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 from mutations import mutate_bytes, mutate_json, mutate_lines, mutate_toml
 
 FUZZING = Path(__file__).parents[1] / "support" / "fuzzing.py"
-TARGETS = 14
+TARGETS = 15
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import random
 import socket
@@ -190,6 +192,73 @@ def models() -> list[bytes]:
     return [with_spec, plain]
 
 
+def checkpoints(folder: Path) -> list[bytes]:
+    """What a run writes, of a network that is small in the file."""
+    import torch
+
+    from pcr_rt.training.data.input import Input
+    from pcr_rt.training.networks.registry import build
+
+    path = folder / "case.pt"
+    network = {"encoder": "mobilenet-v2", "channels": [4], "stride": 1, "pyramid": 4}
+    content = {
+        "network": {k: v.half() for k, v in build(network, 17).state_dict().items()},
+        "skeleton": COCO17.to_table(),
+        "recipe": {
+            "name": "toy",
+            "network": network,
+            "input": dataclasses.asdict(Input()),
+        },
+        "size": [32, 32],
+        "score": 0.5,
+        "step": 10,
+    }
+    torch.save(content, path)
+    return [path.read_bytes()]
+
+
+def remembered(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Make each network once, which takes much longer than to fill it."""
+    made: dict[str, Any] = {}
+
+    def build_once(table: Any, count: int) -> Any:
+        key = repr((table, count))
+        if key not in made:
+            made[key] = build(table, count)
+        return made[key]
+
+    return build_once
+
+
+def mutate_checkpoint(rng: random.Random, seed: bytes) -> bytes:
+    """Damage the bytes, or what lies beside the weights."""
+    import torch
+
+    if rng.random() < 0.5:
+        return mutate_bytes(rng, seed)
+    content = torch.load(io.BytesIO(seed), weights_only=True)
+    rest = {key: value for key, value in content.items() if key != "network"}
+    try:
+        other = json.loads(mutate_json(rng, json.dumps(rest).encode()))
+    except (ValueError, RecursionError):
+        other = {}
+    target = io.BytesIO()
+    keeps = isinstance(other, dict) and rng.random() < 0.95
+    torch.save({**other, "network": content["network"]} if keeps else other, target)
+    return target.getvalue()
+
+
+def read_checkpoint(path: Path) -> None:
+    """As an export, and as the start of a training."""
+    from pcr_rt.training.checkpoints.checkpoint import network_and_spec
+    from pcr_rt.training.checkpoints.start import load_start
+    from pcr_rt.training.data.input import Input
+
+    network, spec = network_and_spec(path)
+    spec.to_json()
+    load_start(network, path, Input())
+
+
 def sidecars() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "a.engine"
@@ -271,6 +340,14 @@ def all_targets(folder: Path) -> list[Target]:
         ),
         Target("journals", 1, journals(folder), mutate_lines, read_journal, "case.jsonl"),
     ]
+    from pcr_rt.training.checkpoints import checkpoint
+
+    checkpoint.build = remembered(checkpoint.build)
+    targets.append(
+        Target(
+            "checkpoints", 0.2, checkpoints(folder), mutate_checkpoint, read_checkpoint, "case.pt"
+        )
+    )
     recipes = sorted((Path(__import__("pcr_rt").__file__).parent / "training/recipes").glob("*"))
     seeds = [path.read_bytes() for path in recipes[:3]]
     targets.append(Target("recipes", 2, seeds, mutate_toml, read_recipe, "case.toml"))

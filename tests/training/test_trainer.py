@@ -89,6 +89,16 @@ def test_a_validation_that_is_interrupted_is_made_up_for(drawn: Path, tmp_path: 
         assert_same(other["network"], whole["network"])
 
 
+@pytest.mark.parametrize("content", [{}, {"recipe": 3}, {"recipe": {}, "network": {}}])
+def test_a_damaged_checkpoint_does_not_resume(
+    drawn: Path, tmp_path: Path, content: dict[str, Any]
+) -> None:
+    trainer = make(drawn, tmp_path)
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(DataError, match=r"last\.pt (holds something else|belongs to a run)"):
+        trainer.resume()
+
+
 def test_frozen_encoder_stays_and_thawed_encoder_moves(drawn: Path, tmp_path: Path) -> None:
     trainer = make(drawn, tmp_path)
     start = {k: v.clone() for k, v in trainer.network.get_submodule("encoder").state_dict().items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, PoseError
 from pcr_rt.export.onnx_export import TorchDifference, export_onnx
 from pcr_rt.files import replace_whole
 from pcr_rt.geometry import Size
@@ -30,6 +31,7 @@ __all__ = [
     "first_difference",
     "load_checkpoint",
     "network_and_spec",
+    "reading",
     "save_checkpoint",
 ]
 
@@ -72,6 +74,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"The file {path} is no checkpoint of PCR-RT: give the best.pt of a run.")
     return content
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise what a checkpoint with other content than ours leads to inside as a DataError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        if isinstance(e, PoseError):
+            raise
+        said = " ".join(str(e).split())[:100]
+        raise DataError(
+            f"The checkpoint {path} holds something else than a run writes"
+            f" ({type(e).__name__}: {said}): give the best.pt of a run."
+        ) from e
 
 
 def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -148,6 +165,13 @@ def network_and_spec(checkpoint: Path, size: Size | None = None) -> tuple[nn.Mod
     content = load_checkpoint(checkpoint)
     if not {"network", "recipe", "size", "score", "step"} <= content.keys():
         raise DataError(f"{checkpoint} is no finished checkpoint: give the best.pt of a run.")
+    with reading(checkpoint):
+        return _network_and_spec(content, checkpoint, size)
+
+
+def _network_and_spec(
+    content: dict[str, Any], checkpoint: Path, size: Size | None
+) -> tuple[nn.Module, ModelSpec]:
     recipe: dict[str, Any] = content["recipe"]
     skeleton = COCO17  # runs of earlier versions do not name one
     if "skeleton" in content:

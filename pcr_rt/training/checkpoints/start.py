@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from pcr_rt.errors import DataError
 from pcr_rt.export.compare import fp32_spec
 from pcr_rt.models import model_path, shipped_models
-from pcr_rt.training.checkpoints.checkpoint import fill, first_difference, load_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import (
+    fill,
+    first_difference,
+    load_checkpoint,
+    reading,
+)
 from pcr_rt.training.checkpoints.exported import load_exported
 from pcr_rt.training.checkpoints.published import load_published, load_published_encoder
 from pcr_rt.training.data.input import Input
@@ -70,6 +76,11 @@ def load_start(network: nn.Module, path: Path, crops: Input) -> str:
     """
     file = path / "best.pt" if path.is_dir() else path
     content = load_checkpoint(file)
+    with reading(file):
+        _fill_from(network, content, file, crops)
+
+
+def _fill_from(network: nn.Module, content: dict[str, Any], file: Path, crops: Input) -> None:
     trained = content.get("recipe", {}).get("input")
     if trained and first_difference(trained, dataclasses.asdict(crops)):
         raise DataError(f"{file} was trained on other crops: [input] has to be {trained}.")

@@ -30,6 +30,9 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
     "resnet-152": partial(ResNetEncoder, 152),
 }
 
+WIDEST, DEEPEST = 4096, 16
+"""What is beyond comes from a damaged file, and takes more memory than machines have."""
+
 DECODERS = ("none", "pcr", "simple-baseline")
 
 _PCR_DEFAULTS: dict[str, Any] = {
@@ -112,15 +115,16 @@ def _checked_options(table: Mapping[str, Any]) -> dict[str, Any]:
     if (
         not isinstance(channels, (list, tuple))
         or not channels
-        or not all(_is_whole(c) and c > 0 and c % 4 == 0 for c in channels)
+        or not all(_is_whole(c) and 0 < c <= WIDEST and c % 4 == 0 for c in channels)
     ):
-        raise _wrong("channels", channels, "a list of multiples of 4, one per module")
-    if not _is_whole(options["levels"]) or options["levels"] < 1:
-        raise _wrong("levels", options["levels"], "a whole number from 1 on")
+        allowed = f"a list of multiples of 4 up to {WIDEST}, one per module"
+        raise _wrong("channels", channels, allowed)
+    if not _is_whole(options["levels"]) or not 1 <= options["levels"] <= DEEPEST:
+        raise _wrong("levels", options["levels"], f"a whole number from 1 to {DEEPEST}")
     if not _is_whole(options["stride"]) or options["stride"] not in (1, 2):
         raise _wrong("stride", options["stride"], "1, 2")
-    if not _is_whole(options["pyramid"]) or options["pyramid"] < 0:
-        raise _wrong("pyramid", options["pyramid"], "a width, or 0 for none")
+    if not _is_whole(options["pyramid"]) or not 0 <= options["pyramid"] <= WIDEST:
+        raise _wrong("pyramid", options["pyramid"], f"a width up to {WIDEST}, or 0 for none")
     for key in ("se", "hdc", "auxiliary"):
         if not isinstance(options[key], bool):
             raise _wrong(key, options[key], "true, false")

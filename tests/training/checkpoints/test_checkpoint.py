@@ -19,7 +19,7 @@ pytest.importorskip("onnx")
 from torch import nn
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
-from pcr_rt.errors import DataError
+from pcr_rt.errors import DataError, PoseError
 from pcr_rt.training.checkpoints.checkpoint import (
     export_checkpoint,
     fill,
@@ -192,3 +192,22 @@ def test_what_changed_between_two_recipes() -> None:
         assert first_difference(before, now) == key
     del before["augmentation"]["truncation"]  # as a version wrote it that had no such key
     assert first_difference(before, dataclasses.asdict(recipe)) == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": None},
+        {"recipe": {"network": {"encoder": "efficientnet-lite0", "channels": [16, 16, 16]}}},
+        {"size": "large"},
+        {"score": [1]},
+        {"network": {"a": 1}},
+        {"skeleton": {"name": 3}},
+    ],
+)
+def test_other_content_is_one_sentence(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = checkpoint(tmp_path / "best.pt")
+    torch.save({**load_checkpoint(path), **change}, path)
+    with pytest.raises(PoseError) as caught:
+        network_and_spec(path)
+    assert "\n" not in str(caught.value)
