@@ -28,9 +28,9 @@ from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
 server = GstRtspServer.RTSPServer(service=sys.argv[1], address="127.0.0.1")
 factory = GstRtspServer.RTSPMediaFactory(shared=True, launch=(
-    "( videotestsrc is-live=true ! video/x-raw,width=%s,height=%s,framerate=15/1"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15"
-    " ! rtph264pay name=pay0 pt=96 )" % (sys.argv[2], sys.argv[3])))
+    "( videotestsrc is-live=true num-buffers=%s ! video/x-raw,width=%s,height=%s,framerate=15/1"
+    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=%s"
+    " ! rtph264pay name=pay0 pt=96 )" % tuple(sys.argv[2:])))
 server.get_mount_points().add_factory("/a", factory)
 server.attach(None)
 print("serving", flush=True)
@@ -49,9 +49,13 @@ def _can_serve() -> bool:
 
 
 @contextlib.contextmanager
-def serving(port: int, width: int, height: int) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    port: int, width: int, height: int, *, frames: int = -1, key_frames: int = 15
+) -> Iterator[subprocess.Popen[str]]:
+    """Serve rtsp://127.0.0.1:port/a; frames: how many, -1 without end; key_frames: each so many."""
     assert PYTHON is not None
-    command = [PYTHON, "-c", SERVER, str(port), str(width), str(height)]
+    numbers = port, frames, width, height, key_frames
+    command = [PYTHON, "-c", SERVER, *map(str, numbers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "serving\n"
@@ -59,6 +63,12 @@ def serving(port: int, width: int, height: int) -> Iterator[subprocess.Popen[str
             yield server
         finally:
             server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def by_ffmpeg(url: str) -> Source:
@@ -81,9 +91,7 @@ def test_a_killed_server_is_reconnected(
     opened: Callable[[str], Source],
 ) -> None:
     monkeypatch.setattr(reader, "FIRST_DELAY_S", 0.1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     servers = contextlib.ExitStack()
     first = servers.enter_context(serving(port, 160, 120))
     stream = PoseStream(opened(f"rtsp://me:secret@127.0.0.1:{port}/a"), ToyEstimator(), track=False)
@@ -106,3 +114,15 @@ def test_a_killed_server_is_reconnected(
     assert "is back" in caplog.text
     assert "now gives frames of 320x240" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _can_serve(), reason="there is no GStreamer RTSP server")
+def test_the_first_key_frame_is_not_thrown_away() -> None:
+    """Some cameras send one every 25 s; here it is the only one."""
+    port = free_port()
+    with serving(port, 160, 120, frames=60, key_frames=10_000):
+        frames = open_source(f"rtsp://127.0.0.1:{port}/a").frames()
+        first = next((frame for frame, _ in frames if frame is not None), None)
+    assert first is not None
+    assert first.shape == (120, 160, 3)
