@@ -227,6 +227,22 @@ def test_a_label_lies_on_its_box(size: tuple[int, int], scale: float, thickness:
     labels.equal([(50, 120)])
 
 
+@pytest.mark.parametrize(
+    ("number", "tag", "text"), [(2, RIGHT, DARK), (7, (178, 114, 0), LIGHT), (9, RIGHT, DARK)]
+)
+def test_a_label_has_the_colour_of_its_id(number: int, tag: Any, text: Any) -> None:
+    """Sky blue is bright and so has dark letters, blue has light ones."""
+    drawn = people([[50, 120, 90, 210]]).replace(ids=[number]).draw(grey(HD), boxes=False)
+    wanted = grey(HD)
+    (width, height), descent = cv2.getTextSize(f"#{number}", FONT, 0.5, 1)
+    pad = max(2, height // 4)
+    corner = (50 + width + 2 * pad, 120 - height - descent - 2 * pad)
+    cv2.rectangle(wanted, (50, 120), corner, tag, cv2.FILLED)
+    origin = (50 + pad, 120 - descent - pad)
+    cv2.putText(wanted, f"#{number}", origin, FONT, 0.5, text, 1, cv2.LINE_AA)
+    np.testing.assert_array_equal(drawn, wanted)
+
+
 def test_labels_of_boxes_outside_lie_at_the_border() -> None:
     labels = Labels(HD, 0.5, 1)
     labels.add(0, labels.height)
