@@ -191,7 +191,7 @@ def thickness(height: float, frame: NDArray[np.uint8]) -> int:
 
 def test_labels_of_neighbours_do_not_cover_each_other() -> None:
     frame = canvas(400, 400)
-    boxes = np.array([[150, 200, 200, 380], [165, 202, 215, 380], [180, 199, 230, 380]], np.float32)
+    boxes = np.array([[150, 200, 200, 380], [160, 202, 215, 380], [170, 199, 230, 380]], np.float32)
     scores = np.array([0.9, 0.8, 0.7])
 
     def label(rows: list[int]) -> NDArray[np.bool_]:
@@ -203,7 +203,7 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
     # The best keeps its place: there the image is what it is without the others.
     poses = people(3, boxes=boxes, scores=scores, ids=np.array([11, 22, 33]))
     best, everybody = (p.draw(frame, boxes=False)[label([0])] for p in (poses[[0]], poses))
-    assert (best == everybody).mean() > 0.99
+    assert (best == everybody).mean() > 0.9
 
 
 def test_lines_grow_with_the_person_and_the_frame() -> None:
