@@ -48,22 +48,27 @@ def _points() -> list[list[dict[str, float]]]:
 
 
 @lru_cache(maxsize=8)
-def _weights(names: tuple[str, ...]) -> tuple[Float, list[slice], list[list[int]]]:
-    """Sample points (P, K), each patch's rows and keypoints; none if a skeleton lacks its names."""
+def _weights(names: tuple[str, ...]) -> tuple[Float, Float, Float]:
+    """Sample points as weights of keypoints (P, K); which of these points, (P, 3), and of the
+    keypoints, (K, 3), belong to each patch, as 0 and 1; none if a skeleton lacks its names.
+    """
     rows: list[Float] = []
-    patches, needed = [], []
-    for points in _points():
-        known = points if {name for point in points for name in point} <= set(names) else []
-        patches.append(slice(len(rows), len(rows) + len(known)))
-        rows += [np.array([point.get(name, 0.0) for name in names]) for point in known]
-        needed.append([i for i, name in enumerate(names) if any(name in p for p in known)])
-    return np.array(rows).reshape(-1, len(names)), patches, needed
+    of_points: list[Float] = []
+    needed = np.zeros((len(names), PATCHES))
+    for patch, points in enumerate(_points()):
+        used = {name for point in points for name in point}
+        if used <= set(names):
+            rows += [np.array([point.get(name, 0.0) for name in names]) for point in points]
+            of_points += [np.eye(PATCHES)[patch]] * len(points)
+            needed[:, patch] = [name in used for name in names]
+    return np.array(rows).reshape(-1, len(names)), np.array(of_points).reshape(-1, PATCHES), needed
 
 
 def light(frame: NDArray[np.uint8]) -> Float:
     """The mean (3,) BGR of a frame (H, W, 3), by which its colours are divided."""
     step = max(1, min(frame.shape[:2]) // 24)
-    mean: Float = frame[step // 2 :: step, step // 2 :: step].reshape(-1, 3).mean(0, np.float64)
+    samples = frame[step // 2 :: step, step // 2 :: step].reshape(-1, 3).astype(np.float64)
+    mean: Float = np.full(len(samples), 1 / len(samples)) @ samples  # faster than mean(0)
     return mean
 
 
@@ -82,23 +87,21 @@ def describe(
     changes nothing. Points that lie on somebody else are left out. NaN for a patch that is not in
     view, half of which lies on others, or whose keypoints the skeleton lacks.
     """
-    weights, patches, needed_keypoints = _weights(tuple(names))
+    weights, patches, needed = _weights(tuple(names))
     height, width = frame.shape[:2]
     points = np.rint(weights @ keypoints).clip(-1, max(height, width)).astype(np.intp)
     x, y = points[..., 0], points[..., 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    free = ~_on_others(points)
+    free = (~_on_others(points)).astype(np.float64)
     samples = frame[y.clip(0, height - 1), x.clip(0, width - 1)]
     logs = np.log((samples + FLOOR) / (light(frame) + FLOOR))
-    found = np.full((len(keypoints), PATCHES, 3), np.nan)
-    for patch, (rows, needed) in enumerate(zip(patches, needed_keypoints, strict=True)):
-        if not needed:
-            continue
-        seen = (scores[:, needed].mean(1) >= visible) & inside[:, rows].all(1)
-        seen &= free[:, rows].mean(1) > 0.5
-        own = free[seen, rows, None]
-        blue, green, red = (logs[seen, rows] * own).sum(1).T / own.sum(1).T
-        found[seen, patch] = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
+    left, size = free @ patches, patches.sum(0)
+    seen = (scores @ needed >= visible * needed.sum(0)) & (left > size / 2)
+    seen &= inside @ patches == size
+    sums = patches.T @ (logs * free[..., None])  # (N, 3 patches, 3 colours)
+    blue, green, red = np.moveaxis(sums / left.clip(min=1)[..., None], -1, 0)
+    found = np.stack([(blue + green + red) / 3, red - green, blue - green], -1)
+    found[~seen] = np.nan
     return found
 
 
@@ -108,10 +111,11 @@ def _on_others(points: NDArray[np.intp]) -> NDArray[np.bool_]:
     meet = ((low[:, None] <= high) & (low <= high[:, None])).all(-1)
     np.fill_diagonal(meet, False)
     covered = np.zeros(points.shape[:2], dtype=bool)
-    for person in np.flatnonzero(meet.any(1)).tolist():
-        others, own = meet[person], points[person][:, None]
-        inside = ((low[others] <= own) & (own <= high[others])).all(-1)
-        covered[person] = inside.any(1)
+    one, other = np.nonzero(meet)
+    if len(one):
+        inside = (low[other, None] <= points[one]) & (points[one] <= high[other, None])
+        people, starts = np.unique(one, return_index=True)
+        covered[people] = np.logical_or.reduceat(inside.all(-1), starts)
     return covered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,21 +53,21 @@ class Meetings:
         if not self._meetings:
             return
         met = list(frozenset.union(*self._meetings))
-        unlike = difference(np.stack([track.appearance for track in met]), people.looks)
-        places = {track: index for index, track in enumerate(met)}
+        looks = np.stack([track.appearance for track in met])
+        unlike = dict(zip(met, difference(looks, people.looks).tolist(), strict=True))
         for pair, meeting in self._meetings.items():
             one, other = pair
             gains = []
             for own, another in ((one, other), (other, one)):
                 if own not in rows:
                     continue
-                own_unlike, other_unlike = unlike[[places[own], places[another]], rows[own]]
+                other_unlike = unlike[another][rows[own]]
                 if another not in rows and not other_unlike <= RETURNED_DIFFERENCE:
-                    own_unlike = np.nan  # the looks of a third person
-                gains.append(own_unlike - other_unlike)
-            if not gains or np.isnan(gains).any():
+                    other_unlike = math.nan  # the looks of a third person
+                gains.append(unlike[own][rows[own]] - other_unlike)
+            if not gains or math.isnan(sum(gains)):
                 continue
-            meeting.doubt = max(0.0, meeting.doubt + float(np.mean(gains)))
+            meeting.doubt = max(0.0, meeting.doubt + sum(gains) / len(gains))
             if meeting.doubt > CERTAIN:
                 one.id, other.id = other.id, one.id
                 one.appearance, other.appearance = other.appearance, one.appearance
@@ -79,15 +80,15 @@ class Meetings:
         """Note who overlaps whom, or the place where somebody was lost or should be by now."""
         seen = list(rows)
         own = [rows[track] for track in seen]
-        pairs = [(seen, people.touching[np.ix_(own, own)])]
+        pairs = [(seen, np.triu(people.touching[np.ix_(own, own)]))]
         lost = [track for track in tracks if track.id and track not in rows]
         if lost:
             boxes = np.stack([track.box for track in lost])
-            for places in (boxes, boxes + np.tile(displacements(lost, now), 2)):
-                pairs.append((lost, box_iou(places, people.boxes[own]) > CONTACT_IOU))
-        for tracks_of_rows, contact in pairs:
+            places = np.concatenate([boxes, boxes + np.tile(displacements(lost, now), 2)])
+            pairs.append((lost * 2, box_iou(places, people.boxes[own]) > CONTACT_IOU))
+        for others, contact in pairs:
             for index, column in np.argwhere(contact).tolist():
-                pair = frozenset((tracks_of_rows[index], seen[column]))
+                pair = frozenset((others[index], seen[column]))
                 self._meetings.setdefault(pair, _Meeting(now)).last = now
         known = set(tracks)
         self._meetings = {

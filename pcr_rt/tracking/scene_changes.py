@@ -74,7 +74,8 @@ def _thumbnail(frame: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     if cell < 2:
         return half
     height, width = max(2, half.shape[0] // 2 * 2), max(2, half.shape[1] // 2 * 2)
-    half = np.pad(half, ((0, max(0, 2 - len(half))), (0, max(0, 2 - half.shape[1]))), mode="edge")
-    cells = half[:height, :width].reshape(height // 2, 2, width // 2, 2)
-    thumbnail: NDArray[np.float32] = cells.mean(axis=(1, 3))
+    if min(half.shape) < 2:
+        half = np.pad(half, [(0, max(0, 2 - side)) for side in half.shape], mode="edge")
+    rows = half[:height:2] + half[1:height:2]
+    thumbnail: NDArray[np.float32] = (rows[:, :width:2] + rows[:, 1:width:2]) / 4
     return thumbnail
