@@ -99,6 +99,65 @@ def test_empty_frames_equal_times_and_missing_ids():
         assert np.isfinite(smoother(person(np.ones((17, 2))), time).keypoints).all()
 
 
-def test_options_out_of_range():
-    with pytest.raises(InputError):
-        Smoother(beta=0)
+def boxed(x, box, score=0.9):
+    """A person all of whose keypoints lie at (x, 0), in a box of their own."""
+    signal = np.zeros((17, 2))
+    signal[:, 0] = x
+    return dataclasses.replace(person(signal, score=score), boxes=np.array([box], np.float32))
+
+
+def second_step(first_box, second_box, x, *, elapsed=0.1, score=0.9):
+    """x after a step from 0 in so many seconds."""
+    smoother = Smoother()
+    smoother(boxed(0, first_box, score), 0.0)
+    return smoother(boxed(x, second_box, score), elapsed).keypoints[0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((100, 50, 150, 250), 200),
+        ((100, 50, 400, 250), 300),
+        ((100, 50, 100.5, 50.5), 1),
+    ],
+)
+def test_a_person_is_as_large_as_their_boxs_longer_side(box, size):
+    # A step of a tenth of the size in 0.1 s, as in the first step by hand.
+    np.testing.assert_allclose(second_step(box, box, size / 10), size / 10 * 0.64968, rtol=2e-4)
+
+
+def test_a_size_that_changes_counts_slowly():
+    # In 0.1 s a share 1 - exp(-0.1) = 0.0951626 of the new size: 200 + 0.0951626 x 200 = 219.0325.
+    # Speed 0.38587 x 200 / 219.0325 = 0.352341, cut-off 0.5 + 8 x 0.352341^2 / 0.452341 = 2.69559
+    # Hz, share 1 / (1 + 1 / (2 pi 0.269559)) = 0.62876.
+    found = second_step((0, 0, 10, 200), (0, 0, 10, 400), 20)
+    np.testing.assert_allclose(found, 20 * 0.62876, rtol=2e-4)
+
+
+def test_a_keypoint_without_any_score_takes_a_tenth_by_hand():
+    # Speed 0.1 x 0.38587, cut-off 0.5 + 8 x 0.038587^2 / 0.138587 = 0.58595 Hz, share
+    # 1 / (1 + 1 / (2 pi 0.058595)) = 0.26909, of which a tenth.
+    box = (0, 0, 10, 200)
+    np.testing.assert_allclose(second_step(box, box, 20, score=0.0), 20 * 0.026909, rtol=1e-3)
+
+
+def test_two_frames_of_one_time_by_hand():
+    # Of 1e-6 s: speed 2 pi 1e-6 x 20 / 1e-6 / 200 = 0.62832, cut-off 0.5 + 8 x 0.62832^2 / 0.72832
+    # = 4.83636 Hz, share 2 pi 4.83636e-6 = 3.0388e-5.
+    box = (0, 0, 10, 200)
+    np.testing.assert_allclose(second_step(box, box, 20, elapsed=0.0), 20 * 3.0388e-5, rtol=1e-3)
+
+
+def test_half_a_second_is_no_long_gap():
+    box = (0, 0, 10, 200)
+    assert second_step(box, box, 20, elapsed=0.5) < 19.9
+    assert second_step(box, box, 20, elapsed=0.51) == 20
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 0}, {"min_cutoff_hz": 0}, {"max_gap_s": 0}, {"confident": 0.0}]
+)
+def test_options_out_of_range(options):
+    with pytest.raises(InputError, match="positive"):
+        Smoother(**options)
+    Smoother(**dict.fromkeys(options, 0.5))
