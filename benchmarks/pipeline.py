@@ -9,6 +9,10 @@ there. Ratios are to rtmlib's time for the same frame. "networks alone" are dete
 network on the inputs that PCR-RT makes of that frame: what no pipeline can go below. Tracking is by
 segments of a clip, one after the other: PoseStream from its first result to its last, PoseTracker
 with a detection every five frames; both get frames that are decoded already.
+
+--cpu counts the processor time of this process in place of the clock on the wall: for a busy
+machine, under ``taskset -c 0``. rtmlib's sessions are made anew then with one thread, which is what
+PCR-RT takes on one core: ONNX Runtime would start one for each core of the machine, and they spin.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from common import machine, write_json
 from numpy.typing import NDArray
 
@@ -39,6 +44,7 @@ from pcr_rt.media import VideoReader
 from pcr_rt.streaming.sources import FrameSource
 
 Frame = NDArray[np.uint8]
+Clock = Callable[[], float]
 Work = list[tuple[Engine, NDArray[Any]]]
 """Engines with their inputs for one frame."""
 WEIGHTS = "PP-TinyPose"
@@ -92,7 +98,7 @@ class Ours:
 class Peer:
     """rtmlib's solution of a detector and a pose model, as its users make it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, one_thread: bool) -> None:
         from rtmlib import Custom, PoseTracker
 
         detector, pose = (str(folder / name) for name in PEER_MODELS)
@@ -108,6 +114,12 @@ class Peer:
         with contextlib.redirect_stdout(io.StringIO()):
             self.solution = solution()
             self.tracker = PoseTracker(solution, det_frequency=PEER_DETECTS_EVERY)
+        if one_thread:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 1
+            for owner in (self.solution, self.tracker):
+                for tool in (owner.det_model, owner.pose_model):
+                    tool.session = ort.InferenceSession(tool.onnx_model, options)
         self.people: list[int] = []
 
     def __call__(self, frame: Frame) -> None:
@@ -118,7 +130,9 @@ class Peer:
             self.solution.pose_model(frame, bboxes=boxes)
 
 
-def frame_by_frame(clip: Path, count: int, peer: Peer, ours: dict[str, Ours]) -> dict[str, Any]:
+def frame_by_frame(
+    clip: Path, count: int, peer: Peer, ours: dict[str, Ours], clock: Clock
+) -> dict[str, Any]:
     """Measure whole frames without tracking, their stages and the networks alone."""
 
     def items() -> Iterator[tuple[Frame, dict[str, Work]]]:
@@ -139,7 +153,7 @@ def frame_by_frame(clip: Path, count: int, peer: Peer, ours: dict[str, Ours]) ->
     for one in ours.values():
         for values in one.stages.values():
             values.clear()
-    took = in_turns(calls, items(), pause_s=PAUSE_S)
+    took = in_turns(calls, items(), pause_s=PAUSE_S, clock=clock)
     rows = {name: {"ms": spread(ms), "ratio": ratios(ms, took[PEER])} for name, ms in took.items()}
     for name, of in ((PEER, peer), *ours.items()):
         rows[name]["people"] = round(float(np.mean(of.people)), 2)
@@ -180,7 +194,9 @@ def agreement(clip: Path, count: int, peer: Peer, network: PoseNetwork) -> dict[
     return {name: spread(values) for name, values in apart.items()}
 
 
-def tracked(clip: Path, segments: int, peer: Peer, ours: dict[str, Ours]) -> dict[str, Any]:
+def tracked(
+    clip: Path, segments: int, peer: Peer, ours: dict[str, Ours], clock: Clock
+) -> dict[str, Any]:
     """Measure milliseconds a frame with tracking, by segments in turns."""
     with VideoReader(clip) as video:
         fps, every = video.fps, [frame for frame, _ in itertools.islice(video, segments * SEGMENT)]
@@ -196,10 +212,10 @@ def tracked(clip: Path, segments: int, peer: Peer, ours: dict[str, Ours]) -> dic
         for name in order[number % len(order) :] + order[: number % len(order)]:
             time.sleep(PAUSE_S)
             if name == PEER:
-                spent[name].append(_tracker(peer, part))
+                spent[name].append(_tracker(peer, part, clock))
             else:
                 model, asked = names[name]
-                spent[name].append(_stream(ours[model].estimator, part, fps, asked))
+                spent[name].append(_stream(ours[model].estimator, part, fps, asked, clock))
     return {
         "segments": len(parts),
         "rows": {
@@ -208,26 +224,30 @@ def tracked(clip: Path, segments: int, peer: Peer, ours: dict[str, Ours]) -> dic
     }
 
 
-def _tracker(peer: Peer, frames: Sequence[Frame]) -> float:
+def _tracker(peer: Peer, frames: Sequence[Frame], clock: Clock) -> float:
     peer.tracker.reset()
     peer.tracker(frames[0])
-    start = time.perf_counter()
+    start = clock()
     for frame in frames[1:]:
         peer.tracker(frame)
-    return (time.perf_counter() - start) * 1e3 / (len(frames) - 1)
+    return (clock() - start) * 1e3 / (len(frames) - 1)
 
 
 def _stream(
-    estimator: PoseEstimator, frames: Sequence[Frame], fps: float, detect_every: int | str
+    estimator: PoseEstimator,
+    frames: Sequence[Frame],
+    fps: float,
+    detect_every: int | str,
+    clock: Clock,
 ) -> float:
     source = FrameSource(frames, fps=fps)
     with PoseStream(source, estimator, detect_every=detect_every) as stream:
         results = iter(stream)
         next(results)
-        start = time.perf_counter()
+        start = clock()
         for _ in results:
             pass
-        return (time.perf_counter() - start) * 1e3 / (len(frames) - 1)
+        return (clock() - start) * 1e3 / (len(frames) - 1)
 
 
 def show(title: str, rows: dict[str, Any]) -> None:
@@ -251,21 +271,25 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--segments", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
+    clock = time.process_time if args.cpu else time.perf_counter
     info = machine()
-    peer = Peer(args.models)
+    peer = Peer(args.models, one_thread=args.cpu)
     ours = {name: Ours(name) for name in MODELS}
     ours[WEIGHTS] = Ours(args.models / PEER_MODELS[1])
     clips: dict[str, Any] = {}
     for clip in (SAMPLE_CLIP, *args.clips):
-        found = clips[clip.name] = {"frame by frame": frame_by_frame(clip, args.frames, peer, ours)}
+        found = clips[clip.name] = {
+            "frame by frame": frame_by_frame(clip, args.frames, peer, ours, clock)
+        }
         show(f"{clip.name}, detection on every frame", found["frame by frame"]["rows"])
         for words, px in found["frame by frame"]["agreement_px"].items():
             print(f"PP-TinyPose in both, {words}: {px['p50']:.2f} px apart, P95 {px['p95']:.2f}")
-        found["tracked"] = tracked(clip, args.segments, peer, ours)
+        found["tracked"] = tracked(clip, args.segments, peer, ours, clock)
         show(f"{clip.name}, tracked", found["tracked"]["rows"])
-    write_json(args.output, {"machine": info, "clips": clips})
+    write_json(args.output, {"machine": info, "clock": clock.__name__, "clips": clips})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.shared
 
 @pytest.fixture(scope="module")
 def peer(shared: Path) -> pipeline.Peer:
-    return pipeline.Peer(shared / "models")
+    return pipeline.Peer(shared / "models", one_thread=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_whole_frames_and_the_networks_alone(
     peer: Any, ours: dict[str, pipeline.Ours], sample_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "PAUSE_S", 0)
-    found = pipeline.frame_by_frame(sample_clip, 3, peer, ours)
+    found = pipeline.frame_by_frame(sample_clip, 3, peer, ours, time.perf_counter)
     assert found["frames"] == 3
     rows = found["rows"]
     assert set(rows) == {
@@ -61,7 +62,7 @@ def test_tracked_segments(
 ) -> None:
     monkeypatch.setattr(pipeline, "SEGMENT", 3)
     monkeypatch.setattr(pipeline, "MODELS", ("pcr-nano",))
-    found = pipeline.tracked(sample_clip, 2, peer, ours)
+    found = pipeline.tracked(sample_clip, 2, peer, ours, time.perf_counter)
     assert found["segments"] == 2
     assert len(found["rows"]) == 3
     assert found["rows"][pipeline.PEER]["ratio"]["max"] == 1
