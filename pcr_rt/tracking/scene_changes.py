@@ -70,7 +70,7 @@ def _thumbnail(frame: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     """The green channel in cells of ``cell`` pixels, each the mean of up to 2x2 samples."""
     step = max(1, cell // 2)
     top, left = (min(step // 2, side - 1) for side in frame.shape[:2])
-    half = frame[top::step, left::step, 1].astype(np.float32)
+    half: NDArray[Any] = frame[top::step, left::step, 1].astype(np.float32)
     if cell < 2:
         return half
     height, width = max(2, half.shape[0] // 2 * 2), max(2, half.shape[1] // 2 * 2)

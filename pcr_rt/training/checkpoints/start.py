@@ -71,16 +71,16 @@ def load_start(network: nn.Module, path: Path, crops: Input) -> str:
     """Fill the network from a run (``best.pt``, or the folder that holds one).
 
     Baselines also start from the published pose_resnet and pose_hrnet checkpoints. Returns what
-    `fill` says. Raises DataError
-    when the file cannot be read, is of another network, or was trained on other crops.
+    `fill` says. Raises DataError if the file cannot be read, is of another network, or was trained
+    on other crops.
     """
     file = path / "best.pt" if path.is_dir() else path
     content = load_checkpoint(file)
     with reading(file):
-        _fill_from(network, content, file, crops)
+        return _fill_from(network, content, file, crops)
 
 
-def _fill_from(network: nn.Module, content: dict[str, Any], file: Path, crops: Input) -> None:
+def _fill_from(network: nn.Module, content: dict[str, Any], file: Path, crops: Input) -> str:
     trained = content.get("recipe", {}).get("input")
     if trained and first_difference(trained, dataclasses.asdict(crops)):
         raise DataError(f"{file} was trained on other crops: [input] has to be {trained}.")
