@@ -15,7 +15,7 @@ from pcr_rt.export.compare import fp32_spec
 from pcr_rt.files import make_folder, write_whole
 from pcr_rt.geometry import Size
 from pcr_rt.skeleton import COCO17, Skeleton, shipped_skeletons
-from pcr_rt.training.checkpoints.checkpoint import load_checkpoint
+from pcr_rt.training.checkpoints.checkpoint import load_checkpoint, reading
 from pcr_rt.training.checkpoints.start import weights_file
 from pcr_rt.training.data.coco import category_skeleton, people_of
 from pcr_rt.training.data.yolo import YoloSet
@@ -228,13 +228,14 @@ def _start(model: str) -> tuple[str, dict[str, Any], Size, Skeleton]:
         before, size = content.get("recipe"), content.get("size")
         table = content.get("skeleton")
         skeleton = COCO17 if table is None else Skeleton.from_table(table, str(path))
-    if before is None or size is None:
+    if not (isinstance(before, dict) and "network" in before and size):
         raise DataError(
             f"{model} does not say what network it is: start from a shipped model (pcr-tiny,"
             " pcr-nano), a file of pcr-rt export, or the folder of a run."
         )
     start = model if path != Path(model) else str(path.absolute())
-    return start, before, (size[0], size[1]), skeleton
+    with reading(path):
+        return start, before, (int(size[0]), int(size[1])), skeleton
 
 
 def _lines(table: dict[str, Any]) -> str:

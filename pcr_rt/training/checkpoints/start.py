@@ -103,7 +103,8 @@ def load_encoder(network: nn.Module, source: str, data: Path) -> None:
     encoder = network.get_submodule("encoder")
     run = data / source
     if run.is_dir():
-        tensors: dict[str, Tensor] = load_checkpoint(run / "best.pt")["network"]
+        with reading(run / "best.pt"):
+            tensors: dict[str, Tensor] = load_checkpoint(run / "best.pt")["network"]
         own = {k.removeprefix(_ENCODER): v for k, v in tensors.items() if k.startswith(_ENCODER)}
         fill(encoder, own, f"the encoder of {run}")
     elif isinstance(encoder, EfficientNetLite0Encoder):
