@@ -69,7 +69,13 @@ class OnnxRuntimeEngine:
             session = _session(path, self._threads, [CPU])
         self._path = path
         self.inputs, self.outputs = session.get_inputs(), session.get_outputs()
-        entry, shapes = _only_input(path, self.inputs), [value.shape for value in self.outputs]
+        try:
+            entry, shapes = _only_input(path, self.inputs), [value.shape for value in self.outputs]
+            self._input = entry.name
+        except UnicodeDecodeError:
+            raise ModelError(
+                f"The model file {path} has names that are not UTF-8: it is damaged, copy it again."
+            ) from None
         self.spec = (
             spec
             or _embedded_spec(session)
@@ -90,7 +96,6 @@ class OnnxRuntimeEngine:
         self._sharing: tuple[ort.InferenceSession, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._input = entry.name
         self._dtype = np.float16 if "float16" in entry.type else np.float32
         self.fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
         log.info("%s runs on ONNX Runtime (%s)", self.spec.name, self.provider)

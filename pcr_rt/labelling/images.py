@@ -252,6 +252,7 @@ def _is_entry(entry: Mapping[str, Any], keypoints: int) -> bool:
         and all(isinstance(person, dict) for person in people)
         and all(
             is_finite(person.get(name), size)
+            and all(isinstance(value, int | float) for value in person[name])
             for person in people
             for name, size in (
                 ("bbox", 4),

@@ -125,6 +125,18 @@ def test_a_run_goes_on_after_a_cut_line_without_loss_or_doubles(tmp_path: Path) 
         assert (tmp_path / "part.json").read_text() == (tmp_path / "whole.json").read_text()
 
 
+def test_a_line_whose_numbers_are_strings_is_done_again(tmp_path: Path) -> None:
+    images = folder(tmp_path / "images", 3)
+    label(Teacher(), images, tmp_path / "a.json")
+    expected = (tmp_path / "a.json").read_bytes()
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    entry = json.loads(lines[1])
+    entry["people"][0]["keypoints"] = [str(value) for value in entry["people"][0]["keypoints"]]
+    (tmp_path / "a.jsonl").write_text("\n".join([lines[0], json.dumps(entry), *lines[2:]]) + "\n")
+    label(Teacher(), images, tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_bytes() == expected
+
+
 def test_other_options_do_not_continue_a_journal(tmp_path: Path) -> None:
     images = folder(tmp_path / "images")
     label(Teacher(), images, tmp_path / "out.json")
