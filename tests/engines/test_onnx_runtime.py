@@ -234,7 +234,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     path = brightness_model(tmp_path / "toy.onnx", None)
     onnx = pytest.importorskip("onnx")
     model = onnx.load(path)
-    name = model.graph.output[0].name.encode()
+    name = model.graph.input[0].name.encode()
     path.write_bytes(path.read_bytes().replace(name, b"\xe9" + name[1:]))
     with pytest.raises(ModelError, match="not UTF-8"):
         OnnxRuntimeEngine(path, device="cpu")
