@@ -161,3 +161,54 @@ def test_what_a_person_has_walked_over_since_the_search_counts_as_covered() -> N
     changes.searched()
     changes.cut(grey())
     assert changes.moved_outside(away)  # a new search, a new account
+
+
+@pytest.mark.parametrize(("width", "seen"), [(192, True), (194, False)])
+def test_there_are_64_cells_a_side_or_fewer(width: int, seen: bool) -> None:
+    """192 / 64 = 3 pixels, made even: 2, so 8 x 8 pixels are 16 cells; of 4 pixels they are 4."""
+    before = grey(shape=(100, width))
+    frame = before.copy()
+    frame[40:48, 40:48] = 200
+    assert moved(frame, [], before) == seen
+
+
+def test_a_small_frame_has_cells_of_one_pixel_and_a_larger_one_of_two() -> None:
+    for side, seen in ((64, True), (65, False)):
+        before = grey(shape=(side, side))
+        frame = before.copy()
+        frame[20:22, 20:23] = 200
+        assert moved(frame, [], before) == seen
+
+
+def test_light_on_flat_frames_is_no_cut() -> None:
+    assert cuts(grey(50), grey(150)) == [False, False]
+
+
+def test_boxes_may_have_scores_and_lie_outside() -> None:
+    frame = grey()
+    frame[0, 10:30] = 200
+    assert moved(frame, [[0, 0, 64, 10, 0.9]][:0]) is True
+    changes = ChangeDetector()
+    changes.cut(grey())
+    changes.searched()
+    changes.cut(frame)
+    assert changes.moved_outside(np.array([[0, -90, 64, -50, 0.9]])) is True
+    assert changes.moved_outside(np.array([[0, 0, 64, 10, 0.9]])) is False
+    upright = frame.swapaxes(0, 1)
+    assert moved(upright, [[-90, 0, -50, 64]]) is True
+    assert moved(upright, [[0, 0, 10, 64]]) is False
+
+
+def test_what_stands_still_is_no_motion_however_structured() -> None:
+    frame = grey(40)
+    frame[:, 40:] = 200
+    assert moved(frame, [], frame) is False
+
+
+@pytest.mark.parametrize(("row", "seen"), [(0, False), (1, True)])
+def test_two_rows_are_sampled_at_the_second(row: int, seen: bool) -> None:
+    """300 / 64 pixels make cells of 4, with samples 2 apart from the second pixel on."""
+    before = grey(shape=(2, 300))
+    frame = before.copy()
+    frame[row, 100:140] = 200
+    assert moved(frame, [], before) == seen
