@@ -67,6 +67,16 @@ def test_four_deviations_are_not_over_four() -> None:
     assert pair.look([2, 0], 0.3) == [2, 1]
 
 
+def test_sums_begin_at_zero() -> None:
+    pair = Pair(1.75)
+    assert pair.look([1.75, 0], 0.0, touching=True) == [1, 2]
+    assert pair.look([1.75, 0], 0.1) == [1, 2]  # 3.5
+    assert pair.look([1.75, 0], 0.2) == [2, 1]  # 5.25, and then from 0 again
+    assert pair.look([0, 1.75], 0.3) == [2, 1]
+    assert pair.look([0, 1.75], 0.4) == [2, 1]  # 3.5
+    assert pair.look([0, 1.75], 0.5) == [1, 2]
+
+
 def test_looks_against_count_but_not_below_zero() -> None:
     pair = Pair()
     pair.look([0, 1.5], 0.0, touching=True)
@@ -109,8 +119,29 @@ def test_who_is_seen_may_be_the_one_who_is_lost(looks: float, expected: list[int
     pair = Pair(6.0)
     pair.look([0, 6], 0.0, touching=True)
     # 5.9 - 0.1 = 5.8 for an exchange; 4.1 - 1.9 = 2.2, twice; 3.9 is 2.1 from the other's looks.
-    pair.look([looks], 0.1)
-    assert pair.look([looks], 0.2) == expected
+    for now in (0.1, 0.2, 0.3):
+        ids = pair.look([looks], now)
+    assert ids == expected
+
+
+def test_two_who_are_seen_may_fit_badly_if_the_exchange_fits_better() -> None:
+    pair = Pair(6.0)
+    pair.look([0, 6], 0.0, touching=True)
+    assert pair.look([9, -3], 0.1) == [2, 1]  # 9 from their own looks, 3 from the other's
+
+
+@pytest.mark.parametrize(
+    ("place", "velocity", "expected"),
+    [(0, 0, [2, 1]), (0, 100, [2, 1]), (-39.35, 100, [2, 1]), (-39.35, 0, [1, 2])],
+)
+def test_who_is_seen_where_somebody_was_lost_or_should_be_is_compared(
+    place: float, velocity: float, expected: list[int]
+) -> None:
+    """At 100 pixels a second they are 100 (1 - exp(-0.5)) = 39.35 pixels further in 0.5 s."""
+    pair = Pair(6.0)
+    pair.tracks[1].box = pair.tracks[0].box + np.array([place, 0, place, 0])
+    pair.tracks[1].velocity = np.array([velocity, 0.0])
+    assert pair.look([6], 0.5) == expected
 
 
 def test_people_who_are_forgotten_or_not_shown_yet_exchange_nothing() -> None:
