@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pcr_rt.poses import Poses
+from pcr_rt.tracking.tracker import Tracker
 
 HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
 HALF += [(0.08, 0.25), (0.08, 0.46)]
@@ -72,6 +73,18 @@ def join(people: list[Poses]) -> Poses:
         return Poses.empty()
     names = ("keypoints", "keypoint_scores", "boxes", "scores")
     return Poses(*(np.concatenate([getattr(p, n) for p in people]) for n in names))
+
+
+def our_tracker(fps: float) -> Ids:
+    """Make PCR-RT's tracker with its defaults, for `run_scene`."""
+    tracker = Tracker()
+
+    def step(poses: Poses, now: float) -> list[tuple[int, int]]:
+        result = tracker.update(poses, timestamp=now, detected=True)
+        rows = [int((poses.keypoints == k).all((1, 2)).argmax()) for k in result.keypoints]
+        return list(zip(rows, result.ids.tolist(), strict=True))
+
+    return step
 
 
 def run_scene(

@@ -7,7 +7,8 @@ TRUTH.txt is a MOTChallenge file (frame, id, left, top, width, height). PCR-RT r
 by default; BoT-SORT, ByteTrack and OC-SORT (PyPI ``trackers``), with their defaults, get the
 detector's boxes of every frame. A result fits a true box if their IoU is at least 0.5. Scores are
 those of ``motmetrics`` (PyPI), for each whole sequence and for its halves. Sheets show each id's
-person over time and the frames with their skeletons, also of clips without truth.
+person over time and the frames with their skeletons, also of clips without truth. PCR-RT's tracker
+also runs on drawn scenes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from common import machine, write_json
-from tracker_scenes import FIGURE, FPS, join, one_person
+from tracker_scenes import FIGURE, FPS, SCENES, join, one_person, our_tracker, run_scene
 from tracking_sheets import Sheets
 
 from pcr_rt import PoseEstimator, PoseStream
@@ -138,6 +139,7 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", type=Path, default=[], help="videos without truth")
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": machine(), "speed": speed(), "sequences": {}, "clips": {}}
+    results["drawn scenes"] = {name: run_scene(name, our_tracker) for name in SCENES}
     for truth_file, video in zip(options.pairs[::2], options.pairs[1::2], strict=True):
         truth = true_boxes(truth_file)
         last, half = max(truth), max(truth) // 2
