@@ -40,11 +40,14 @@ def test_a_track_begins_where_the_person_is() -> None:
 
 @pytest.mark.parametrize(("neighbour", "constant"), [(0, 0.15), (10, 0.6)])
 def test_velocity_is_a_mean_over_time_slower_in_contact(neighbour: float, constant: float) -> None:
-    track = Track.begin(person(100), 0, 0.0)
+    track = Track.begin(person(100), 0, 5.0)
     track.missed = True
-    track.follow(person(110, neighbour=neighbour), 0, 0.1)  # 100 pixels a second
-    np.testing.assert_allclose(track.velocity, [100 * growth(0.1, constant), 0])
-    assert (track.seen, track.hits, track.missed) == (0.1, 2, False)
+    track.follow(person(110, neighbour=neighbour), 0, 5.1)  # 100 pixels a second
+    share = growth(0.1, constant)
+    np.testing.assert_allclose(track.velocity, [100 * share, 0])
+    assert (track.seen, track.hits, track.missed) == (5.1, 2, False)
+    track.follow(person(105, neighbour=neighbour), 0, 5.2)  # 50 pixels a second back
+    np.testing.assert_allclose(track.velocity, [100 * share * (1 - share) - 50 * share, 0])
 
 
 def test_a_clock_that_stands_still_changes_no_velocity() -> None:
@@ -97,6 +100,11 @@ def test_regions_are_around_the_predicted_places_inside_the_frame() -> None:
     np.testing.assert_allclose(
         boxes(tracks, 0.5), [[80 + by, 50, 120 + by, 150], [0, 50, 30, 150], [270, 50, 299, 150]]
     )
+
+
+def test_regions_end_at_the_last_pixel() -> None:
+    tall = Track.begin(person(290, height=250), 0, 0.0)
+    np.testing.assert_allclose(boxes([tall]), [[270, 0, 299, 199]])
 
 
 @pytest.mark.parametrize(("x", "seen"), [(-17, 1), (-18, 1), (-18.1, 0), (317, 1), (317.1, 0)])
