@@ -212,3 +212,13 @@ def test_two_rows_are_sampled_at_the_second(row: int, seen: bool) -> None:
     frame = before.copy()
     frame[row, 100:140] = 200
     assert moved(frame, [], before) == seen
+
+
+@pytest.mark.parametrize(("row", "seen"), [(3, True), (5, False)])
+def test_samples_that_fill_no_cell_are_left_out(row: int, seen: bool) -> None:
+    """Six rows are sampled at 1, 3 and 5, of which the first two make a row of cells."""
+    before = grey(shape=(6, 300))
+    frame = before.copy()
+    frame[row, 100:140] = 250
+    assert moved(frame, [], before) == seen
+    assert moved(frame.swapaxes(0, 1), [], before.swapaxes(0, 1)) == seen
