@@ -182,7 +182,8 @@ class ModelSpec:
     input_size: (w, h). mean, std: grey levels in the order of ``colour``.
     transform, padding: the crop (see ``pcr_rt.geometry``). decode,
     sigma: how heatmaps are read. person_score: which function of the keypoint scores multiplies
-    the box score. fill: the grey level around a letterboxed frame. precision: of the weights.
+    the box score. fill: the grey level around a letterboxed frame. any_aspect: a detector finds the
+    same people if that grey is left out of its input. precision: of the weights.
     target: what an INT8 file's form of quantisation is for.
     calibration: from raw scores to probabilities; None: the model's scores are raw.
     provenance: free facts for the model card (data hashes, recipe, AP, licences).
@@ -203,6 +204,7 @@ class ModelSpec:
     layout: str = "rtmdet"
     class_index: int = 0
     fill: float = 114.0
+    any_aspect: bool = False
     precision: Precision = "fp32"
     target: Target = "any"
     calibration: Calibration | None = None
@@ -231,6 +233,8 @@ class ModelSpec:
                 )
         if not all(isinstance(side, int) for side in self.input_size):
             raise ModelError("The model's spec needs whole numbers as input_size.")
+        if not isinstance(self.any_aspect, bool):
+            raise ModelError("The model's spec says any_aspect: give true or false.")
         if not isinstance(self.name, str) or not isinstance(self.provenance, Mapping):
             raise ModelError("The model's spec needs a name, and provenance as a table.")
 

@@ -23,7 +23,8 @@ def export(
         Literal["fp32", "fp16", "int8"], typer.Option(help="Of weights and arithmetic.")
     ] = "fp32",
     calibration: Annotated[
-        Path | None, typer.Option(help="INT8: a folder of images of what the model will see.")
+        Path | None,
+        typer.Option(help="INT8, --any-aspect: a folder of images of what the model will see."),
     ] = None,
     target: Annotated[
         Literal["cpu", "gpu", "tensorrt8"],
@@ -39,6 +40,13 @@ def export(
             "--plain",
             help="For GPUs: depthwise and pointwise convolutions in a row become one; the model is"
             " named after the output.",
+        ),
+    ] = False,
+    any_aspect: Annotated[
+        bool,
+        typer.Option(
+            "--any-aspect",
+            help="A detector's input takes the frame's aspect, and no grey is computed.",
         ),
     ] = False,
     spec_file: Annotated[
@@ -64,6 +72,7 @@ def export(
 
     try:
         from pcr_rt.export.adopt import adopt_onnx
+        from pcr_rt.export.aspect import export_any_aspect
         from pcr_rt.export.calibration import calibration_images
         from pcr_rt.export.fp16 import export_fp16
         from pcr_rt.export.int8 import export_int8
@@ -85,17 +94,21 @@ def export(
     is_model = source.suffix == ".onnx"
     if spec_file is not None and not is_model:
         raise InputError("--spec describes an .onnx file of others: leave it out for a run.")
-    if is_model and (size or (precision == "fp32" and not plain and spec_file is None)):
+    converted = plain or any_aspect or spec_file is not None or precision != "fp32"
+    if is_model and (size or not converted):
         raise InputError(
             f"{source} is a model file: it can be converted with --precision fp16 or int8, or with"
-            " --plain, at its own size, or adopted with --spec."
+            " --plain or --any-aspect, at its own size, or adopted with --spec."
         )
     if precision == "int8" and calibration is None:
         raise InputError("INT8 needs images to measure ranges on: give --calibration FOLDER.")
+    if any_aspect and calibration is None:
+        raise InputError("--any-aspect needs images to measure on: give --calibration FOLDER.")
     with TemporaryDirectory() as folder:
         fp32 = source
         if spec_file is not None or not is_model:
-            fp32 = Path(folder) / "fp32.onnx" if plain or precision != "fp32" else output
+            more = plain or any_aspect or precision != "fp32"
+            fp32 = Path(folder) / "fp32.onnx" if more else output
         if spec_file is not None:
             spec, agreement = read_spec(spec_file), "weights as they were"
             adopt_onnx(source, spec, fp32)
@@ -105,6 +118,11 @@ def export(
         if plain:
             separable, fp32 = fp32, Path(folder) / "plain.onnx" if precision != "fp32" else output
             spec, agreement = export_plain(separable, fp32, output.name.partition(".")[0])
+        if any_aspect:
+            assert calibration is not None
+            square, fp32 = fp32, Path(folder) / "aspect.onnx" if precision != "fp32" else output
+            images = calibration_images(calibration, OnnxRuntimeEngine(square, device="cpu").spec)
+            spec, agreement = export_any_aspect(square, fp32, images)
         if precision == "fp16":
             spec, words = export_fp16(fp32, output)
             agreement = f"against FP32: {words}"

@@ -97,6 +97,7 @@ class OnnxRuntimeEngine:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._dtype = np.float16 if "float16" in entry.type else np.float32
+        self.open_sides = not any(isinstance(side, int) for side in entry.shape[2:])
         self.fixed_batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
         log.info("%s runs on ONNX Runtime (%s)", self.spec.name, self.provider)
 

@@ -45,7 +45,10 @@ def check_agreement(engine: Engine, expected: Engine, frame: NDArray[np.uint8]) 
     """
     precision = expected.spec.precision
     if expected.spec.is_detector:
-        (boxes, _), (others, _) = (detect(e, [frame], SURE_BOX)[0] for e in (expected, engine))
+        size = expected.spec.input_size  # both alike, though one may take others
+        (boxes, _), (others, _) = (
+            detect(e, [frame], SURE_BOX, size=size)[0] for e in (expected, engine)
+        )
         if len(boxes):
             overlap = float(box_iou(boxes, others).max(1).min()) if len(others) else 0.0
             words = f"smallest overlap of boxes {overlap:.3f}"

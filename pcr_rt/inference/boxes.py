@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from pcr_rt.cuda_kernels import reference
 from pcr_rt.engines import Engine
 from pcr_rt.errors import InputError
-from pcr_rt.frames import check_on_host
+from pcr_rt.frames import check_on_host, frame_size
+from pcr_rt.geometry import Size
 from pcr_rt.inference.inputs import rows_of
 from pcr_rt.models import ModelSpec
 
@@ -21,6 +22,7 @@ __all__ = [
     "Boxes",
     "as_boxes",
     "detect",
+    "fitting_size",
     "large_enough",
     "letterboxed",
 ]
@@ -30,6 +32,7 @@ Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 IOU_THRESHOLD = 0.55
 MAX_BOXES = 100
+STRIDE = 32
 MAX_COORDINATE = 1e7
 SCORE_SLACK = 1e-4
 """By which rounding may carry a score over 1."""
@@ -40,26 +43,31 @@ def detect(
     frames: Sequence[NDArray[np.uint8]],
     score_threshold: float,
     class_index: int | None = None,
+    size: Size | None = None,
 ) -> list[Boxes]:
     """Find the people of each frame with an engine whose spec has kind ``boxes``.
 
     frames: (H, W, 3) uint8 BGR each, of any sizes. class_index: what is looked for; None: what the
-    spec says. Returns boxes and scores of each frame, best
-    first, at most 100 a frame. Raises InputError for a frame on a CUDA device.
+    spec says. size: (w, h) of the input; None: the spec's or, if the model and the engine take any
+    aspect, what is left of it without rows and columns that would be grey. Returns boxes and scores
+    of each frame, best first, at most 100 a frame. Raises InputError for a frame on a CUDA device.
     """
     if not frames:
         return []
     for frame in frames:
         check_on_host(frame)
     spec = engine.spec
-    images, scales = letterboxed(frames, spec)
+    if size is None:
+        by_aspect = spec.any_aspect and getattr(engine, "open_sides", False)
+        size = fitting_size(frames, spec.input_size) if by_aspect else spec.input_size
+    images, scales = letterboxed(frames, spec, size)
     sizes = np.array([(frame.shape[1], frame.shape[0]) for frame in frames])
     candidates = reference.decode_boxes(
         engine.run(images),
         spec.layout,
         scales,
         sizes,
-        input_size=spec.input_size,
+        input_size=size,
         score_threshold=score_threshold,
         class_index=spec.class_index if class_index is None else class_index,
     )
@@ -71,12 +79,35 @@ def detect(
     return found
 
 
+def fitting_size(frames: Sequence[Any], size: Size) -> Size:
+    """Give the smallest input (w, h) in which all frames are as large as in one of ``size``.
+
+    Sides are multiples of the detector's coarsest stride: a frame of 16:9 gets 416x256 in place of
+    416x416, whose other rows would be grey.
+    """
+    width = height = 1
+    for frame in frames:
+        w, h = frame_size(frame)
+        scale = min(size[0] / w, size[1] / h)
+        width, height = max(width, round(w * scale)), max(height, round(h * scale))
+    width, height = (-(-side // STRIDE) * STRIDE for side in (width, height))
+    return min(width, size[0]), min(height, size[1])
+
+
 def letterboxed(
-    frames: Sequence[Any], spec: ModelSpec
+    frames: Sequence[Any], spec: ModelSpec, size: Size | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Make a detector's inputs (B, 3, H, W) of whole frames, and give the scale (B,) of each."""
+    """Make a detector's inputs (B, 3, H, W) of whole frames, and give the scale (B,) of each.
+
+    size: (W, H); None: the spec's.
+    """
     return reference.letterbox(
-        frames, spec.input_size, spec.mean, spec.std, fill=spec.fill, rgb=spec.colour == "rgb"
+        frames,
+        size or spec.input_size,
+        spec.mean,
+        spec.std,
+        fill=spec.fill,
+        rgb=spec.colour == "rgb",
     )
 
 

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ from pycocotools.cocoeval import COCOeval
 
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.errors import InputError, ModelError
-from pcr_rt.inference.boxes import as_boxes
+from pcr_rt.inference.boxes import as_boxes, detect, fitting_size, letterboxed
 from pcr_rt.inference.detector import Detector
+from pcr_rt.models import ModelSpec
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,67 @@ def test_rtmdet_nano_has_its_ap(shared: Path, side: int, expected: float) -> Non
 
 def test_rtmdet_nano_runs_at_416() -> None:
     assert Detector().spec.input_size == (416, 416)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(960, 540)], (416, 256)),  # 416 x 234
+        ([(768, 576)], (416, 320)),  # 416 x 312
+        ([(540, 960)], (256, 416)),
+        ([(100, 100)], (416, 416)),
+        ([(1, 5000)], (32, 416)),
+        ([(960, 540), (768, 576)], (416, 320)),
+        ([(960, 540), (540, 960)], (416, 416)),
+    ],
+)
+def test_input_without_the_grey(sizes: list[tuple[int, int]], expected: tuple[int, int]) -> None:
+    frames = [np.zeros((h, w, 3), np.uint8) for w, h in sizes]
+    assert fitting_size(frames, (416, 416)) == expected
+    # The frames are as large in it as in the square.
+    spec = ModelSpec("toy", "boxes", (416, 416), layout="rtmdet")
+    np.testing.assert_array_equal(
+        letterboxed(frames, spec, expected)[1], letterboxed(frames, spec)[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("any_aspect", "open_sides", "size", "expected"),
+    [
+        (True, True, None, (256, 416)),
+        (True, False, None, (416, 416)),
+        (False, True, None, (416, 416)),
+        (True, True, (416, 416), (416, 416)),
+    ],
+)
+def test_only_what_takes_any_aspect_gets_it(
+    any_aspect: bool, open_sides: bool, size: Any, expected: tuple[int, int]
+) -> None:
+    """A person of 100 x 50 pixels at (200, 100) is found there, whatever the input's size."""
+
+    class Engine:
+        spec = ModelSpec("toy", "boxes", (416, 416), layout="rtmdet", any_aspect=any_aspect)
+
+        def run(self, images: np.ndarray) -> list[np.ndarray]:
+            assert images.shape[2:] == expected
+            maps = [
+                np.full((1, images.shape[2] // s, images.shape[3] // s, 5), -9.0, np.float32)
+                for s in (8, 16, 32)
+            ]
+            scale = 416 / 960
+            x, y = 12, 6
+            reach = [
+                x * 8 - 200 * scale,
+                y * 8 - 100 * scale,
+                300 * scale - x * 8,
+                150 * scale - y * 8,
+            ]
+            maps[0][0, y, x] = [3.0, *reach]
+            return maps
+
+    engine: Any = Engine()
+    engine.open_sides = open_sides
+    frame = np.zeros((540, 960, 3), np.uint8)
+    ((boxes, scores),) = detect(engine, [frame], 0.3, size=size)
+    np.testing.assert_allclose(boxes, [[200, 100, 300, 150]], atol=1e-3)
+    assert len(scores) == 1
