@@ -62,7 +62,7 @@ def _grey(
     )
     session = ort.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
     level = (spec.fill - np.array(spec.mean)) / np.array(spec.std)
-    found: list[list[NDArray[np.float32]]] = [[] for _ in names]
+    found: list[list[NDArray[Any]]] = [[] for _ in names]
     for image in images:
         image = image[None].copy()
         image[:, :, round(SHARE * image.shape[2]) :] = level[:, None, None]
@@ -71,7 +71,7 @@ def _grey(
         ):
             first = -int(-SHARE * maps.shape[2] // 1)
             means.append(maps[:, :, first:].mean(axis=(0, 2, 3)))
-    return [np.mean(means, axis=0, dtype=np.float32)[None, :, None, None] for means in found]
+    return [np.stack(m).mean(axis=0, dtype=np.float32).reshape(1, -1, 1, 1) for m in found]
 
 
 def _count(graph: Any, means: list[Any], grey: list[NDArray[np.float32]]) -> None:
@@ -80,7 +80,7 @@ def _count(graph: Any, means: list[Any], grey: list[NDArray[np.float32]]) -> Non
     def add(op: str, inputs: list[str], output: str, **attributes: Any) -> Any:
         return helper.make_node(op, inputs, [output], name=f"aspect/{output}", **attributes)
 
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "aspect.height": np.array(2, np.int64),
         "aspect.width": np.array(3, np.int64),
         "aspect.whole": np.array(1, np.float32),
