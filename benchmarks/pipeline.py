@@ -39,7 +39,7 @@ from pcr_rt.engines import Engine
 from pcr_rt.inference.detector import Detector
 from pcr_rt.inference.estimator import STAGES
 from pcr_rt.inference.loading import make_engine
-from pcr_rt.inference.pose_network import PoseNetwork, crop_transforms
+from pcr_rt.inference.pose_network import PoseNetwork, crop_transforms, samples_to_frame
 from pcr_rt.media import VideoReader
 from pcr_rt.streaming.sources import FrameSource
 
@@ -187,7 +187,8 @@ def agreement(clip: Path, count: int, peer: Peer, network: PoseNetwork) -> dict[
         poses = estimator(frame, boxes=boxes)
         regions = np.array([pose.preprocess(frame, box)[1:] for box in boxes])[:, :, None]
         samples = ((theirs - regions[:, 0]) / regions[:, 1] + 0.5) * last
-        m = network.to_frame(crop_transforms(boxes, network.spec))
+        crops = crop_transforms(boxes, network.spec)
+        m = samples_to_frame(crops, network.spec, network.heatmap_size())
         placed = samples @ m[:, :, :2].swapaxes(1, 2) + m[:, None, :, 2]
         for values, joints in zip(apart.values(), (theirs, placed), strict=True):
             values += np.linalg.norm(poses.keypoints - joints, axis=-1)[scores > SURE].tolist()
