@@ -122,3 +122,38 @@ def test_points_on_somebody_else_are_left_out_by_hand() -> None:
     # Up to y = 162 lie the thighs', 33 the head's: only the torso's last row, 110, is below 106.
     np.testing.assert_allclose(brightness((0, 73)), [0, dark / 4, np.nan], atol=0.002)
     assert np.isnan(brightness((0, 0))).all()
+
+
+def test_constants_by_hand() -> None:
+    """The deviations, the share that is learnt and the floor are those of the documentation."""
+    spread = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
+    for patch in range(3):
+        for colour in range(3):
+            found = np.zeros((1, 3, 3))
+            found[0, patch, colour] = 3 * spread[patch, colour]
+            np.testing.assert_allclose(difference(np.zeros((1, 3, 3)), found), 1)  # 3^2 / 9 numbers
+    np.testing.assert_allclose(updated(np.full((3, 3), 2.0), np.full((3, 3), 4.0)), 2.1)
+    looks = describe(dressed((0,) * 3, (0,) * 3, (0,) * 3), PEOPLE, SURE, 0.5, KEYPOINTS)
+    np.testing.assert_allclose(looks[0, :, 0], np.log(12 / 112), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "shift", "seen"),
+    [
+        # Points reach from x = 144 to 176, at the thighs, and from y = 33, the head, to 162.
+        ((240, 177), (0, 0), [True, True, True]),
+        ((240, 176), (0, 0), [True, True, False]),
+        ((240, 320), (-144, 0), [True, True, True]),
+        ((240, 320), (-145, 0), [True, True, False]),
+        ((163, 320), (0, 0), [True, True, True]),
+        ((162, 320), (0, 0), [True, True, False]),
+        ((240, 320), (0, -33), [True, True, True]),
+        ((240, 320), (0, -34), [False, True, True]),
+    ],
+)
+def test_a_patch_needs_all_its_points_in_the_frame(
+    size: tuple[int, int], shift: tuple[int, int], seen: list[bool]
+) -> None:
+    frame = np.full((*size, 3), 90, np.uint8)
+    found = describe(frame, PEOPLE + shift, SURE, 0.5, KEYPOINTS)
+    np.testing.assert_array_equal(np.isfinite(found[0]).all(-1), seen)
