@@ -208,30 +208,39 @@ def tracked(
         for words, asked in (("0.5 s", "0.5s"), (f"{PEER_DETECTS_EVERY} frames", 5))
     }
     spent: dict[str, list[float]] = {name: [] for name in (PEER, *names)}
+    people: dict[str, list[float]] = {name: [] for name in spent}
     for number, part in enumerate(parts):
         order = list(spent)
         for name in order[number % len(order) :] + order[: number % len(order)]:
             time.sleep(PAUSE_S)
             if name == PEER:
-                spent[name].append(_tracker(peer, part, clock))
+                ms, shown = _tracker(peer, part, clock)
             else:
                 model, asked = names[name]
-                spent[name].append(_stream(ours[model].estimator, part, fps, asked, clock))
+                ms, shown = _stream(ours[model].estimator, part, fps, asked, clock)
+            spent[name].append(ms)
+            people[name].append(shown)
     return {
         "segments": len(parts),
         "rows": {
-            name: {"ms": spread(ms), "ratio": ratios(ms, spent[PEER])} for name, ms in spent.items()
+            name: {
+                "ms": spread(ms),
+                "ratio": ratios(ms, spent[PEER]),
+                "people": round(float(np.mean(people[name])), 2),
+            }
+            for name, ms in spent.items()
         },
     }
 
 
-def _tracker(peer: Peer, frames: Sequence[Frame], clock: Clock) -> float:
+def _tracker(peer: Peer, frames: Sequence[Frame], clock: Clock) -> tuple[float, float]:
+    """Milliseconds and people of a frame."""
     peer.tracker.reset()
     peer.tracker(frames[0])
-    start = clock()
+    people, start = 0, clock()
     for frame in frames[1:]:
-        peer.tracker(frame)
-    return (clock() - start) * 1e3 / (len(frames) - 1)
+        people += len(peer.tracker(frame)[0])
+    return (clock() - start) * 1e3 / (len(frames) - 1), people / (len(frames) - 1)
 
 
 def _stream(
@@ -240,15 +249,14 @@ def _stream(
     fps: float,
     detect_every: int | str,
     clock: Clock,
-) -> float:
+) -> tuple[float, float]:
     source = FrameSource(frames, fps=fps)
     with PoseStream(source, estimator, detect_every=detect_every) as stream:
         results = iter(stream)
         next(results)
         start = clock()
-        for _ in results:
-            pass
-        return (clock() - start) * 1e3 / (len(frames) - 1)
+        people = sum(len(poses) for _, poses in results)
+        return (clock() - start) * 1e3 / (len(frames) - 1), people / (len(frames) - 1)
 
 
 def show(title: str, rows: dict[str, Any]) -> None:
@@ -259,7 +267,7 @@ def show(title: str, rows: dict[str, Any]) -> None:
         stages = row.get("stages_ms", {}).items()
         print(
             f"{name:42s} {ms['p50']:7.1f} {ms['p95']:6.1f}   {ratio['p50']:.2f}"
-            f" ({ratio['p25']:.2f} to {ratio['p75']:.2f})  "
+            f" ({ratio['p25']:.2f} to {ratio['p75']:.2f})  people {row.get('people', '')}  "
             + "  ".join(f"{stage} {figures['p50']:.1f}" for stage, figures in stages)
         )
 
