@@ -286,7 +286,7 @@ def test_wrong_annotations_are_refused() -> None:
 
 def test_pycocotools_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "pcr-rt\[eval\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install "\.\[eval\]"'):
         keypoint_ap(coco([person(1, 4, POSE)], [4]), [])
 
 

@@ -65,14 +65,14 @@ def test_driver_that_is_too_old_for_cupy(
         )
 
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", count)
-    with pytest.raises(InputError, match=r"up to 12\.6: update the driver.*pcr-rt\[cuda12\]"):
+    with pytest.raises(InputError, match=r"up to 12\.6: update the driver.*\.\[cuda12\]"):
         gpu_facts(0)
 
 
 @pytest.mark.parametrize(
     ("reason", "repair"),
     [
-        ("CuPy failed to load libnvrtc.so.12: OSError", r"pcr-rt\[cuda12\]"),
+        ("CuPy failed to load libnvrtc.so.12: OSError", r"\.\[cuda12\]"),
         ('catastrophic error: cannot open source file "cuda_fp16.h"', "nvidia-jetpack"),
         ("CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the PTX was compiled with", "update the NVIDIA driv"),
         ("frame.cuh(87): error: identifier", "pcr-rt doctor --json"),

@@ -183,8 +183,8 @@ def engine_that_fails(tensorrt: Any, patch: pytest.MonkeyPatch) -> None:
     ("cause", "words"),
     [
         (without_cupy, "needs CuPy: pip install"),
-        (old_driver, r"driver is too old.*pcr-rt\[cuda12\]"),
-        (without_tensorrt, r"TensorRT cannot be used.*pip install 'pcr-rt\[cuda13\]'"),
+        (old_driver, r"driver is too old.*\.\[cuda12\]"),
+        (without_tensorrt, r"TensorRT cannot be used.*pip install '\.\[cuda13\]'"),
         (without_nvrtc, r"libnvrtc.*NVRTC and CUDA's headers come with pip install"),
         (broken_kernel, r"frame\.cuh\(87\).*pcr-rt doctor --json"),
         (engine_that_fails, r"cannot build.*Conv_7.*'pcr-rt build' tries again"),

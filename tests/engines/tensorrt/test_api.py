@@ -49,7 +49,7 @@ def test_too_old(modules: Any, version: str) -> None:
 
 def test_a_folder_of_that_name_is_no_tensorrt(modules: Any) -> None:
     modules(SimpleNamespace())
-    with pytest.raises(MissingDependencyError, match=r"pcr-rt\[cuda13\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[cuda13\]'"):
         load()
 
 
