@@ -136,9 +136,14 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
     for name in machine["gpus"]:
         typer.echo(name)
     width, height = report["size"]
-    typer.echo(f"{report['source']}, {width}x{height}, {report['rounds']} calls of each, in turns")
+    providers = sorted({row.provider for row in rows})
+    typer.echo(
+        f"{report['source']}, {width}x{height}, {report['rounds']} calls of each, in turns, on"
+        f" {' and '.join(providers)}"
+    )
     whole = Table(*_columns("frames/s", "ms P50", "P95", "ratio", "quartiles", "people", "MiB"))
-    stages = Table(*_columns(*STAGES), "runs on")
+    mixed = len(providers) > 1
+    stages = Table(*_columns(*STAGES), *["runs on"] * mixed)
     for row in rows:
         whole.add_row(
             row.title,
@@ -151,7 +156,7 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
             "" if row.memory_mib is None else f"{row.memory_mib:.0f}",
         )
         figures = ("{p50:.1f}/{p95:.1f}".format(**row.stages_ms[stage]) for stage in STAGES)
-        stages.add_row(row.title, *figures, row.provider)
+        stages.add_row(row.title, *figures, *[row.provider] * mixed)
     for table in (whole, stages):
         table.box = box.SIMPLE
         Console().print(table)
