@@ -175,12 +175,10 @@ def markdown(rows: dict[str, dict[str, Any]]) -> str:
 
 def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw AP against time, with the curve."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(11, 5.5))
+    figure = Figure(figsize=(11, 5.5))
+    axis = figure.subplots()
     best = sorted((r["ratio"], r["ap"]) for r in rows.values() if r["on_the_curve"])
     axis.plot(*zip(*best, strict=True), color="0.8", zorder=0)
     for name, row in rows.items():

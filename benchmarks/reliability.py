@@ -137,12 +137,10 @@ def separation(visible: NDArray[np.float64], occluded: NDArray[np.float64]) -> d
 
 
 def draw(table: dict[str, Any], path: Path) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 4), sharey=True)
+    figure = Figure(figsize=(8, 4))
+    axes = figure.subplots(1, 2, sharey=True)
     for axis, what in zip(axes, ("keypoints", "people"), strict=True):
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for kind, colour in (("raw", "#E69F00"), ("calibrated", "#0072B2")):

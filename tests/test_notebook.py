@@ -16,6 +16,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "quickstart.ipynb"
 @pytest.mark.slow
 def test_all_cells_run(capsys: pytest.CaptureFixture[str]) -> None:
     plt.switch_backend("agg")
+    plt.close("all")
     shown = []
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     names: dict[str, object] = {"__name__": "__main__"}
