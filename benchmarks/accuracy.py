@@ -32,14 +32,9 @@ import numpy as np
 from common import machine, write_json
 from hard_negatives import boxes_of_nobody, highest_scores
 
-from pcr_rt.coco.annotations import (
-    image_path,
-    is_labelled,
-    load_annotations,
-    select_images,
-    select_people,
-)
+from pcr_rt.coco.annotations import is_labelled, load_annotations, select_images, select_people
 from pcr_rt.coco.evaluation import bootstrap_difference, evaluate, keypoint_ap
+from pcr_rt.coco.record_images import image_path
 from pcr_rt.drawing import contact_sheet
 from pcr_rt.inference.estimator import PoseEstimator
 from pcr_rt.inference.selection import person_scores

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from common import machine, write_json
 
-from pcr_rt.coco.annotations import image_path, is_labelled, load_annotations
+from pcr_rt.coco.annotations import is_labelled, load_annotations
 from pcr_rt.coco.evaluation import MAX_RESULTS, evaluate, keypoint_ap
+from pcr_rt.coco.record_images import image_path
 from pcr_rt.geometry import box_iou
 from pcr_rt.inference.detector import Detector
 from pcr_rt.inference.estimator import PoseEstimator

@@ -47,7 +47,7 @@ def main() -> None:
         thread = threading.Thread(target=stream.run, daemon=True)
         thread.start()
         with stream:
-            taken = asyncio.run(picture(page.url, opened))
+            taken = asyncio.run(screenshot(page.url, opened))
             stats = stream.stats[0]
     print(f"{stats.fps:.1f} frames a second, {stats.dropped} of {stats.read} dropped")
     if stats.fps < LEAST_FPS:
@@ -67,7 +67,7 @@ def at_own_speed(clip: Path, opened: threading.Event) -> Iterator[np.ndarray]:
                 yield frame
 
 
-async def picture(url: str, opened: threading.Event) -> Path:
+async def screenshot(url: str, opened: threading.Event) -> Path:
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from chromium import Chromium
 

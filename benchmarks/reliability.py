@@ -19,13 +19,7 @@ from common import machine, write_json
 from numpy.typing import NDArray
 
 from pcr_rt import PoseEstimator
-from pcr_rt.coco.annotations import (
-    is_labelled,
-    load_annotations,
-    read_record_image,
-    select_images,
-    select_people,
-)
+from pcr_rt.coco.annotations import is_labelled, load_annotations, select_images, select_people
 from pcr_rt.coco.calibrate import (
     RIGHT,
     Judged,
@@ -35,6 +29,7 @@ from pcr_rt.coco.calibrate import (
     judge,
     reliability,
 )
+from pcr_rt.coco.record_images import read_record_image
 from pcr_rt.poses import Poses
 from pcr_rt.skeleton import keypoint_similarity
 

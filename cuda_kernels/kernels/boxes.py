@@ -22,7 +22,7 @@ from pcr_rt.cuda_kernels.kernels.launch import (
 from pcr_rt.cuda_kernels.reference.boxes import YOLOX_STRIDES, yolox_is_decoded
 from pcr_rt.errors import InputError, ModelError
 from pcr_rt.geometry import Size
-from pcr_rt.models import LAYOUTS
+from pcr_rt.layouts import LAYOUTS
 
 __all__ = ["Candidates", "box_nms", "box_nms_padded", "decode_boxes", "decode_boxes_padded"]
 

@@ -34,7 +34,7 @@ def decode_boxes(
     """Decode each frame's candidates: boxes (n, 4) xyxy in frame pixels and scores (n,), float32.
 
     outputs: the network's, float16 or float32, for a batch of B letterboxed frames; layout: a key
-    of ``pcr_rt.models.LAYOUTS``:
+    of ``pcr_rt.layouts.LAYOUTS``:
 
     - ``rtmdet``: maps (B, h, w, 5), one a stride: person logit and the distances left, top, right
       and bottom in input pixels from the point (column * stride, row * stride);

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pcr_rt.coco.records import (
     ANNOTATION,
@@ -24,17 +22,13 @@ from pcr_rt.coco.records import (
     shown,
 )
 from pcr_rt.coco.whole_body import has_parts, whole_body, with_parts
-from pcr_rt.errors import DataError, InputError
-from pcr_rt.geometry import Size
-from pcr_rt.media import read_image
+from pcr_rt.errors import DataError
 from pcr_rt.skeleton import COCO17, Skeleton
 
 __all__ = [
     "BOX_FILL",
     "Annotations",
     "check_annotations",
-    "image_path",
-    "image_size",
     "is_finite",
     "is_labelled",
     "is_person",
@@ -42,8 +36,6 @@ __all__ = [
     "load_annotations",
     "people_categories",
     "person_category",
-    "read_labelled",
-    "read_record_image",
     "require_keypoints",
     "select_images",
     "select_people",
@@ -55,8 +47,6 @@ log = logging.getLogger(__name__)
 BOX_FILL = 0.53
 """The share of its box that a person covers: the median over 1,580 masks of COCO 2017."""
 
-LABEL_STUDIO_PREFIX = re.compile(r"[0-9a-f]{8}-")
-"""What Label Studio puts before the name of an uploaded file."""
 
 _NOT_COCO = (
     "holds no COCO person keypoints: it needs the lists 'images' and 'annotations', and"
@@ -205,71 +195,6 @@ def select_images(
     if unknown:
         raise DataError(f"The annotations list no image with id {min(unknown, key=str)}.")
     return {key: image for key, image in images.items() if key in wanted}
-
-
-def image_path(folder: Path, image: Mapping[str, Any]) -> Path:
-    r"""Find the file of an image record; raise DataError for a record that does not name it.
-
-    The name may have Windows' ``\``, folders of the machine that labelled it, and Label Studio's
-    prefixes: if there is no such file, the bare name in ``folder`` counts.
-    """
-    name = image.get("file_name")
-    if not isinstance(name, str):
-        raise DataError(f"The image with id {image.get('id')} has no 'file_name': add it.")
-    plain = folder / name
-    if _is_file(plain):
-        return plain
-    tail = name.rpartition("?d=")[2].replace("\\", "/")
-    bare = PurePosixPath(tail).name
-    for candidate in (tail, bare, LABEL_STUDIO_PREFIX.sub("", bare, count=1)):
-        if candidate and _is_file(folder / candidate):
-            return folder / candidate
-    return plain
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # longer than the system allows, or with a NUL
-        return False
-
-
-def image_size(image: Mapping[str, Any]) -> Size | None:
-    """(width, height) that an image record says; None if it does not."""
-    width, height = image.get("width"), image.get("height")
-    return (width, height) if width and height else None
-
-
-def read_labelled(path: Path, size: Size | None, *, ignore_exif: bool = False) -> NDArray[np.uint8]:
-    """Read an image (H, W, 3) uint8 BGR whose labels are for one of ``size``, (width, height).
-
-    Raises InputError as ``read_image`` does, and if it has another size: labels in pixels of
-    another copy fit nobody.
-    """
-    image = read_image(path, ignore_exif=ignore_exif)
-    height, width = image.shape[:2]
-    if size is None or size == (width, height):
-        return image
-    stored = read_image(path, ignore_exif=not ignore_exif).shape[:2]
-    advice = "give the images that were labelled"
-    if stored != (height, width) and ignore_exif:
-        advice = "its EXIF orientation turns it, so leave out --ignore-exif"
-    elif stored != (height, width):
-        advice = (
-            "its EXIF orientation turned it, so give --ignore-exif (in a recipe: ignore_exif ="
-            " true) if it was labelled as it is stored, else mend its size"
-        )
-    raise InputError(
-        f"The image {path} has {width}x{height} pixels, its annotations are for"
-        f" {size[0]}x{size[1]}: {advice}."
-    )
-
-
-def read_record_image(
-    folder: Path, image: Mapping[str, Any], *, ignore_exif: bool = False
-) -> NDArray[np.uint8]:
-    """Read the image of a record; raises what ``read_labelled`` does."""
-    return read_labelled(image_path(folder, image), image_size(image), ignore_exif=ignore_exif)
 
 
 def select_people(

@@ -11,13 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.calibration import Calibration, Knots
-from pcr_rt.coco.annotations import (
-    is_labelled,
-    load_annotations,
-    read_record_image,
-    select_images,
-    select_people,
-)
+from pcr_rt.coco.annotations import is_labelled, load_annotations, select_images, select_people
+from pcr_rt.coco.record_images import read_record_image
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses

@@ -18,12 +18,12 @@ from pcr_rt.coco.annotations import (
     is_labelled,
     load_annotations,
     person_category,
-    read_record_image,
     select_images,
     select_people,
 )
 from pcr_rt.coco.detections import boxes_by_image
 from pcr_rt.coco.matching import Matches, match, require_pycocotools, select_results
+from pcr_rt.coco.record_images import read_record_image
 from pcr_rt.errors import DataError, InputError
 from pcr_rt.skeleton import COCO17, Skeleton
 

@@ -34,7 +34,8 @@ from pcr_rt.inference.detector import Detector, DetectorLike, Finder, finder
 from pcr_rt.inference.device_plans import DetectPlan, Plan, PosePlan, bucket
 from pcr_rt.inference.pose_network import PoseNetwork, same_grid
 from pcr_rt.inference.selection import Selection, Suppressed
-from pcr_rt.models import LAYOUTS, Decode
+from pcr_rt.layouts import LAYOUTS
+from pcr_rt.models import Decode
 
 __all__ = ["DeviceScene", "DeviceStages", "device_stages"]
 

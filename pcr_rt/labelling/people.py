@@ -25,8 +25,8 @@ from pcr_rt.coco.annotations import (
     load_annotations,
     people_categories,
     person_category,
-    read_record_image,
 )
+from pcr_rt.coco.record_images import read_record_image
 from pcr_rt.errors import DataError
 from pcr_rt.files import check_json_output, refuse_inputs, write_whole
 from pcr_rt.inference.estimator import PoseEstimator

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pcr_rt.coco.annotations import image_path, load_annotations
+from pcr_rt.coco.annotations import load_annotations
+from pcr_rt.coco.record_images import image_path
 from pcr_rt.errors import DataError
 from pcr_rt.export.compare import fp32_spec
 from pcr_rt.files import make_folder, write_whole

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pcr_rt.coco.annotations import load_annotations, read_labelled, select_images
+from pcr_rt.coco.annotations import load_annotations, select_images
 from pcr_rt.coco.evaluation import keypoint_ap
 from pcr_rt.coco.matching import require_pycocotools
+from pcr_rt.coco.record_images import read_labelled
 from pcr_rt.drawing import contact_sheet
 from pcr_rt.errors import DataError
 from pcr_rt.inference.estimator import PoseEstimator

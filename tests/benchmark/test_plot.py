@@ -22,14 +22,14 @@ def row(title: str, ms: float) -> Row:
 
 def test_bars_of_a_length_that_fits_the_milliseconds() -> None:
     pytest.importorskip("matplotlib")
-    picture = plot([row("one", 10), row("two", 20)], ".svg").decode()
-    assert picture.startswith("<?xml")
+    svg = plot([row("one", 10), row("two", 20)], ".svg").decode()
+    assert svg.startswith("<?xml")
     for words in ("one", "two", *STAGES, "100.0 frames/s", "50.0 frames/s"):
-        assert f"<!-- {words} -->" in picture or f"<!--  {words} -->" in picture
+        assert f"<!-- {words} -->" in svg or f"<!--  {words} -->" in svg
     lengths = []
-    for path in re.findall(r'id="patch_\d+">\s*<path d="([^"]+)"', picture):
+    for path in re.findall(r'id="patch_\d+">\s*<path d="([^"]+)"', svg):
         xs = [float(x) for x in re.findall(r"[ML] ([\d.]+) ", path)]
-        if "#0072b2" in picture[picture.index(path) : picture.index(path) + 300]:
+        if "#0072b2" in svg[svg.index(path) : svg.index(path) + 300]:
             lengths.append(max(xs) - min(xs))
     assert lengths[1] == pytest.approx(2 * lengths[0], rel=0.01)
 

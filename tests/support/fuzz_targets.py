@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from mutations import mutate_bytes, mutate_json, mutate_lines, mutate_toml
-from pcr_rt.coco.annotations import image_path, load_annotations, select_images, select_people
+from pcr_rt.coco.annotations import load_annotations, select_images, select_people
 from pcr_rt.coco.detections import boxes_by_image
 from pcr_rt.coco.matching import select_results
+from pcr_rt.coco.record_images import image_path
 from pcr_rt.engines.onnx_runtime import OnnxRuntimeEngine
 from pcr_rt.engines.tensorrt.sidecar import Sidecar, sidecar_path
 from pcr_rt.errors import PoseError

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.coco.annotations import (
-    image_path,
-    image_size,
     is_finite,
     is_person,
     keypoint_names,
@@ -21,6 +19,7 @@ from pcr_rt.coco.annotations import (
     person_category,
     whole_bodies,
 )
+from pcr_rt.coco.record_images import image_path, image_size
 from pcr_rt.errors import DataError
 from pcr_rt.geometry import Size
 from pcr_rt.skeleton import COCO17, Skeleton, shipped_skeletons

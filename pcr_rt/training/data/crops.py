@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcr_rt.coco.annotations import read_labelled
+from pcr_rt.coco.record_images import read_labelled
 from pcr_rt.errors import InputError
 from pcr_rt.geometry import Size
 from pcr_rt.media import read_image

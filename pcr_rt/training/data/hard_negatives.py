@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcr_rt.coco.annotations import (
-    image_path,
-    image_size,
-    is_finite,
-    is_person,
-    load_annotations,
-    person_category,
-    read_record_image,
-)
+from pcr_rt.coco.annotations import is_finite, is_person, load_annotations, person_category
 from pcr_rt.coco.detections import load_detections, of_people
+from pcr_rt.coco.record_images import image_path, image_size, read_record_image
 from pcr_rt.skeleton import COCO17, Skeleton
 from pcr_rt.training.data.person import Broken, Person, report_broken
 

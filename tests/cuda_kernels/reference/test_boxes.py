@@ -9,7 +9,7 @@ import pytest
 
 from pcr_rt.cuda_kernels.reference import box_nms, boxes, decode_boxes
 from pcr_rt.errors import ModelError
-from pcr_rt.models import LAYOUTS
+from pcr_rt.layouts import LAYOUTS
 
 SIZES = np.array([(100, 80)])
 ONE = np.array([1.0])
