@@ -44,18 +44,18 @@ class Schedule:
         self._frames, self._seconds = parse_interval(detect_every)
         self._changes = ChangeDetector()
         self._since = 0
-        self._last: float | None = None
-        self._hurry = False
+        self._last = 0.0
+        self._hurry = True
 
     def hurry(self) -> None:
-        """Ask for the detector on the next frame: somebody was lost."""
+        """Ask for the detector on the next frame."""
         self._hurry = True
 
     def cut(self, frame: NDArray[np.uint8]) -> bool:
         """Whether the next frame shows another scene than the last; the detector is due then."""
         cut = self._changes.cut(frame)
         if cut:
-            self._last = None
+            self.hurry()
         return cut
 
     def due(self, timestamp: float, boxes: NDArray[Any]) -> bool:
@@ -66,7 +66,7 @@ class Schedule:
         every frame.
         """
         self._since += 1
-        due = self._last is None or self._hurry or self._passed(timestamp, 1)
+        due = self._hurry or self._passed(timestamp, 1)
         if not due and self._passed(timestamp, 3):
             due = self._changes.moved_outside(boxes)
         if due:
@@ -76,7 +76,6 @@ class Schedule:
 
     def _passed(self, timestamp: float, part: int) -> bool:
         """Whether 1/part of the interval has passed; a clock that runs back starts it anew."""
-        assert self._last is not None
         if self._frames:
             return self._since >= self._frames // part
         elapsed = timestamp - self._last

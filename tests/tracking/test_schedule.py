@@ -40,7 +40,11 @@ def test_half_a_second_of_the_sources_time_whatever_its_rate() -> None:
     assert due(Schedule("0.5s"), [n / 10 for n in range(12)]) == [0, 5, 10]
     assert due(Schedule("0.5s"), [n / 60 for n in range(62)]) == [0, 30, 60]
     assert due(Schedule("0.5s"), [n / 2 for n in range(4)]) == [0, 1, 2, 3]
-    assert due(Schedule("0.5s"), [n * 0.4999 for n in range(4)]) == [0, 1, 2, 3]  # rounded times
+
+
+@pytest.mark.parametrize(("early", "expected"), [(0.0, [0, 1]), (1e-3, [0, 1]), (1.2e-3, [0])])
+def test_a_frame_that_is_due_within_a_millisecond_is_due(early: float, expected: list[int]) -> None:
+    assert due(Schedule("0.5s"), [0.0, 0.5 - early]) == expected
 
 
 def test_a_clock_that_stands_still_or_runs_back() -> None:
