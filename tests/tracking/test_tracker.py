@@ -105,6 +105,20 @@ def test_unsure_people_continue_tracks_but_start_none():
         assert tracker.update(unsure, timestamp=t / 30, detected=True).ids.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "score", "starts"),
+    [
+        ("probability", 0.499, False),
+        ("probability", 0.5, True),
+        ("raw", 0.139, False),
+        ("raw", 0.14, True),
+    ],
+)
+def test_a_person_starts_a_track_from_a_score_on(kind: str, score: float, starts: bool) -> None:
+    poses = drawn([(200, 240)], [score])[0].replace(score_kind=kind)
+    assert len(Tracker().update(poses, timestamp=0, detected=True)) == starts
+
+
 def test_order_is_kept_and_ids_are_never_given_twice():
     tracker = Tracker()
     poses, _ = drawn([(100, 240), (300, 240), (500, 240)])
