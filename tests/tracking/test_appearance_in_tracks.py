@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from pcr_rt.poses import Poses
-from pcr_rt.tracking.continuity import Continuity
 from pcr_rt.tracking.tracker import Tracker
 
 HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
@@ -144,35 +143,6 @@ def test_boxes_are_around_the_person_inside_the_frame_and_steady() -> None:
         widths.append(result.boxes[0, 2] - result.boxes[0, 0])
     changes = np.abs(np.diff(widths[2:]))
     assert changes.max() < 0.1 * 30  # a thirtieth of a second of half a second, not the whole arm
-
-
-def test_bad_input_with_appearance_on() -> None:
-    people = Continuity(track=True, smooth=True, detect_every="0.5s")
-    sizes = [(480, 640), (240, 320), (1, 1), (480, 640), (700, 2)]
-    for number, time in enumerate([0.0, 0.0, 0.1, 0.05, 5.0]):
-        _, poses = scene([(300, RED), (500, BLUE)])
-        keypoints = poses.keypoints.copy()
-        keypoints[1, 3] = np.nan
-        poses = poses.replace(keypoints=keypoints)
-        frame = np.full((*sizes[number], 3), 90, np.uint8)
-        assert people.regions(frame, time) is None or number == 1
-        places = people.missing(poses, frame, time)
-        assert np.isfinite(places).all()
-        result = people.update(poses, poses[1:], frame, time, detected=True)
-        assert len(result) == 1
-        assert np.isfinite(result.keypoints).all()
-    still = Continuity(track=False, smooth=True, detect_every=1)
-    assert still.regions(frame, 0.0) is None
-    assert still.missing(poses, frame, 0.0).shape == (0, 4)
-    assert still.update(poses, None, frame, 0.0, detected=True) is poses
-
-
-def test_a_clip_of_one_frame_shows_its_people() -> None:
-    frame, poses = scene([(300, RED), (500, BLUE)])
-    people = Continuity(track=True, smooth=True, detect_every="0.5s")
-    assert people.regions(frame, 0.0) is None
-    assert len(people.missing(poses, frame, 0.0)) == 0
-    assert people.update(poses, None, frame, 0.0, detected=True).ids.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("count", [0, 500])
