@@ -21,7 +21,6 @@ FLOOR = 12.0
 """Grey levels added before the logarithm, so that the noise of dark clothes stays small."""
 SPREAD = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
 """(3, 3) deviations of one person's patches from themselves a second or three later."""
-FAR = 1 << 30
 LEARN = 0.05
 """Share of each new look."""
 
@@ -47,7 +46,7 @@ def _points() -> list[list[dict[str, float]]]:
     return [head, torso, thighs]
 
 
-@lru_cache(maxsize=8)
+@lru_cache
 def _weights(names: tuple[str, ...]) -> tuple[Float, Float, Float]:
     """Sample points as weights of keypoints (P, K); which of these points, (P, 3), and of the
     keypoints, (K, 3), belong to each patch, as 0 and 1; none if a skeleton lacks its names.
@@ -61,7 +60,7 @@ def _weights(names: tuple[str, ...]) -> tuple[Float, Float, Float]:
             rows += [np.array([point.get(name, 0.0) for name in names]) for point in points]
             of_points += [np.eye(PATCHES)[patch]] * len(points)
             needed[:, patch] = [name in used for name in names]
-    return np.array(rows).reshape(-1, len(names)), np.array(of_points).reshape(-1, PATCHES), needed
+    return np.array(rows), np.array(of_points), needed
 
 
 def light(frame: NDArray[np.uint8]) -> Float:
@@ -88,6 +87,8 @@ def describe(
     view, half of which lies on others, or whose keypoints the skeleton lacks.
     """
     weights, patches, needed = _weights(tuple(names))
+    if not len(weights):
+        return np.full((len(keypoints), PATCHES, 3), np.nan)
     height, width = frame.shape[:2]
     points = np.rint(weights @ keypoints).clip(-1, max(height, width)).astype(np.intp)
     x, y = points[..., 0], points[..., 1]
@@ -107,7 +108,7 @@ def describe(
 
 def _on_others(points: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Tell which points (N, P, 2) lie in the box around the points of somebody else, (N, P)."""
-    low, high = points.min(1, initial=FAR), points.max(1, initial=-FAR)
+    low, high = points.min(1), points.max(1)
     meet = ((low[:, None] <= high) & (low <= high[:, None])).all(-1)
     np.fill_diagonal(meet, False)
     covered = np.zeros(points.shape[:2], dtype=bool)

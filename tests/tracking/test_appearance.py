@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pcr_rt.skeleton import KEYPOINTS
-from pcr_rt.tracking.appearance import FLOOR, LEARN, SPREAD, describe, difference, updated
+from pcr_rt.skeleton import KEYPOINTS, Skeleton
+from pcr_rt.tracking.appearance import FLOOR, LEARN, SPREAD, describe, difference, light, updated
 
 HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
 HALF += [(0.08, 0.25), (0.08, 0.46)]
@@ -35,6 +35,53 @@ def test_patches_by_hand() -> None:
     expected = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
     # The torso's upper rows lie on its own colour only, as do the thighs; the mean is of the frame.
     np.testing.assert_allclose(found[0], expected, atol=0.02)
+
+
+def block() -> NDArray[np.float64]:
+    """The torso from y = 100 to 200, the thighs from there to 300, both from x = 100 to 200."""
+    keypoints = np.full((1, 17, 2), 150.0)
+    for y, part in enumerate(("shoulder", "hip", "knee"), 1):
+        keypoints[0, KEYPOINTS.index(f"left_{part}")] = (200, 100 * y)
+        keypoints[0, KEYPOINTS.index(f"right_{part}")] = (100, 100 * y)
+    return keypoints
+
+
+@pytest.mark.parametrize(
+    ("patch", "axis", "starts", "length"),
+    [
+        (1, 0, (108, 128, 148, 168), 14),  # the torso from shoulders to hips
+        (1, 1, (100, 125, 150, 175), 25),  # and from side to side
+        (2, 0, (213, 228, 243, 258, 273), 15),  # the thighs, without the seat and the knees
+    ],
+)
+def test_each_part_of_a_patch_counts_the_same(
+    patch: int, axis: int, starts: tuple[int, ...], length: int
+) -> None:
+    dark = np.log((10 + FLOOR) / (GREY + FLOOR))
+    for start in starts:
+        frame = np.full((2400, 3200, 3), GREY, np.uint8)
+        np.moveaxis(frame, axis, 0)[start : start + length, :310] = 10
+        looks = describe(frame, block(), SURE, 0.5, KEYPOINTS)
+        np.testing.assert_allclose(looks[0, patch, 0], dark / len(starts), atol=0.01)
+
+
+@pytest.mark.parametrize(("axis", "place"), [(0, 0), (0, 119), (1, 0), (1, 159)])
+def test_the_outermost_pixels_of_a_frame_count(axis: int, place: int) -> None:
+    """All keypoints lie in the first or last row or column, which is black in a grey frame."""
+    frame = np.full((120, 160, 3), GREY, np.uint8)
+    np.moveaxis(frame, axis, 0)[place] = 0
+    keypoints = block() / 4
+    keypoints[..., 1 - axis] = place
+    looks = describe(frame, keypoints, SURE, 0.5, KEYPOINTS)
+    np.testing.assert_allclose(looks[0, :, 0], np.log(FLOOR / (GREY + FLOOR)), atol=0.05)
+
+
+def test_the_light_is_the_mean_colour_of_the_frame() -> None:
+    """Blue grows from left to right from 0 to 239, green from top to bottom; red is 7."""
+    frame = np.full((240, 240, 3), 7, np.uint8)
+    frame[..., 0] = np.arange(240)
+    frame[..., 1] = np.arange(240)[:, None]
+    np.testing.assert_allclose(light(frame), [119.5, 119.5, 7], atol=0.6)  # samples, a pixel's half
 
 
 def test_exposure_and_white_balance_change_little() -> None:
@@ -72,12 +119,14 @@ def test_frames_of_any_size_and_people_anywhere(shape: tuple[int, int]) -> None:
 
 def test_difference_by_hand() -> None:
     known = np.zeros((1, 3, 3))
-    found = np.zeros((3, 3, 3))
+    found = np.zeros((4, 3, 3))
     found[0, 1] = 2 * SPREAD[1]  # one patch of three is two deviations away
     found[1, 0] = np.nan
     found[1, 1:] = 3 * SPREAD[1:]  # both patches that are seen are three away
     found[2] = np.nan
-    np.testing.assert_allclose(difference(known, found), [[np.sqrt(4 / 3), 3, np.nan]])
+    found[3, 2] = 3 * SPREAD[2]
+    found[3, :2] = np.nan  # the only patch that is seen is three away
+    np.testing.assert_allclose(difference(known, found), [[np.sqrt(4 / 3), 3, np.nan, 3]])
 
 
 def test_looks_are_learnt_slowly_and_unseen_patches_stay() -> None:
@@ -99,6 +148,9 @@ def test_patches_whose_keypoints_a_skeleton_lacks_are_nan() -> None:
     everything = describe(frame, PEOPLE[:, rows], np.ones((1, 4)), 0.5, names)
     np.testing.assert_allclose(everything[:, 2], shown[:, 2])
     assert whole.shape == legs.shape
+    hand = Skeleton.load("hand21").keypoints
+    nothing = describe(frame, np.full((2, 21, 2), 150.0), np.ones((2, 21)), 0.5, hand)
+    np.testing.assert_array_equal(nothing, np.full((2, 3, 3), np.nan))
 
 
 def test_points_on_somebody_else_are_left_out_by_hand() -> None:
@@ -122,6 +174,10 @@ def test_points_on_somebody_else_are_left_out_by_hand() -> None:
     # Up to y = 162 lie the thighs', 33 the head's: only the torso's last row, 110, is below 106.
     np.testing.assert_allclose(brightness((0, 73)), [0, dark / 4, np.nan], atol=0.002)
     assert np.isnan(brightness((0, 0))).all()
+    # The outermost points, on the thighs, lie on the other's outermost.
+    for shift, thighs in ((-33, dark / 2), (-32, np.nan), (32, np.nan), (33, dark / 2)):
+        np.testing.assert_allclose(brightness((shift, 0)), [0, dark / 4, thighs], atol=0.002)
+    np.testing.assert_allclose(brightness((-400, 0)), [0, dark / 4, dark / 2], atol=0.002)
 
 
 def test_constants_by_hand() -> None:
