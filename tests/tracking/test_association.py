@@ -1,4 +1,4 @@
-"""How much appearance counts; expected values by hand."""
+"""Who is who: similarity of keypoints, likeness, assignment; expected values by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,28 @@ import numpy as np
 import pytest
 
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import SIGMAS
 from pcr_rt.tracking.appearance import SPREAD
-from pcr_rt.tracking.association import _likeness
+from pcr_rt.tracking.association import _likeness, assign, cross_oks
 from pcr_rt.tracking.people import People
 from pcr_rt.tracking.track import Track
+
+
+def test_oks_by_hand():
+    known = np.zeros((1, 17, 2))
+    found = np.zeros((2, 17, 2))
+    found[1, 0] = (5.2, 0)  # nose: 2 sigma = 0.052, scale 100 px: 5.2 px is one deviation
+    weights = np.zeros((1, 17))
+    weights[0, :2] = 1
+    areas = np.full((1, 2), 1e4)
+    oks = cross_oks(known, weights, found, np.ones((2, 17)), areas, np.ones(1), SIGMAS)
+    np.testing.assert_allclose(oks, [[1, (np.exp(-0.5) + 1) / 2]])
+
+
+def test_assignment_takes_each_once():
+    assert assign(np.array([[0.9, 0.8], [0.7, 0.05]]), 0.1) == [(0, 0)]
+    assert assign(np.array([[0.5, 0.5], [0.5, 0.5]]), 0.1) == [(0, 0), (1, 1)]
+    assert assign(np.zeros((0, 3)), 0.1) == []
 
 
 @pytest.mark.parametrize(

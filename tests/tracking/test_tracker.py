@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import SIGMAS, Skeleton
-from pcr_rt.tracking.association import assign, cross_oks
+from pcr_rt.skeleton import Skeleton
 from pcr_rt.tracking.tracker import Tracker
 
 # A standing figure, 1 high and centred on 0: x, y of COCO's 17 keypoints.
@@ -38,10 +38,10 @@ def drawn(
 
 
 def follow(
-    paths: Sequence[Sequence[tuple[float, float] | None]], fps: float = 30.0
+    paths: Sequence[Sequence[tuple[float, float] | None]], fps: float = 30.0, **options: Any
 ) -> dict[int, list[int]]:
     """Person -> the ids they were shown with, frame by frame."""
-    tracker, shown = Tracker(), {k: [] for k in range(len(paths[0]))}
+    tracker, shown = Tracker(**options), {k: [] for k in range(len(paths[0]))}
     for index, places in enumerate(paths):
         poses, truth = drawn(places)
         result = tracker.update(poses, timestamp=index / fps, detected=True)
@@ -117,6 +117,31 @@ def test_unsure_people_continue_tracks_but_start_none():
 def test_a_person_starts_a_track_from_a_score_on(kind: str, score: float, starts: bool) -> None:
     poses = drawn([(200, 240)], [score])[0].replace(score_kind=kind)
     assert len(Tracker().update(poses, timestamp=0, detected=True)) == starts
+
+
+@pytest.mark.parametrize(
+    ("options", "same", "ids"),
+    [({}, 2, [1]), ({}, 1, []), ({"min_oks": 0.5}, 9, [1]), ({"min_oks": 0.5}, 8, [])],
+)
+def test_a_person_keeps_their_id_from_a_similarity_on(
+    options: dict[str, Any], same: int, ids: list[int]
+) -> None:
+    """Of 17 keypoints some stay; the others, far away, add nothing: 2 / 17 is over 0.1, 1 is not.
+
+    Who is new is shown from the second frame on.
+    """
+    tracker, (poses, _) = Tracker(**options), drawn([(200, 240)])
+    tracker.update(poses, timestamp=0, detected=True)
+    keypoints = poses.keypoints.copy()
+    keypoints[0, same:] += 4000
+    moved = poses.replace(keypoints=keypoints)
+    assert tracker.update(moved, timestamp=0, detected=True).ids.tolist() == ids
+
+
+@pytest.mark.parametrize("hits", [1, 2, 3])
+def test_who_comes_later_is_shown_from_the_nth_frame_on(hits: int) -> None:
+    paths = [[(100, 240), None]] * 3 + [[(100, 240), (400, 240)]] * 4
+    assert follow(paths, min_hits=hits) == {0: [1] * 7, 1: [2] * (5 - hits)}
 
 
 def test_order_is_kept_and_ids_are_never_given_twice():
@@ -218,27 +243,17 @@ def test_regions_start_no_tracks():
     assert len(tracker.update(poses, timestamp=0, detected=False)) == 0
 
 
-def test_oks_by_hand():
-    known = np.zeros((1, 17, 2))
-    found = np.zeros((2, 17, 2))
-    found[1, 0] = (5.2, 0)  # nose: 2 sigma = 0.052, scale 100 px: 5.2 px is one deviation
-    weights = np.zeros((1, 17))
-    weights[0, :2] = 1
-    areas = np.full((1, 2), 1e4)
-    oks = cross_oks(known, weights, found, np.ones((2, 17)), areas, np.ones(1), SIGMAS)
-    np.testing.assert_allclose(oks, [[1, (np.exp(-0.5) + 1) / 2]])
-
-
-def test_assignment_takes_each_once():
-    assert assign(np.array([[0.9, 0.8], [0.7, 0.05]]), 0.1) == [(0, 0)]
-    assert assign(np.array([[0.5, 0.5], [0.5, 0.5]]), 0.1) == [(0, 0), (1, 1)]
-    assert assign(np.zeros((0, 3)), 0.1) == []
-
-
 @pytest.mark.parametrize("options", [{"detect_every": 0}, {"min_hits": 0}, {"max_lost_s": -1}])
 def test_options_out_of_range(options):
     with pytest.raises(InputError):
         Tracker(**options)
+    Tracker(min_hits=1, max_lost_s=0)  # the least
+
+
+def test_boxes_end_at_the_edges_of_the_image() -> None:
+    poses = drawn([(30, 80)])[0].replace(image_size=(50, 150))  # reaches from x = 0 to 60, y = -8
+    boxes = Tracker().update(poses, timestamp=0, detected=True).boxes
+    np.testing.assert_array_equal(boxes, [[0, 0, 49, 149]])
 
 
 @pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
