@@ -75,7 +75,7 @@ def _thumbnail(frame: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
         return half
     height, width = max(2, half.shape[0] // 2 * 2), max(2, half.shape[1] // 2 * 2)
     if min(half.shape) < 2:
-        half = np.pad(half, [(0, max(0, 2 - side)) for side in half.shape], mode="edge")
+        half = np.pad(half, (0, 1), mode="edge")
     rows = half[:height:2] + half[1:height:2]
     thumbnail: NDArray[np.float32] = (rows[:, :width:2] + rows[:, 1:width:2]) * np.float32(0.25)
     return thumbnail

@@ -38,6 +38,11 @@ def test_a_track_begins_where_the_person_is() -> None:
     assert (track.seen, track.id, track.hits, track.missed) == (5.0, 0, 1, False)
 
 
+def test_two_tracks_are_two_however_alike() -> None:
+    one, other = (Track.begin(person(100), 0, 5.0) for _ in range(2))
+    assert len({one, other, one}) == 2
+
+
 @pytest.mark.parametrize(("neighbour", "constant"), [(0, 0.15), (10, 0.6)])
 def test_velocity_is_a_mean_over_time_slower_in_contact(neighbour: float, constant: float) -> None:
     track = Track.begin(person(100), 0, 5.0)
