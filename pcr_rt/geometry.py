@@ -132,16 +132,12 @@ def clip_boxes(boxes: ArrayLike, width: float, height: float) -> Float:
 
 def box_iou(a: ArrayLike, b: ArrayLike) -> Float:
     """Give the intersection over union (A, B) of boxes (A, 4) and (B, 4), xyxy; 0 if empty."""
-    first = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4)
-    second = np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
-    overlap = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
-        first[..., :2], second[..., :2]
-    )
-    intersection = overlap.clip(min=0).prod(-1)
-    union = (
-        (first[..., 2:] - first[..., :2]).prod(-1)
-        + (second[..., 2:] - second[..., :2]).prod(-1)
-        - intersection
-    )
+    left, top, right, bottom = np.asarray(a, dtype=np.float64).reshape(-1, 4).T[..., None]
+    left_b, top_b, right_b, bottom_b = np.asarray(b, dtype=np.float64).reshape(-1, 4).T
+    width = np.minimum(right, right_b) - np.maximum(left, left_b)
+    height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b)
+    intersection = width.clip(min=0) * height.clip(min=0)
+    areas = (right - left) * (bottom - top) + (right_b - left_b) * (bottom_b - top_b)
+    union = areas - intersection
     iou: Float = intersection / np.where(union > 0, union, 1)
     return iou

@@ -268,7 +268,8 @@ def keypoint_similarity(
     the keypoints is the OKS. As COCO's code does, the smallest float is added to the area, so an
     object without area is like nothing but itself.
     """
-    squared = np.square(np.subtract(a, b, dtype=np.float64)).sum(axis=-1)
+    squared = np.square(np.subtract(a, b, dtype=np.float64))
+    squared = squared[..., 0] + squared[..., 1]  # many times faster than sum(-1)
     size = np.asarray(area, dtype=np.float64)[..., None] + np.spacing(1)
     terms: NDArray[np.float64] = np.exp(-squared / (2 * (2 * sigmas) ** 2) / size)
     return terms
