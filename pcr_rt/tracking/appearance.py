@@ -19,6 +19,8 @@ Float = NDArray[np.float64]
 
 FLOOR = 12.0
 """Grey levels added before the logarithm, so that the noise of dark clothes stays small."""
+COLOURS = np.array([[1 / 3, 0, 1], [1 / 3, -1, -1], [1 / 3, 1, 0]])
+"""From blue, green and red (rows) to brightness, red - green and blue - green."""
 SPREAD = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
 """(3, 3) deviations of one person's patches from themselves a second or three later."""
 LEARN = 0.05
@@ -90,8 +92,10 @@ def describe(
     if not len(weights):
         return np.full((len(keypoints), PATCHES, 3), np.nan)
     height, width = frame.shape[:2]
-    points = np.rint(weights @ keypoints).clip(-1, max(height, width)).astype(np.intp)
-    x, y = points[..., 0], points[..., 1]
+    # (2, N, P): NumPy is slow where the innermost dimension is 2.
+    places = np.rint(np.moveaxis(keypoints, -1, 0) @ weights.T)
+    points = places.clip(-1, max(height, width)).astype(np.intp)
+    x, y = points
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     free = (~_on_others(points)).astype(np.float64)
     samples = frame[y.clip(0, height - 1), x.clip(0, width - 1)]
@@ -100,23 +104,23 @@ def describe(
     seen = (scores @ needed >= visible * needed.sum(0)) & (left > size / 2)
     seen &= inside @ patches == size
     sums = patches.T @ (logs * free[..., None])  # (N, 3 patches, 3 colours)
-    blue, green, red = np.moveaxis(sums / left.clip(min=1)[..., None], -1, 0)
-    found = np.stack([(blue + green + red) / 3, red - green, blue - green], -1)
+    found: Float = sums / left.clip(min=1)[..., None] @ COLOURS
     found[~seen] = np.nan
     return found
 
 
 def _on_others(points: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Tell which points (N, P, 2) lie in the box around the points of somebody else, (N, P)."""
-    low, high = points.min(1), points.max(1)
-    meet = ((low[:, None] <= high) & (low <= high[:, None])).all(-1)
+    """Tell which points (2, N, P) lie in the box around the points of somebody else, (N, P)."""
+    low, high = points.min(2), points.max(2)
+    meet = ((low[:, :, None] <= high[:, None]) & (low[:, None] <= high[:, :, None])).all(0)
     np.fill_diagonal(meet, False)
-    covered = np.zeros(points.shape[:2], dtype=bool)
+    covered = np.zeros(points.shape[1:], dtype=bool)
     one, other = np.nonzero(meet)
     if len(one):
-        inside = (low[other, None] <= points[one]) & (points[one] <= high[other, None])
+        own, low, high = points[:, one], low[:, other, None], high[:, other, None]
+        inside = ((low <= own) & (own <= high)).all(0)
         people, starts = np.unique(one, return_index=True)
-        covered[people] = np.logical_or.reduceat(inside.all(-1), starts)
+        covered[people] = np.logical_or.reduceat(inside, starts)
     return covered
 
 
@@ -125,11 +129,11 @@ def difference(known: Float, found: Float) -> Float:
 
     Root mean square over the patches that both show; NaN if they share none.
     """
-    apart = (((known[:, None] - found[None]) / SPREAD) ** 2).mean(-1)
+    one, other = ((looks / SPREAD).reshape(-1, SPREAD.size).T.copy() for looks in (known, found))
+    apart = np.square(one[:, :, None] - other[:, None])  # (9, n, m)
     both = np.isfinite(apart)
-    total = np.where(both, apart, 0).sum(-1)
-    count = both.sum(-1)
-    return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    with np.errstate(invalid="ignore"):  # 0 / 0: no patch is shared
+        return np.sqrt(np.where(both, apart, 0).sum(0) / both.sum(0))
 
 
 def updated(known: Float, found: Float) -> Float:

@@ -31,16 +31,17 @@ def person_boxes(
     confident keypoints are fewer than three tenths or lie in one place; confident: score from
     which on a keypoint makes up the box, since others may lie anywhere.
     """
-    sure = (scores >= confident)[..., None]
-    low = np.where(sure, keypoints, np.inf).min(1)
-    high = np.where(sure, keypoints, -np.inf).max(1)
+    sure = (scores >= confident)[:, None]
+    axes = keypoints.swapaxes(1, 2).copy()  # (N, 2, K): NumPy is slow if the innermost has 2
+    low = np.where(sure, axes, np.inf).min(2)
+    high = np.where(sure, axes, -np.inf).max(2)
     boxes: Float = np.array(otherwise, np.float64)
     least = MIN_SPAN * (boxes[:, 2:] - boxes[:, :2]).max(1)
     needed = round(LEAST_CONFIDENT * scores.shape[1])
     enough = (sure.sum((1, 2)) >= needed) & ((high - low).max(1) >= least)
-    low, high = low[enough], high[enough]
-    width, height = (high - low).T
+    (left, top), (right, bottom) = low[enough].T, high[enough].T
+    width, height = right - left, bottom - top
     sides = np.maximum(SIDES * width, MIN_SIDES * height)
-    before, after = np.stack([sides, TOP * height], 1), np.stack([sides, BOTTOM * height], 1)
-    boxes[enough] = np.concatenate([low - before, high + after], 1)
+    padded = [left - sides, top - TOP * height, right + sides, bottom + BOTTOM * height]
+    boxes[enough] = np.array(padded).T
     return boxes
