@@ -133,7 +133,8 @@ def difference(known: Float, found: Float) -> Float:
     apart = np.square(one[:, :, None] - other[:, None])  # (9, n, m)
     both = np.isfinite(apart)
     with np.errstate(invalid="ignore"):  # 0 / 0: no patch is shared
-        return np.sqrt(np.where(both, apart, 0).sum(0) / both.sum(0))
+        unlike: Float = np.sqrt(np.where(both, apart, 0).sum(0) / both.sum(0))
+    return unlike
 
 
 def updated(known: Float, found: Float) -> Float:

@@ -53,7 +53,7 @@ class Meetings:
         if not self._meetings:
             return
         met = list(frozenset.union(*self._meetings))
-        looks = np.stack([track.appearance for track in met])
+        looks = np.array([track.appearance for track in met])
         unlike = dict(zip(met, difference(looks, people.looks).tolist(), strict=True))
         for pair, meeting in self._meetings.items():
             one, other = pair
@@ -80,10 +80,10 @@ class Meetings:
         """Note who overlaps whom, or the place where somebody was lost or should be by now."""
         seen = list(rows)
         own = [rows[track] for track in seen]
-        pairs = [(seen, np.triu(people.touching[np.ix_(own, own)]))]
+        pairs = [(seen, people.touching[own][:, own])]
         lost = [track for track in tracks if track.id and track not in rows]
         if lost:
-            boxes = np.stack([track.box for track in lost])
+            boxes = np.array([track.box for track in lost])
             places = np.concatenate([boxes, boxes + np.tile(displacements(lost, now), 2)])
             pairs.append((lost * 2, box_iou(places, people.boxes[own]) > CONTACT_IOU))
         for others, contact in pairs:

@@ -76,18 +76,18 @@ class People:
         boxes = person_boxes(poses.keypoints, poses.keypoint_scores, poses.boxes, limits.keypoint)
         present = poses.scores >= limits.region
         present[:from_detector] = True
-        overlap = box_iou(boxes, boxes)
-        np.fill_diagonal(overlap, 0)
-        touching: NDArray[np.bool_] = overlap > CONTACT_IOU
+        touching: NDArray[np.bool_] = box_iou(boxes, boxes) > CONTACT_IOU
+        np.fill_diagonal(touching, False)
         contact: NDArray[np.bool_] = np.any(touching, axis=1)
+        keypoints = poses.keypoints.astype(np.float64)
         if frame is None:
             looks = np.full((len(poses), PATCHES, 3), np.nan)
         else:
             names = poses.skeleton.keypoints
-            looks = describe(frame, poses.keypoints, poses.keypoint_scores, limits.keypoint, names)
-        keypoints = poses.keypoints.astype(np.float64)
+            looks = describe(frame, keypoints, poses.keypoint_scores, limits.keypoint, names)
         scores = poses.keypoint_scores.astype(np.float64)
-        centres = np.tile(keypoints[:, _torso(poses.skeleton)].mean(1), 2)
+        middles = keypoints[:, _torso(poses.skeleton)].mean(1)
+        centres = np.concatenate([middles, middles], axis=1)
         return cls(
             poses,
             from_detector,
@@ -111,7 +111,7 @@ def _torso(skeleton: Skeleton) -> list[int]:
 def areas(boxes: NDArray[Any]) -> Float:
     """Give the areas (N,) of boxes (N, 4) in square pixels, at least 1."""
     size = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).clip(min=1)
-    area: Float = size.prod(1)
+    area: Float = size[:, 0] * size[:, 1]
     return area
 
 
