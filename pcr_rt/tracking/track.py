@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ CONTACT_SLOWER = 4.0
 """In contact, keypoints jump to the other person: velocities are trusted so much less."""
 GROW_S, SHRINK_S = 0.2, 0.5
 """Time constants with which a box grows and shrinks."""
+OUTWARD = np.array([-1, -1, 1, 1])
+"""Signs of the sides of a box, seen from its middle."""
 REACH = 0.85
 """A box reaches at least so far of the way from the torso to the frame's own: it cuts no limb."""
 
@@ -67,17 +70,17 @@ class Track:
         contact = bool(people.contact[row])
         elapsed = now - self.seen
         if elapsed > 0:
-            weights = np.minimum(scores, self.keypoint_scores).clip(min=1e-6)
+            weights = np.maximum(np.minimum(scores, self.keypoint_scores), 1e-6)
             step = weights @ (keypoints - self.keypoints) / weights.sum()
-            share = -np.expm1(-elapsed / (VELOCITY_S * (CONTACT_SLOWER if contact else 1)))
+            share = -math.expm1(-elapsed / (VELOCITY_S * (CONTACT_SLOWER if contact else 1)))
             self.velocity += share * (step / elapsed - self.velocity)
         self.keypoints, self.keypoint_scores = keypoints, scores
         centre = people.centres[row]
         extent = np.abs(people.boxes[row] - centre)
-        time_constant = np.where(extent > self.extent, GROW_S, SHRINK_S)
-        steady = self.extent - np.expm1(-elapsed / time_constant) * (extent - self.extent)
-        self.extent = np.maximum(steady, REACH * extent)
-        self.box = centre + self.extent * (-1, -1, 1, 1)
+        grown, shrunk = -math.expm1(-elapsed / GROW_S), -math.expm1(-elapsed / SHRINK_S)
+        share = np.where(extent > self.extent, grown, shrunk)
+        self.extent = np.maximum(self.extent + share * (extent - self.extent), REACH * extent)
+        self.box = centre + self.extent * OUTWARD
         self.seen, self.missed = now, False
         self.hits += 1
 
@@ -94,7 +97,8 @@ def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]
     """Give boxes (M, 4) around the predicted places of tracks, as far as they lie in the frame."""
     if not tracks:
         return np.zeros((0, 4))
-    boxes = np.stack([track.box for track in tracks]) + np.tile(displacements(tracks, now), 2)
+    moved = displacements(tracks, now)
+    boxes = np.array([track.box for track in tracks]) + np.concatenate([moved, moved], axis=1)
     height, width = frame.shape[:2]
     boxes = boxes.clip(0, (width - 1, height - 1, width - 1, height - 1))
     return boxes[np.all(boxes[:, 2:] - boxes[:, :2] >= 2, axis=1)]
