@@ -78,8 +78,9 @@ class Track:
         centre = people.centres[row]
         extent = np.abs(people.boxes[row] - centre)
         grown, shrunk = -math.expm1(-elapsed / GROW_S), -math.expm1(-elapsed / SHRINK_S)
-        share = np.where(extent > self.extent, grown, shrunk)
-        self.extent = np.maximum(self.extent + share * (extent - self.extent), REACH * extent)
+        change = extent - self.extent
+        steady = self.extent + np.where(change > 0, grown, shrunk) * change
+        self.extent = np.maximum(steady, REACH * extent)
         self.box = centre + self.extent * OUTWARD
         self.seen, self.missed = now, False
         self.hits += 1
@@ -98,7 +99,8 @@ def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]
     if not tracks:
         return np.zeros((0, 4))
     moved = displacements(tracks, now)
-    boxes = np.array([track.box for track in tracks]) + np.concatenate([moved, moved], axis=1)
+    boxes: Float = np.array([track.box for track in tracks])
+    boxes += np.concatenate([moved, moved], axis=1)
     height, width = frame.shape[:2]
     boxes = boxes.clip(0, (width - 1, height - 1, width - 1, height - 1))
     return boxes[np.all(boxes[:, 2:] - boxes[:, :2] >= 2, axis=1)]
