@@ -50,8 +50,8 @@ def cross_oks(
     """
     spread = areas * tolerance[:, None] ** 2  # as if the sigmas were larger
     similarity = keypoint_similarity(known[:, None], found[None], spread, sigmas)
-    weights = known_scores[:, None] * found_scores[None]
-    oks: NDArray[np.float64] = (similarity * weights).sum(-1) / weights.sum(-1).clip(min=1e-9)
+    weighted = np.einsum("nmk,nk,mk->nm", similarity, known_scores, found_scores)
+    oks: NDArray[np.float64] = weighted / (known_scores @ found_scores.T).clip(min=1e-9)
     return oks
 
 
@@ -83,25 +83,18 @@ def doubles(poses: Poses, rows: Sequence[int], known: Sequence[int] = ()) -> lis
     everybody = [*known, *rows]
     if len(everybody) < 2:
         return []
-    people = poses[everybody]
-    area = areas(people.boxes)
-    same = (
-        cross_oks(
-            people.keypoints,
-            people.keypoint_scores,
-            people.keypoints,
-            people.keypoint_scores,
-            np.maximum(area[:, None], area),
-            np.ones(len(everybody)),
-            people.skeleton.sigma_array,
-        )
-        > DUPLICATE_OKS
-    )
-    kept = np.zeros(len(everybody), dtype=bool)
-    kept[: len(known)] = True
-    for index in range(len(known), len(everybody)):
-        kept[index] = not (same[index] & kept).any()
-    return [row for row, stays in zip(everybody, kept.tolist(), strict=True) if not stays]
+    keypoints, scores = poses.keypoints[everybody], poses.keypoint_scores[everybody]
+    area = areas(poses.boxes[everybody])
+    larger = np.maximum(area[:, None], area)
+    as_they_are, sigmas = np.ones(len(everybody)), poses.skeleton.sigma_array
+    oks = cross_oks(keypoints, scores, keypoints, scores, larger, as_they_are, sigmas).tolist()
+    kept, dropped = list(range(len(known))), []
+    for index, row in enumerate(rows, len(known)):
+        if any(oks[index][other] > DUPLICATE_OKS for other in kept):
+            dropped.append(row)
+        else:
+            kept.append(index)
+    return dropped
 
 
 def match(
@@ -121,13 +114,13 @@ def match(
     gone = np.array([now - track.seen for track in tracks])
     lost = gone > SEARCH_S
     tolerance = np.minimum(1 + gone / TOLERANCE_S, MAX_TOLERANCE)
-    last = np.stack([track.keypoints for track in tracks])
+    last = np.array([track.keypoints for track in tracks])
     # The smaller one's area: people of other sizes are others.
-    area = np.minimum(areas(np.stack([t.box for t in tracks]))[:, None], areas(people.boxes))
-    scores = np.stack([track.keypoint_scores for track in tracks])
+    area = np.minimum(areas(np.array([t.box for t in tracks]))[:, None], areas(people.boxes))
+    scores = np.array([track.keypoint_scores for track in tracks])
 
     def similarity(places: Float) -> Float:
-        found = poses.keypoints, poses.keypoint_scores
+        found = people.keypoints, people.keypoint_scores
         return cross_oks(places, scores, *found, area, tolerance, poses.skeleton.sigma_array)
 
     predicted = similarity(last + displacements(tracks, now)[:, None])
@@ -142,6 +135,8 @@ def match(
     matched: dict[int, int] = {}
     value: dict[int, float] = {}
     for oks, known, found in stages:
+        if len(matched) == len(poses):
+            break
         free = np.where(known[:, None] & found & (oks >= min_oks), oks * worth, 0)
         free[:, list(matched)] = 0
         free[list(matched.values())] = 0
@@ -161,7 +156,7 @@ def _likeness(
     tracks: Sequence[Track], people: People, predicted: Float, lost: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Factors (tracks, people) that say how well appearances agree."""
-    unlike = difference(np.stack([track.appearance for track in tracks]), people.looks)
+    unlike = difference(np.array([track.appearance for track in tracks]), people.looks)
     unlike[np.isnan(unlike)] = DIFFERENCE_SCALE
     likeness: NDArray[np.float64] = np.exp(-0.5 * (unlike / DIFFERENCE_SCALE) ** 2)
     likeness = likeness.clip(min=LEAST_LIKENESS)
