@@ -143,7 +143,7 @@ class Tracker:
         ids = np.array([matched[row].id for row in rows], dtype=np.int64)
         boxes = np.array([matched[row].box for row in rows]).reshape(-1, 4)
         if poses.image_size is not None:
-            boxes = boxes.clip(0, np.tile(poses.image_size, 2) - 1)
+            boxes = boxes.clip(0, np.array(poses.image_size * 2) - 1)
         return poses[rows].replace(ids=ids, boxes=boxes)
 
     def _least(self, poses: Poses) -> float:
@@ -185,7 +185,7 @@ def _learn_looks(people: People, matched: dict[int, Track]) -> None:
     """Update the appearance of everybody who is seen."""
     rows = list(matched)
     if rows:
-        known = np.stack([matched[row].appearance for row in rows])
+        known = np.array([matched[row].appearance for row in rows])
         for row, looks in zip(rows, updated(known, people.looks[rows]), strict=True):
             matched[row].appearance = looks
 
