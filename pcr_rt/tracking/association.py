@@ -81,7 +81,7 @@ def doubles(poses: Poses, rows: Sequence[int], known: Sequence[int] = ()) -> lis
     rows, known: row numbers in poses. Two tracks cannot be one person.
     """
     everybody = [*known, *rows]
-    if len(everybody) < 2:
+    if not rows or len(everybody) < 2:
         return []
     keypoints, scores = poses.keypoints[everybody], poses.keypoint_scores[everybody]
     area = areas(poses.boxes[everybody])
@@ -147,7 +147,7 @@ def match(
     best_first = sorted(touching, key=lambda row: -value[row])
     boxes = [row for row in best_first if row < people.from_detector]
     regions = [row for row in best_first if row >= people.from_detector]
-    for row in doubles(poses, regions, boxes) if regions else []:
+    for row in doubles(poses, regions, boxes):
         del matched[row]
     return {row: tracks[index] for row, index in matched.items()}
 
