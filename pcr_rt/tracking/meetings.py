@@ -12,7 +12,7 @@ from pcr_rt.geometry import box_iou
 from pcr_rt.tracking.appearance import difference
 from pcr_rt.tracking.association import RETURNED_DIFFERENCE
 from pcr_rt.tracking.people import CONTACT_IOU, People
-from pcr_rt.tracking.track import Track, displacements
+from pcr_rt.tracking.track import Track, predicted_boxes
 
 __all__ = ["Meetings"]
 
@@ -83,8 +83,8 @@ class Meetings:
         pairs = [(seen, people.touching[own][:, own])]
         lost = [track for track in tracks if track.id and track not in rows]
         if lost:
-            boxes = np.array([track.box for track in lost])
-            places = np.concatenate([boxes, boxes + np.tile(displacements(lost, now), 2)])
+            last = np.array([track.box for track in lost])
+            places = np.concatenate([last, predicted_boxes(lost, now)])
             pairs.append((lost * 2, box_iou(places, people.boxes[own]) > CONTACT_IOU))
         for others, contact in pairs:
             for index, column in np.argwhere(contact).tolist():

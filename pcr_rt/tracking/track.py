@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pcr_rt.tracking.people import People
 
-__all__ = ["SEARCH_S", "Track", "displacements", "search_regions"]
+__all__ = ["SEARCH_S", "Track", "displacements", "predicted_boxes", "search_regions"]
 
 Float = NDArray[np.float64]
 
@@ -94,13 +94,18 @@ def displacements(tracks: Sequence[Track], now: float) -> Float:
     return moved
 
 
+def predicted_boxes(tracks: Sequence[Track], now: float) -> Float:
+    """Predict the boxes (n, 4) of people."""
+    moved = displacements(tracks, now)
+    last = np.array([track.box for track in tracks])
+    boxes: Float = last + np.concatenate([moved, moved], axis=1)
+    return boxes
+
+
 def search_regions(tracks: Sequence[Track], now: float, frame: NDArray[np.uint8]) -> Float:
     """Give boxes (M, 4) around the predicted places of tracks, as far as they lie in the frame."""
     if not tracks:
         return np.zeros((0, 4))
-    moved = displacements(tracks, now)
-    boxes: Float = np.array([track.box for track in tracks])
-    boxes += np.concatenate([moved, moved], axis=1)
     height, width = frame.shape[:2]
-    boxes = boxes.clip(0, (width - 1, height - 1, width - 1, height - 1))
+    boxes = predicted_boxes(tracks, now).clip(0, (width - 1, height - 1, width - 1, height - 1))
     return boxes[np.all(boxes[:, 2:] - boxes[:, :2] >= 2, axis=1)]
