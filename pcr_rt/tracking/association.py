@@ -51,7 +51,7 @@ def cross_oks(
     spread = areas * tolerance[:, None] ** 2  # as if the sigmas were larger
     similarity = keypoint_similarity(known[:, None], found[None], spread, sigmas)
     weighted = np.einsum("nmk,nk,mk->nm", similarity, known_scores, found_scores)
-    oks: NDArray[np.float64] = weighted / (known_scores @ found_scores.T).clip(min=1e-9)
+    oks: NDArray[np.float64] = weighted / np.maximum(known_scores @ found_scores.T, 1e-9)
     return oks
 
 
