@@ -136,7 +136,7 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> Float:
     left_b, top_b, right_b, bottom_b = np.asarray(b, dtype=np.float64).reshape(-1, 4).T
     width = np.minimum(right, right_b) - np.maximum(left, left_b)
     height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b)
-    intersection = width.clip(min=0) * height.clip(min=0)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
     areas = (right - left) * (bottom - top) + (right_b - left_b) * (bottom_b - top_b)
     union = areas - intersection
     iou: Float = intersection / np.where(union > 0, union, 1)

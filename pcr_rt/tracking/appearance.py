@@ -104,7 +104,7 @@ def describe(
     seen = (scores @ needed >= visible * needed.sum(0)) & (left > size / 2)
     seen &= inside @ patches == size
     sums = patches.T @ (logs * free[..., None])  # (N, 3 patches, 3 colours)
-    found: Float = sums / left.clip(min=1)[..., None] @ COLOURS
+    found: Float = sums / np.maximum(left, 1)[..., None] @ COLOURS
     found[~seen] = np.nan
     return found
 

@@ -110,7 +110,7 @@ def _torso(skeleton: Skeleton) -> list[int]:
 
 def areas(boxes: NDArray[Any]) -> Float:
     """Give the areas (N,) of boxes (N, 4) in square pixels, at least 1."""
-    size = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).clip(min=1)
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0, dtype=np.float64)
     area: Float = size[:, 0] * size[:, 1]
     return area
 
