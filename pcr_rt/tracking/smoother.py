@@ -116,9 +116,9 @@ class Smoother:
         height = np.array([s.height for s in states])[:, None, None]
         confident = self.confident or SURE_KEYPOINT[poses.score_kind]
         weight = (poses.keypoint_scores[rows] / confident).clip(MIN_WEIGHT, 1)[..., None]
-        last = np.stack([s.keypoints for s in states])
-        speed = np.stack([s.speed for s in states])
-        measured = (raw - np.stack([s.raw for s in states])) / elapsed / height
+        last = np.array([s.keypoints for s in states])
+        speed = np.array([s.speed for s in states])
+        measured = (raw - np.array([s.raw for s in states])) / elapsed / height
         speed = speed + weight * _share(DERIVATIVE_CUTOFF_HZ, elapsed) * (measured - speed)
         pace = np.sqrt((speed**2).sum(-1, keepdims=True))  # both axes alike, else paths bend
         cutoff = self.min_cutoff_hz + self.beta * pace**2 / (pace + TREMBLING)
