@@ -120,7 +120,7 @@ class Smoother:
         speed = np.array([s.speed for s in states])
         measured = (raw - np.array([s.raw for s in states])) / elapsed / height
         speed = speed + weight * _share(DERIVATIVE_CUTOFF_HZ, elapsed) * (measured - speed)
-        pace = np.sqrt((speed**2).sum(-1, keepdims=True))  # both axes alike, else paths bend
+        pace = np.hypot(speed[..., :1], speed[..., 1:])  # both axes alike, else paths bend
         cutoff = self.min_cutoff_hz + self.beta * pace**2 / (pace + TREMBLING)
         smooth: Float = last + weight * _share(cutoff, elapsed) * (raw - last)
         for row, state in enumerate(states):
