@@ -71,6 +71,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._schedule = Schedule(self.detect_every)
         self._meetings = Meetings()
+        self._looked_at: People | None = None
         self._fresh = True
         self._now = -math.inf
 
@@ -98,7 +99,8 @@ class Tracker:
         """
         now = max(timestamp, self._now)
         poses = finite(poses)
-        found = self._match(People.of(poses, frame, len(poses)), now).values()
+        self._looked_at = People.of(poses, frame, len(poses))
+        found = self._match(self._looked_at, now).values()
         ids = {track.id for track in found}
         return search_regions([t for t in self._tracks if t.id and t.id not in ids], now, frame)
 
@@ -127,7 +129,9 @@ class Tracker:
         from_detector = len(poses) if detected else 0
         if again is not None:
             poses = _with_new_ones(poses, finite(again))
-        people = People.of(poses, frame, from_detector)
+        people, self._looked_at = self._looked_at, None
+        if people is None or people.poses is not poses:  # `missing` has not seen the same people
+            people = People.of(poses, frame, from_detector)
         matched = self._match(people, now)
         self._meetings.update(matched, self._tracks, people, now)
         _learn_looks(people, matched)

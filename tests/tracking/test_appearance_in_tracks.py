@@ -57,6 +57,18 @@ def test_who_returns_elsewhere_is_somebody_new() -> None:
     assert run([*[[(100, RED)]] * 6, *[[]] * 9, *[[(560, RED)]] * 3])[-1] == [2]
 
 
+def test_the_same_poses_in_another_frame_are_looked_at_again() -> None:
+    tracker = Tracker()
+    red, poses = scene([(300, RED)])
+    blue, _ = scene([(300, BLUE)])
+    for time in (0.0, 0.1, 0.2):
+        tracker.missing(poses, red, time)
+        assert tracker.update(poses, timestamp=time, detected=True, frame=red).ids.tolist() == [1]
+    for time in (1.5, 1.6):  # away for so long that the clothes decide
+        result = tracker.update(poses, timestamp=time, detected=True, frame=blue)
+    assert result.ids.tolist() == [2]
+
+
 def test_after_contact_clothes_tell_who_went_where() -> None:
     """Two people meet, one behind the other, and each turns back; by place alone they pass."""
     way = [100 + 20 * n for n in range(10)]
