@@ -86,8 +86,8 @@ def doubles(poses: Poses, rows: Sequence[int], known: Sequence[int] = ()) -> lis
     keypoints, scores = poses.keypoints[everybody], poses.keypoint_scores[everybody]
     area = areas(poses.boxes[everybody])
     larger = np.maximum(area[:, None], area)
-    as_they_are, sigmas = np.ones(len(everybody)), poses.skeleton.sigma_array
-    oks = cross_oks(keypoints, scores, keypoints, scores, larger, as_they_are, sigmas).tolist()
+    tolerance, sigmas = np.ones(len(everybody)), poses.skeleton.sigma_array
+    oks = cross_oks(keypoints, scores, keypoints, scores, larger, tolerance, sigmas).tolist()
     kept, dropped = list(range(len(known))), []
     for index, row in enumerate(rows, len(known)):
         if any(oks[index][other] > DUPLICATE_OKS for other in kept):
@@ -135,7 +135,7 @@ def match(
     matched: dict[int, int] = {}
     value: dict[int, float] = {}
     for oks, known, found in stages:
-        if len(matched) == len(poses):
+        if len(matched) == len(poses):  # nobody is left
             break
         free = np.where(known[:, None] & found & (oks >= min_oks), oks * worth, 0)
         free[:, list(matched)] = 0
