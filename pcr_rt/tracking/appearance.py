@@ -1,4 +1,4 @@
-"""What people wear, in nine numbers: the colours of the head, torso and thighs that joints name."""
+"""What people wear, in fifteen numbers: colours from head to shins, where the joints say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 __all__ = ["PATCHES", "describe", "difference", "updated"]
 
-PATCHES = 3
-"""Head, torso and thighs."""
+PATCHES = 5
+"""Head, chest, waist, thighs and shins."""
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+ACROSS = (0.15, 0.38, 0.62, 0.85)
+"""Of a torso, from its left side to its right one."""
 
 Float = NDArray[np.float64]
 
@@ -21,8 +23,8 @@ FLOOR = 12.0
 """Grey levels added before the logarithm, so that the noise of dark clothes stays small."""
 COLOURS = np.array([[1 / 3, 0, 1], [1 / 3, -1, -1], [1 / 3, 1, 0]])
 """From blue, green and red (rows) to brightness, red - green and blue - green."""
-SPREAD = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
-"""(3, 3) deviations of one person's patches from themselves a second or three later."""
+SPREAD = np.array([[0.6, 0.18, 0.15], *[[0.25, 0.1, 0.1]] * 4])
+"""(5, 3) deviations of one person's patches from themselves a second or three later."""
 LEARN = 0.05
 """Share of each new look."""
 
@@ -31,27 +33,29 @@ def _points() -> list[list[dict[str, float]]]:
     """Sample points of each patch as weighted means of keypoints, by name."""
     # Of the head half-way from each keypoint to the middle of all.
     head = [{other: 0.1 + 0.5 * (other == name) for other in HEAD} for name in HEAD]
-    torso, thighs = [], []
-    for down in (0.15, 0.35, 0.55, 0.75):
-        for across in (0.15, 0.38, 0.62, 0.85):
-            torso.append(
-                {
-                    "left_shoulder": (1 - down) * (1 - across),
-                    "right_shoulder": (1 - down) * across,
-                    "left_hip": down * (1 - across),
-                    "right_hip": down * across,
-                }
-            )
-    for side in ("left", "right"):
-        for down in (0.2, 0.35, 0.5, 0.65, 0.8):
-            thighs.append({f"{side}_hip": 1 - down, f"{side}_knee": down})
-    return [head, torso, thighs]
+    chest = [_on_torso(down, across) for down in (0.15, 0.35) for across in ACROSS]
+    waist = [_on_torso(down, across) for down in (0.6, 0.8) for across in ACROSS]
+    return [head, chest, waist, _on_legs("hip", "knee"), _on_legs("knee", "ankle")]
+
+
+def _on_torso(down: float, across: float) -> dict[str, float]:
+    return {
+        "left_shoulder": (1 - down) * (1 - across),
+        "right_shoulder": (1 - down) * across,
+        "left_hip": down * (1 - across),
+        "right_hip": down * across,
+    }
+
+
+def _on_legs(upper: str, lower: str) -> list[dict[str, float]]:
+    sides, shares = ("left", "right"), (0.2, 0.5, 0.8)
+    return [{f"{s}_{upper}": 1 - down, f"{s}_{lower}": down} for s in sides for down in shares]
 
 
 @lru_cache
 def _weights(names: tuple[str, ...]) -> tuple[Float, Float, Float]:
-    """Sample points as weights of keypoints (P, K); which of these points, (P, 3), and of the
-    keypoints, (K, 3), belong to each patch, as 0 and 1; none if a skeleton lacks its names.
+    """Sample points as weights of keypoints (P, K); which of these points, (P, 5), and of the
+    keypoints, (K, 5), belong to each patch, as 0 and 1; none if a skeleton lacks its names.
     """
     rows: list[Float] = []
     of_points: list[Float] = []
@@ -80,7 +84,7 @@ def describe(
     visible: float,
     names: Sequence[str],
 ) -> Float:
-    """Head, torso and thighs of each person: brightness and two colours, (N, 3, 3).
+    """Describe each person from head to shins: brightness and two colours of patches, (N, 5, 3).
 
     frame: (H, W, 3) uint8 BGR; keypoints: (N, K, 2) in its pixels; scores: (N, K); visible: mean
     score from which on keypoints say where a patch is; names: of the K keypoints. Logarithms of
@@ -103,7 +107,7 @@ def describe(
     left, size = free @ patches, patches.sum(0)
     seen = (scores @ needed >= visible * needed.sum(0)) & (left > size / 2)
     seen &= inside @ patches == size
-    sums = patches.T @ (logs * free[..., None])  # (N, 3 patches, 3 colours)
+    sums = patches.T @ (logs * free[..., None])  # (N, 5 patches, 3 colours)
     found: Float = sums / np.maximum(left, 1)[..., None] @ COLOURS
     found[~seen] = np.nan
     return found
@@ -125,12 +129,12 @@ def _on_others(points: NDArray[np.intp]) -> NDArray[np.bool_]:
 
 
 def difference(known: Float, found: Float) -> Float:
-    """How unlike (n, m) known people (n, 3, 3) and found ones (m, 3, 3) are, in deviations.
+    """How unlike (n, m) known people (n, 5, 3) and found ones (m, 5, 3) are, in deviations.
 
     Root mean square over the patches that both show; NaN if they share none.
     """
     one, other = ((looks / SPREAD).reshape(-1, SPREAD.size).T.copy() for looks in (known, found))
-    apart = np.square(one[:, :, None] - other[:, None])  # (9, n, m)
+    apart = np.square(one[:, :, None] - other[:, None])  # (15, n, m)
     both = np.isfinite(apart)
     with np.errstate(invalid="ignore"):  # 0 / 0: no patch is shared
         unlike: Float = np.sqrt(np.where(both, apart, 0).sum(0) / both.sum(0))
@@ -138,6 +142,6 @@ def difference(known: Float, found: Float) -> Float:
 
 
 def updated(known: Float, found: Float) -> Float:
-    """The appearance of a person (3, 3) after one more look at them, slowly."""
+    """The appearance of a person (5, 3) after one more look at them, slowly."""
     learnt = known + LEARN * (found - known)
     return np.where(np.isnan(known), found, np.where(np.isnan(found), known, learnt))

@@ -12,7 +12,7 @@ from pcr_rt.poses import Poses
 from pcr_rt.skeleton import keypoint_similarity
 from pcr_rt.tracking.appearance import difference
 from pcr_rt.tracking.people import People, areas
-from pcr_rt.tracking.track import SEARCH_S, Track, displacements
+from pcr_rt.tracking.track import SEARCH_S, Track, displacements, predicted_boxes
 
 __all__ = ["assign", "cross_oks", "doubles", "match"]
 
@@ -114,6 +114,8 @@ def match(
     gone = np.array([now - track.seen for track in tracks])
     lost = gone > SEARCH_S
     tolerance = np.minimum(1 + gone / TOLERANCE_S, MAX_TOLERANCE)
+    if poses.image_size is not None:  # near where somebody walked out, others come in
+        tolerance[lost & _outside(predicted_boxes(tracks, now), poses.image_size)] = 1
     last = np.array([track.keypoints for track in tracks])
     # The smaller one's area: people of other sizes are others.
     area = np.minimum(areas(np.array([t.box for t in tracks]))[:, None], areas(people.boxes))
@@ -150,6 +152,13 @@ def match(
     for row in doubles(poses, regions, boxes):
         del matched[row]
     return {row: tracks[index] for row, index in matched.items()}
+
+
+def _outside(boxes: Float, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell which boxes (n, 4) have their middle outside an image of (width, height)."""
+    middles, last = (boxes[:, :2] + boxes[:, 2:]) / 2, np.array(image_size) - 1
+    outside: NDArray[np.bool_] = np.any((middles < 0) | (middles > last), axis=1)
+    return outside
 
 
 def _likeness(

@@ -55,7 +55,7 @@ class People:
     in regions. keypoints (N, K, 2) and keypoint_scores (N, K): the poses' as float64; centres:
     (N, 4) the middle of each torso (of all keypoints if the skeleton has none), twice; present:
     (N,) whether somebody is there at all; touching: (N, N) who overlaps with whom, contact: (N,)
-    whether with anybody; looks: (N, 3, 3), see `describe`, NaN if there is no frame.
+    whether with anybody; looks: (N, 5, 3), see `describe`, NaN if there is no frame.
     """
 
     poses: Poses

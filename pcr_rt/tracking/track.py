@@ -25,6 +25,10 @@ CONTACT_SLOWER = 4.0
 """In contact, keypoints jump to the other person: velocities are trusted so much less."""
 GROW_S, SHRINK_S = 0.2, 0.5
 """Time constants with which a box grows and shrinks."""
+MIXED_S = 0.15
+"""Time constant with which a box follows keypoints that may be partly another person's."""
+MIXED_SLOWER = 4.0
+"""Such a box grows and shrinks so much slower."""
 OUTWARD = np.array([-1, -1, 1, 1])
 """Signs of the sides of a box, seen from its middle."""
 REACH = 0.85
@@ -64,8 +68,13 @@ class Track:
             seen=now,
         )
 
-    def follow(self, people: People, row: int, now: float) -> None:
-        """Take over where the person is now."""
+    def follow(self, people: People, row: int, now: float, *, mixed: bool = False) -> None:
+        """Take over where the person is now.
+
+        mixed: whether a known person who is not seen should be in the same place. The keypoints
+        may then be partly theirs, so the box keeps to where the person was going.
+        """
+        expected = predicted_boxes([self], now)[0] - self.extent * OUTWARD
         keypoints, scores = people.keypoints[row], people.keypoint_scores[row]
         contact = bool(people.contact[row])
         elapsed = now - self.seen
@@ -77,10 +86,14 @@ class Track:
         self.keypoints, self.keypoint_scores = keypoints, scores
         centre = people.centres[row]
         extent = np.abs(people.boxes[row] - centre)
-        grown, shrunk = -math.expm1(-elapsed / GROW_S), -math.expm1(-elapsed / SHRINK_S)
+        slower = MIXED_SLOWER if mixed else 1
+        grown, shrunk = (-math.expm1(-elapsed / (t * slower)) for t in (GROW_S, SHRINK_S))
         change = extent - self.extent
-        steady = self.extent + np.where(change > 0, grown, shrunk) * change
-        self.extent = np.maximum(steady, REACH * extent)
+        self.extent = self.extent + np.where(change > 0, grown, shrunk) * change
+        if mixed:
+            centre = expected - math.expm1(-elapsed / MIXED_S) * (centre - expected)
+        else:
+            self.extent = np.maximum(self.extent, REACH * extent)
         self.box = centre + self.extent * OUTWARD
         self.seen, self.missed = now, False
         self.hits += 1

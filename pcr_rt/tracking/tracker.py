@@ -8,18 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
+from pcr_rt.geometry import box_iou
 from pcr_rt.poses import Poses
 from pcr_rt.tracking.appearance import updated
 from pcr_rt.tracking.association import doubles, match
 from pcr_rt.tracking.meetings import Meetings
-from pcr_rt.tracking.people import LIMITS, People, finite, joined
+from pcr_rt.tracking.people import CONTACT_IOU, LIMITS, People, finite, joined
 from pcr_rt.tracking.schedule import DetectEvery, Schedule
-from pcr_rt.tracking.track import SEARCH_S, Track, search_regions
+from pcr_rt.tracking.track import SEARCH_S, Track, predicted_boxes, search_regions
 
 __all__ = ["Tracker"]
 
 Float = NDArray[np.float64]
 Frame = NDArray[np.uint8]
+
+FRAME_S = 2.0
+"""Who was seen in the last frame is known in the next one, unless it comes later than this."""
 
 
 class Tracker:
@@ -124,7 +128,7 @@ class Tracker:
         left out. Boxes are around the keypoints, padded as labels are, and steady.
         """
         now = self._now = max(timestamp, self._now)
-        self._tracks = [t for t in self._tracks if now - t.seen <= self.max_lost_s]
+        self._tracks = [t for t in self._tracks if now - t.seen <= self._memory_s(t)]
         poses = finite(poses)
         from_detector = len(poses) if detected else 0
         if again is not None:
@@ -134,9 +138,10 @@ class Tracker:
             people = People.of(poses, frame, from_detector)
         matched = self._match(people, now)
         self._meetings.update(matched, self._tracks, people, now)
-        _learn_looks(people, matched)
+        mixed = self._mixed(people, matched, now)
+        _learn_looks(people, {row: track for row, track in matched.items() if not mixed[row]})
         for row, track in matched.items():
-            track.follow(people, row, now)
+            track.follow(people, row, now, mixed=bool(mixed[row]))
             if not track.id and track.hits >= self.min_hits:
                 self._show(track)
         self._forget_unseen(now)
@@ -150,12 +155,25 @@ class Tracker:
             boxes = boxes.clip(0, np.array(poses.image_size * 2) - 1)
         return poses[rows].replace(ids=ids, boxes=boxes)
 
+    def _memory_s(self, track: Track) -> float:
+        """Say how long to keep a track: the time between two frames may be long, too."""
+        return self.max_lost_s if track.missed else max(self.max_lost_s, FRAME_S)
+
     def _least(self, poses: Poses) -> float:
         return LIMITS[poses.score_kind].start if self.start_score is None else self.start_score
 
     def _match(self, people: People, now: float) -> dict[int, Track]:
         least = self._least(people.poses)
         return match(self._tracks, people, now, start_score=least, min_oks=self.min_oks)
+
+    def _mixed(self, people: People, matched: dict[int, Track], now: float) -> NDArray[np.bool_]:
+        """Tell which rows (N,) overlap the place of a known person whom no row shows."""
+        hidden = [t for t in self._tracks if t.id and t not in matched.values()]
+        if not hidden:
+            return np.zeros(len(people.poses), dtype=bool)
+        overlaps = box_iou(predicted_boxes(hidden, now), people.boxes) > CONTACT_IOU
+        mixed: NDArray[np.bool_] = np.any(overlaps, axis=0)
+        return mixed
 
     def _forget_unseen(self, now: float) -> None:
         """Note who is missed, and drop those who were not shown yet."""

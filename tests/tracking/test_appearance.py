@@ -29,18 +29,18 @@ def dressed(head: tuple[int, ...], torso: tuple[int, ...], legs: tuple[int, ...]
 def test_patches_by_hand() -> None:
     colours = np.array([(60, 80, 120), (200, 40, 20), (30, 30, 90)], float)
     frame = dressed(*[tuple(int(v) for v in c) for c in colours])
+    colours = colours[[0, 1, 1, 2, 2]]
     found = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
-    assert found.shape == (1, 3, 3)
+    assert found.shape == (1, 5, 3)
     blue, green, red = np.log((colours + FLOOR) / (GREY + FLOOR)).T
     expected = np.stack([(blue + green + red) / 3, red - green, blue - green], 1)
-    # The torso's upper rows lie on its own colour only, as do the thighs; the mean is of the frame.
     np.testing.assert_allclose(found[0], expected, atol=0.02)
 
 
 def block() -> NDArray[np.float64]:
-    """The torso from y = 100 to 200, the thighs from there to 300, both from x = 100 to 200."""
+    """Torso, thighs and shins, each 100 pixels high from y = 100 on, from x = 100 to 200."""
     keypoints = np.full((1, 17, 2), 150.0)
-    for y, part in enumerate(("shoulder", "hip", "knee"), 1):
+    for y, part in enumerate(("shoulder", "hip", "knee", "ankle"), 1):
         keypoints[0, KEYPOINTS.index(f"left_{part}")] = (200, 100 * y)
         keypoints[0, KEYPOINTS.index(f"right_{part}")] = (100, 100 * y)
     return keypoints
@@ -49,9 +49,12 @@ def block() -> NDArray[np.float64]:
 @pytest.mark.parametrize(
     ("patch", "axis", "starts", "length"),
     [
-        (1, 0, (108, 128, 148, 168), 14),  # the torso from shoulders to hips
+        (1, 0, (105, 125), 20),  # the chest, below the shoulders
         (1, 1, (100, 125, 150, 175), 25),  # and from side to side
-        (2, 0, (213, 228, 243, 258, 273), 15),  # the thighs, without the seat and the knees
+        (2, 0, (150, 170), 20),  # the waist, above the hips
+        (2, 1, (100, 125, 150, 175), 25),
+        (3, 0, (210, 240, 270), 20),  # the thighs, without the seat and the knees
+        (4, 0, (310, 340, 370), 20),  # the shins
     ],
 )
 def test_each_part_of_a_patch_counts_the_same(
@@ -60,7 +63,7 @@ def test_each_part_of_a_patch_counts_the_same(
     dark = np.log((10 + FLOOR) / (GREY + FLOOR))
     for start in starts:
         frame = np.full((2400, 3200, 3), GREY, np.uint8)
-        np.moveaxis(frame, axis, 0)[start : start + length, :310] = 10
+        np.moveaxis(frame, axis, 0)[start : start + length, :410] = 10
         looks = describe(frame, block(), SURE, 0.5, KEYPOINTS)
         np.testing.assert_allclose(looks[0, patch, 0], dark / len(starts), atol=0.01)
 
@@ -98,35 +101,36 @@ def test_exposure_and_white_balance_change_little() -> None:
 def test_patches_out_of_view_and_unsure_ones_are_nan() -> None:
     frame = np.full((160, 320, 3), 90, np.uint8)  # ends above the knees, at y = 170
     found = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
-    np.testing.assert_array_equal(np.isnan(found).all(-1), [[False, False, True]])
+    np.testing.assert_array_equal(np.isnan(found).all(-1), [[False] * 3 + [True] * 2])
     scores = SURE.copy()
     scores[0, :5] = 0.1
     np.testing.assert_array_equal(
-        np.isnan(describe(frame, PEOPLE, scores, 0.5, KEYPOINTS)).all(-1), [[True, False, True]]
+        np.isnan(describe(frame, PEOPLE, scores, 0.5, KEYPOINTS)).all(-1),
+        [[True, False, False, True, True]],
     )
     at_the_limit = describe(frame, PEOPLE, np.full((1, 17), 0.5), 0.5, KEYPOINTS)
-    np.testing.assert_array_equal(np.isnan(at_the_limit).all(-1), [[False, False, True]])
+    np.testing.assert_array_equal(np.isnan(at_the_limit).all(-1), [[False] * 3 + [True] * 2])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 700), (700, 2), (480, 640)])
 def test_frames_of_any_size_and_people_anywhere(shape: tuple[int, int]) -> None:
     frame = np.full((*shape, 3), 7, np.uint8)
     far = np.concatenate([PEOPLE, PEOPLE - 1e6, PEOPLE + 1e6])
-    assert describe(frame, far, np.ones((3, 17)), 0.5, KEYPOINTS).shape == (3, 3, 3)
+    assert describe(frame, far, np.ones((3, 17)), 0.5, KEYPOINTS).shape == (3, 5, 3)
     assert np.isnan(describe(frame, far, np.ones((3, 17)), 0.5, KEYPOINTS)[1:]).all()
-    assert describe(frame, far[:0], np.ones((0, 17)), 0.5, KEYPOINTS).shape == (0, 3, 3)
+    assert describe(frame, far[:0], np.ones((0, 17)), 0.5, KEYPOINTS).shape == (0, 5, 3)
 
 
 def test_difference_by_hand() -> None:
-    known = np.zeros((1, 3, 3))
-    found = np.zeros((4, 3, 3))
-    found[0, 1] = 2 * SPREAD[1]  # one patch of three is two deviations away
+    known = np.zeros((1, 5, 3))
+    found = np.zeros((4, 5, 3))
+    found[0, 1] = 2 * SPREAD[1]  # one patch of five is two deviations away
     found[1, 0] = np.nan
-    found[1, 1:] = 3 * SPREAD[1:]  # both patches that are seen are three away
+    found[1, 1:] = 3 * SPREAD[1:]  # all patches that are seen are three away
     found[2] = np.nan
     found[3, 2] = 3 * SPREAD[2]
-    found[3, :2] = np.nan  # the only patch that is seen is three away
-    np.testing.assert_allclose(difference(known, found), [[np.sqrt(4 / 3), 3, np.nan, 3]])
+    found[3, [0, 1, 3, 4]] = np.nan  # the only patch that is seen is three away
+    np.testing.assert_allclose(difference(known, found), [[np.sqrt(4 / 5), 3, np.nan, 3]])
 
 
 def test_looks_are_learnt_slowly_and_unseen_patches_stay() -> None:
@@ -143,51 +147,53 @@ def test_patches_whose_keypoints_a_skeleton_lacks_are_nan() -> None:
     frame = dressed((60, 80, 120), (20, 40, 200), (60, 60, 90))
     whole = describe(frame, PEOPLE, SURE, 0.5, KEYPOINTS)
     legs = describe(frame, PEOPLE[:, rows], SURE[:, rows], 0.5, names)
-    np.testing.assert_array_equal(np.isnan(legs).all(-1), [[True, True, False]])
+    np.testing.assert_array_equal(np.isnan(legs).all(-1), [[True, True, True, False, True]])
     shown = describe(frame, PEOPLE, np.ones_like(SURE), 0.5, KEYPOINTS)
     everything = describe(frame, PEOPLE[:, rows], np.ones((1, 4)), 0.5, names)
-    np.testing.assert_allclose(everything[:, 2], shown[:, 2])
+    np.testing.assert_allclose(everything[:, 3], shown[:, 3])
     assert whole.shape == legs.shape
     hand = Skeleton.load("hand21").keypoints
     nothing = describe(frame, np.full((2, 21, 2), 150.0), np.ones((2, 21)), 0.5, hand)
-    np.testing.assert_array_equal(nothing, np.full((2, 3, 3), np.nan))
+    np.testing.assert_array_equal(nothing, np.full((2, 5, 3), np.nan))
 
 
 def test_points_on_somebody_else_are_left_out_by_hand() -> None:
-    """The first person's points have x = 145, 155, 165 and 175 on the torso, which narrows to 148,
-    156, 164 and 172, 144 and 176 on the thighs, and 154 to 166 on the head; so a body reaches from
-    144 to 176, and another 28 pixels further from 172 to 204, over the torso's last column and
-    one thigh.
+    """The first person's points have x = 145 to 175 on the chest, 147 to 173 and 148 to 172 on the
+    waist (y = 99 and 114), 144 and 176 on the legs, and 154 to 166 on the head. So a body reaches
+    from 144 to 176, and another 28 pixels further from 172 to 204, over the right columns of the
+    torso and one leg.
     """
     frame = np.full((2400, 3200, 3), GREY, np.uint8)
     frame[:300, 170:200] = 10
     dark = np.log((10 + FLOOR) / (GREY + FLOOR))
 
-    def brightness(shift: tuple[float, float]) -> NDArray:
+    def check(shift: tuple[float, float], chest: float, waist: float, legs: float) -> None:
         both = np.concatenate([PEOPLE, PEOPLE + shift])
-        return describe(frame, both, SURE.repeat(2, 0), 0.5, KEYPOINTS)[0, :, 0]
+        found = describe(frame, both, SURE.repeat(2, 0), 0.5, KEYPOINTS)[0, :, 0]
+        np.testing.assert_allclose(found, [0, chest, waist, legs, legs], atol=0.002)
 
-    np.testing.assert_allclose(brightness((400, 0)), [0, dark / 4, dark / 2], atol=0.002)
-    np.testing.assert_allclose(brightness((0, 400)), [0, dark / 4, dark / 2], atol=0.002)
-    np.testing.assert_allclose(brightness((28, 0)), [0, 0, np.nan], atol=0.002)
-    np.testing.assert_allclose(brightness((29, 0)), [0, dark / 13, np.nan], atol=0.002)
-    # Up to y = 162 lie the thighs', 33 the head's: only the torso's last row, 110, is below 106.
-    np.testing.assert_allclose(brightness((0, 73)), [0, dark / 4, np.nan], atol=0.002)
-    assert np.isnan(brightness((0, 0))).all()
-    # The outermost points, on the thighs, lie on the other's outermost.
-    for shift, thighs in ((-33, dark / 2), (-32, np.nan), (32, np.nan), (33, dark / 2)):
-        np.testing.assert_allclose(brightness((shift, 0)), [0, dark / 4, thighs], atol=0.002)
-    np.testing.assert_allclose(brightness((-400, 0)), [0, dark / 4, dark / 2], atol=0.002)
+    for far in ((400, 0), (-400, 0), (0, 400), (33, 0), (-33, 0)):
+        check(far, dark / 4, dark / 4, dark / 2)
+    # The outermost points, on the legs, lie on the other's outermost.
+    check((32, 0), dark / 4, dark / 4, np.nan)
+    check((-32, 0), dark / 4, dark / 4, np.nan)
+    check((28, 0), 0, 0, np.nan)
+    check((29, 0), 0, dark / 7, np.nan)
+    # The other's head is at y = 33: the waist's lower row, half of it, is free or not.
+    check((0, 82), dark / 4, dark / 4, np.nan)
+    check((0, 81), dark / 4, np.nan, np.nan)
+    both = np.concatenate([PEOPLE, PEOPLE])
+    assert np.isnan(describe(frame, both, SURE.repeat(2, 0), 0.5, KEYPOINTS)).all()
 
 
 def test_constants_by_hand() -> None:
     """The deviations, the share that is learnt and the floor are those of the documentation."""
-    spread = np.array([[0.6, 0.18, 0.15], [0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
-    for patch in range(3):
+    spread = np.array([[0.6, 0.18, 0.15], *[[0.25, 0.1, 0.1]] * 4])
+    for patch in range(5):
         for colour in range(3):
-            found = np.zeros((1, 3, 3))
-            found[0, patch, colour] = 3 * spread[patch, colour]
-            np.testing.assert_allclose(difference(np.zeros((1, 3, 3)), found), 1)  # 3^2 / 9 numbers
+            found = np.zeros((1, 5, 3))
+            found[0, patch, colour] = 15**0.5 * spread[patch, colour]
+            np.testing.assert_allclose(difference(np.zeros((1, 5, 3)), found), 1)  # of 15 numbers
     np.testing.assert_allclose(updated(np.full((3, 3), 2.0), np.full((3, 3), 4.0)), 2.1)
     looks = describe(dressed((0,) * 3, (0,) * 3, (0,) * 3), PEOPLE, SURE, 0.5, KEYPOINTS)
     np.testing.assert_allclose(looks[0, :, 0], np.log(12 / 112), atol=0.02)
@@ -196,15 +202,17 @@ def test_constants_by_hand() -> None:
 @pytest.mark.parametrize(
     ("size", "shift", "seen"),
     [
-        # Points reach from x = 144 to 176, at the thighs, and from y = 33, the head, to 162.
-        ((240, 177), (0, 0), [True, True, True]),
-        ((240, 176), (0, 0), [True, True, False]),
-        ((240, 320), (-144, 0), [True, True, True]),
-        ((240, 320), (-145, 0), [True, True, False]),
-        ((163, 320), (0, 0), [True, True, True]),
-        ((162, 320), (0, 0), [True, True, False]),
-        ((240, 320), (0, -33), [True, True, True]),
-        ((240, 320), (0, -34), [False, True, True]),
+        # From x = 144 to 176 on the legs, from y = 33, the head, to 162, the thighs, and 204.
+        ((240, 177), (0, 0), [True] * 5),
+        ((240, 176), (0, 0), [True] * 3 + [False] * 2),
+        ((240, 320), (-144, 0), [True] * 5),
+        ((240, 320), (-145, 0), [True] * 3 + [False] * 2),
+        ((205, 320), (0, 0), [True] * 5),
+        ((204, 320), (0, 0), [True] * 4 + [False]),
+        ((163, 320), (0, 0), [True] * 4 + [False]),
+        ((162, 320), (0, 0), [True] * 3 + [False] * 2),
+        ((240, 320), (0, -33), [True] * 5),
+        ((240, 320), (0, -34), [False] + [True] * 4),
     ],
 )
 def test_a_patch_needs_all_its_points_in_the_frame(

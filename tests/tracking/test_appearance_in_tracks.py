@@ -7,6 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pcr_rt.poses import Poses
+from pcr_rt.tracking.appearance import difference
+from pcr_rt.tracking.people import People
 from pcr_rt.tracking.tracker import Tracker
 
 HALF = [(0.03, -0.44), (0.06, -0.43), (0.11, -0.32), (0.14, -0.16), (0.15, 0.0), (0.08, 0.04)]
@@ -55,6 +57,29 @@ def test_who_returns_in_the_same_clothes_has_the_old_id_and_others_a_new_one() -
 
 def test_who_returns_elsewhere_is_somebody_new() -> None:
     assert run([*[[(100, RED)]] * 6, *[[]] * 9, *[[(560, RED)]] * 3])[-1] == [2]
+
+
+@pytest.mark.parametrize(("x", "expected"), [(618, 1), (560, 2)])
+def test_who_comes_in_near_where_another_went_out_is_somebody_new(x: float, expected: int) -> None:
+    """60 pixels away are near enough for who was lost inside the image, see below."""
+    away: list[list[Person]] = [[(500 + 40 * n, RED)] for n in range(4)]
+    assert run([*away, *[[]] * 9, *[[(x, RED)]] * 3])[-1] == [expected]
+    inside = [[(x - 300, RED) for x, _ in people] for people in away]
+    assert run([*inside, *[[]] * 9, *[[(x - 300, RED)]] * 3])[-1] == [1]
+
+
+def test_clothes_are_not_learnt_where_somebody_is_hidden() -> None:
+    """The second of two who touch is gone for a second, and the first one looks grey."""
+    tracker = Tracker()
+    two: list[list[Person]] = [[(300, RED), (360, BLUE)]] * 3
+    mixed: list[list[Person]] = [[(300, (60, 60, 60))]] * 10
+    for number, people in enumerate([*two, *mixed]):
+        frame, poses = scene(people)
+        ids = tracker.update(poses, timestamp=number / 10, detected=True, frame=frame).ids
+    assert ids.tolist() == [1]
+    looks = People.of(scene([(300, RED)])[1], scene([(300, RED)])[0], 1).looks
+    (known,) = [track.appearance for track in tracker._tracks if track.id == 1]
+    assert difference(known[None], looks)[0, 0] < 0.5  # the light of the frame differs a little
 
 
 def test_the_same_poses_in_another_frame_are_looked_at_again() -> None:

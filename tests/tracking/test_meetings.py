@@ -25,7 +25,7 @@ def people(looks: list[float], touching: bool = False) -> People:
     found = People.of(Poses(keypoints, scores, boxes, np.ones(count)), None, count)
     return dataclasses.replace(
         found,
-        looks=np.array([many * SPREAD for many in looks]).reshape(-1, 3, 3),
+        looks=np.array([many * SPREAD for many in looks]).reshape(-1, *SPREAD.shape),
         touching=np.full((count, count), touching) & ~np.eye(count, dtype=bool),
     )
 

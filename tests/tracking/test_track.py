@@ -55,6 +55,19 @@ def test_velocity_is_a_mean_over_time_slower_in_contact(neighbour: float, consta
     np.testing.assert_allclose(track.velocity, [100 * share * (1 - share) - 50 * share, 0])
 
 
+def test_a_box_that_may_hold_somebody_else_keeps_to_where_the_person_was_going() -> None:
+    track = Track.begin(person(100), 0, 5.0)
+    track.velocity = np.array([200.0, 0])
+    track.follow(person(110, width=60), 0, 5.15, mixed=True)
+    expected = 100 + 200 * growth(0.15, 1.0)  # a person who is not seen slows down
+    centre = expected + growth(0.15, 0.15) * (110 - expected)
+    half = 20 + growth(0.15, 4 * 0.2) * (30 - 20)  # grows four times slower, may cut a limb
+    np.testing.assert_allclose(track.box, [centre - half, 50, centre + half, 150])
+    np.testing.assert_allclose(track.keypoints[:, 0], 110)
+    track.follow(person(120, width=60), 0, 5.25)
+    np.testing.assert_allclose((track.box[0] + track.box[2]) / 2, 120)
+
+
 def test_a_clock_that_stands_still_changes_no_velocity() -> None:
     track = Track.begin(person(100), 0, 0.0)
     track.follow(person(110), 0, 0.0)

@@ -250,6 +250,23 @@ def test_options_out_of_range(options):
     Tracker(min_hits=1, max_lost_s=0)  # the least
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.5, 1), (2.0, 1), (2.1, 2)])
+def test_who_stays_in_view_keeps_their_id_however_short_the_memory(
+    seconds: float, expected: int
+) -> None:
+    tracker = Tracker(max_lost_s=0)
+    poses, _ = drawn([(300, 240)])
+    for number in range(3):
+        result = tracker.update(poses, timestamp=number * seconds, detected=True)
+        assert expected == 2 or result.ids.tolist() == [1]
+    if expected == 2:
+        assert result.ids.tolist() != [1]
+    tracker.update(drawn([])[0], timestamp=10, detected=True)
+    for number in range(2):
+        result = tracker.update(poses, timestamp=10.1 + number / 10, detected=True)
+    assert result.ids.tolist() != [1]
+
+
 def test_boxes_end_at_the_edges_of_the_image() -> None:
     poses = drawn([(30, 80)])[0].replace(image_size=(50, 150))  # reaches from x = 0 to 60, y = -8
     boxes = Tracker().update(poses, timestamp=0, detected=True).boxes
