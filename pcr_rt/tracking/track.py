@@ -40,7 +40,8 @@ class Track:
     """A person; ``id`` is 0 until they have been seen often enough to be shown.
 
     keypoints (K, 2), keypoint_scores (K,), box (4,) and velocity (2,), in pixels a second, are
-    those of the time ``seen``; extent: (4,) how far the box reaches from the torso to each side.
+    those of the time ``seen``, the last one; ``born`` was the first. extent: (4,) how far the box
+    reaches from the torso to each side.
     """
 
     keypoints: Float
@@ -49,6 +50,7 @@ class Track:
     extent: Float
     velocity: Float
     appearance: Float
+    born: float
     seen: float
     id: int = 0
     hits: int = 1
@@ -65,6 +67,7 @@ class Track:
             extent=np.abs(box - people.centres[row]),
             velocity=np.zeros(2),
             appearance=people.looks[row],
+            born=now,
             seen=now,
         )
 

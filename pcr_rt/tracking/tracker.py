@@ -156,8 +156,11 @@ class Tracker:
         return poses[rows].replace(ids=ids, boxes=boxes)
 
     def _memory_s(self, track: Track) -> float:
-        """Say how long to keep a track: the time between two frames may be long, too."""
-        return self.max_lost_s if track.missed else max(self.max_lost_s, FRAME_S)
+        """Say how long to keep a track after it was seen last."""
+        if not track.missed:
+            return max(self.max_lost_s, FRAME_S)  # the time between two frames may be long
+        # Who was there for a moment only may have been nobody.
+        return min(self.max_lost_s, SEARCH_S + 2 * (track.seen - track.born))
 
     def _least(self, poses: Poses) -> float:
         return LIMITS[poses.score_kind].start if self.start_score is None else self.start_score

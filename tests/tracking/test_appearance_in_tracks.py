@@ -47,12 +47,18 @@ def run(frames: list[list[Person]], fps: float = 10.0, **options: float) -> list
 
 def test_who_returns_in_the_same_clothes_has_the_old_id_and_others_a_new_one() -> None:
     """Who is missing in 19 frames, a tenth of a second apart, is back after two seconds."""
-    stay: list[list[Person]] = [[(300, RED)]] * 6
+    stay: list[list[Person]] = [[(300, RED)]] * 9
     for gone, colour, expected in ((9, RED, 1), (9, BLUE, 2), (19, RED, 1), (20, RED, 2)):
         ids = run([*stay, *[[]] * gone, *[[(300, colour)]] * 3])
-        assert ids[:6] == [[1]] * 6
+        assert ids[:9] == [[1]] * 9
         assert ids[-1] == [expected], (gone, colour)
     assert run([*stay, *[[]] * 9, *[[(300, RED)]] * 3], max_lost_s=0.5)[-1] == [2]
+
+
+@pytest.mark.parametrize(("gone", "expected"), [(5, 1), (7, 2)])
+def test_who_was_seen_for_a_moment_is_not_remembered_for_long(gone: int, expected: int) -> None:
+    """Seen for 0.1 s: for 0.5 s and twice as long as that."""
+    assert run([*[[(300, RED)]] * 2, *[[]] * gone, *[[(300, RED)]] * 3])[-1] == [expected]
 
 
 def test_who_returns_elsewhere_is_somebody_new() -> None:
@@ -71,7 +77,7 @@ def test_who_comes_in_near_where_another_went_out_is_somebody_new(x: float, expe
 def test_clothes_are_not_learnt_where_somebody_is_hidden() -> None:
     """The second of two who touch is gone for a second, and the first one looks grey."""
     tracker = Tracker()
-    two: list[list[Person]] = [[(300, RED), (360, BLUE)]] * 3
+    two: list[list[Person]] = [[(300, RED), (360, BLUE)]] * 6
     mixed: list[list[Person]] = [[(300, (60, 60, 60))]] * 10
     for number, people in enumerate([*two, *mixed]):
         frame, poses = scene(people)
