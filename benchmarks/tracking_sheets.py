@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import contact_sheet
+from pcr_rt.drawing import DARK, contact_sheet
 from pcr_rt.poses import Poses
 
 CROP_EVERY, FRAME_EVERY = 30, 20
@@ -41,7 +41,8 @@ class Sheets:
         images, captions = [], []
         for person, crops in sorted(self._crops.items()):
             blanks = longest - len(crops)
-            images += [*(crop for _, crop in crops), *[np.zeros((1, 1, 3), np.uint8)] * blanks]
+            blank = np.full((1, 1, 3), DARK, np.uint8)
+            images += [*(crop for _, crop in crops), *[blank] * blanks]
             captions += [f"{person}: {number}" for number, _ in crops] + [""] * blanks
         if images:
             sheet = contact_sheet(images, longest, CROP, captions)

@@ -114,7 +114,8 @@ def match(
     gone = np.array([now - track.seen for track in tracks])
     lost = gone > SEARCH_S
     tolerance = np.minimum(1 + gone / TOLERANCE_S, MAX_TOLERANCE)
-    if poses.image_size is not None:  # near where somebody walked out, others come in
+    if lost.any() and poses.image_size is not None:
+        # Near where somebody walked out, others come in.
         tolerance[lost & _outside(predicted_boxes(tracks, now), poses.image_size)] = 1
     last = np.array([track.keypoints for track in tracks])
     # The smaller one's area: people of other sizes are others.

@@ -77,7 +77,8 @@ class Track:
         mixed: whether a known person who is not seen should be in the same place. The keypoints
         may then be partly theirs, so the box keeps to where the person was going.
         """
-        expected = predicted_boxes([self], now)[0] - self.extent * OUTWARD
+        if mixed:
+            expected = predicted_boxes([self], now)[0] - self.extent * OUTWARD
         keypoints, scores = people.keypoints[row], people.keypoint_scores[row]
         contact = bool(people.contact[row])
         elapsed = now - self.seen

@@ -171,7 +171,8 @@ class Tracker:
 
     def _mixed(self, people: People, matched: dict[int, Track], now: float) -> NDArray[np.bool_]:
         """Tell which rows (N,) overlap the place of a known person whom no row shows."""
-        hidden = [t for t in self._tracks if t.id and t not in matched.values()]
+        seen = set(matched.values())
+        hidden = [track for track in self._tracks if track.id and track not in seen]
         if not hidden:
             return np.zeros(len(people.poses), dtype=bool)
         overlaps = box_iou(predicted_boxes(hidden, now), people.boxes) > CONTACT_IOU
