@@ -34,8 +34,8 @@ PERSON = {
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    return save(tmp_path / "picture.png", blob_frame((90, 120), (30.0, 70.0), sigma=9))
+def image(tmp_path: Path) -> Path:
+    return save(tmp_path / "image.png", blob_frame((90, 120), (30.0, 70.0), sigma=9))
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_sources_that_are_missing(told: Any, toy: Path, tmp_path: Path, source: 
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_pictures_cut_short(told: Any, toy: Path, tmp_path: Path, suffix: str) -> None:
+def test_images_cut_short(told: Any, toy: Path, tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (80, 60, 3), dtype=np.uint8)
-    path = save(tmp_path / f"picture{suffix}", noise)
+    path = save(tmp_path / f"image{suffix}", noise)
     write(path, path.read_bytes()[: path.stat().st_size // 2])
     assert "cut short" in told("run", path, "-m", toy, "-o", tmp_path / "out")
 
@@ -92,7 +92,7 @@ def test_pictures_cut_short(told: Any, toy: Path, tmp_path: Path, suffix: str) -
         ("empty.mp4", b"", "cannot be opened"),
     ],
 )
-def test_files_that_are_neither_picture_nor_video(
+def test_files_that_are_neither_image_nor_video(
     told: Any, toy: Path, tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     path = write(tmp_path / name, content)
@@ -123,10 +123,10 @@ def test_a_video_cut_short_leaves_what_could_be_read(
         assert sum(1 for _ in written) == count
 
 
-def test_outputs_that_are_inputs_too(told: Any, toy: Path, picture: Path, tmp_path: Path) -> None:
-    labels = {"images": [{"id": 1, "file_name": picture.name}], "annotations": [PERSON]}
+def test_outputs_that_are_inputs_too(told: Any, toy: Path, image: Path, tmp_path: Path) -> None:
+    labels = {"images": [{"id": 1, "file_name": image.name}], "annotations": [PERSON]}
     annotations = write(tmp_path / "labels.json", labels)
-    before = {path: path.read_bytes() for path in (toy, picture, annotations)}
+    before = {path: path.read_bytes() for path in (toy, image, annotations)}
     for command in (
         ("export", toy, toy, "--precision", "fp16"),
         ("label", annotations, tmp_path, annotations, "-m", toy),
@@ -135,7 +135,7 @@ def test_outputs_that_are_inputs_too(told: Any, toy: Path, picture: Path, tmp_pa
         assert "is read and would be overwritten" in told(*command)
     worst = ("verify", toy, toy, tmp_path, "--worst", tmp_path)
     assert "is read and would be overwritten" in told(*worst)
-    assert "name a .json file" in told("label", tmp_path, picture, "-m", toy)
+    assert "name a .json file" in told("label", tmp_path, image, "-m", toy)
     assert "give a name in .onnx" in told("export", toy, tmp_path / "small", "--precision", "fp16")
     assert {path: path.read_bytes() for path in before} == before
 
@@ -153,7 +153,7 @@ def test_no_video_is_written_over_another_source(
     assert written == {"walk-poses-1.mp4", "walk-poses-poses.mp4"}
 
 
-def test_a_folder_without_pictures(told: Any, toy: Path, tmp_path: Path) -> None:
+def test_a_folder_without_images(told: Any, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert "has no images" in told("run", tmp_path / "folder", "-m", toy)
 
@@ -165,18 +165,18 @@ def test_a_camera_that_does_not_exist(told: Any, toy: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("verb", ["run", "demo"])
 def test_output_folders_that_cannot_be_written(
-    told: Any, toy: Path, picture: Path, tmp_path: Path, verb: str
+    told: Any, toy: Path, image: Path, tmp_path: Path, verb: str
 ) -> None:
     """A file stands where the folder, or a folder above it, should be."""
-    source = [picture] if verb == "run" else []
-    for output in (picture, picture / "below"):
+    source = [image] if verb == "run" else []
+    for output in (image, image / "below"):
         sentence = told(verb, *source, "-m", toy, "-o", output)
         assert str(output) in sentence
         assert "cannot be written" in sentence
 
 
 def test_models_that_are_missing_or_broken(
-    told: Any, toy: Path, picture: Path, tmp_path: Path
+    told: Any, toy: Path, image: Path, tmp_path: Path
 ) -> None:
     broken = write(tmp_path / "broken.onnx", toy.read_bytes()[:200])
     other = write(tmp_path / "model.pt", b"x")
@@ -192,31 +192,31 @@ def test_models_that_are_missing_or_broken(
         ),
         ("rtmdet-nano", "detector"),
     ):
-        assert words in told("run", picture, "-m", model, "-o", tmp_path / "out")
+        assert words in told("run", image, "-m", model, "-o", tmp_path / "out")
         if model != "rtmdet-nano":
             detect = ("-m", toy, "--detector", model)
-            assert words in told("run", picture, *detect, "-o", tmp_path / "out")
-    assert "not a detector" in told("run", picture, "-m", toy, "--detector", toy)
+            assert words in told("run", image, *detect, "-o", tmp_path / "out")
+    assert "not a detector" in told("run", image, "-m", toy, "--detector", toy)
 
 
 def test_a_model_whose_outputs_contradict_its_metadata(
-    told: Any, picture: Path, tmp_path: Path
+    told: Any, image: Path, tmp_path: Path
 ) -> None:
     joints = brightness_model(tmp_path / "joints.onnx", SPEC, joints=14)
-    assert "contradict" in told("run", picture, "-m", joints)
+    assert "contradict" in told("run", image, "-m", joints)
     larger = ModelSpec("toy", "heatmap", (192, 256), **PLAIN)
     size = brightness_model(tmp_path / "size.onnx", larger)
-    assert "does not take" in told("run", picture, "-m", size)
+    assert "does not take" in told("run", image, "-m", size)
     simcc = brightness_model(tmp_path / "kind.onnx", ModelSpec("toy", "simcc", (48, 64), **PLAIN))
-    assert "contradict" in told("run", picture, "-m", simcc)
+    assert "contradict" in told("run", image, "-m", simcc)
 
 
-def test_a_device_that_does_not_exist(told: Any, toy: Path, picture: Path) -> None:
-    assert "'tpu'" in told("run", picture, "-m", toy, "--device", "tpu")
+def test_a_device_that_does_not_exist(told: Any, toy: Path, image: Path) -> None:
+    assert "'tpu'" in told("run", image, "-m", toy, "--device", "tpu")
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_pictures_are_read_as_their_colours(
+def test_grey_and_transparent_images_are_read_as_their_colours(
     cli: Any, toy: Path, tmp_path: Path, channels: int
 ) -> None:
     frame = blob_frame((90, 120), (30.0, 70.0), sigma=9)
@@ -256,21 +256,21 @@ NOT_KEYPOINTS = [
 
 @pytest.mark.parametrize(("content", "words"), NOT_COCO + NOT_KEYPOINTS)
 def test_eval_of_annotations_that_are_not_coco_keypoints(
-    told: Any, toy: Path, picture: Path, tmp_path: Path, content: Any, words: str
+    told: Any, toy: Path, image: Path, tmp_path: Path, content: Any, words: str
 ) -> None:
     if isinstance(content, dict):
-        content = {"images": [{"id": 1, "file_name": picture.name}], **content}
+        content = {"images": [{"id": 1, "file_name": image.name}], **content}
     path = write(tmp_path / "labels.json", content)
     assert words in told("eval", path, tmp_path, "-m", toy)
 
 
 @pytest.mark.parametrize(("content", "words"), [*NOT_COCO, *NOT_KEYPOINTS[1:]])
 def test_label_of_annotations_that_are_not_coco_keypoints(
-    told: Any, toy: Path, picture: Path, tmp_path: Path, content: Any, words: str
+    told: Any, toy: Path, image: Path, tmp_path: Path, content: Any, words: str
 ) -> None:
     pytest.importorskip("torch")
     if isinstance(content, dict):
-        content = {"images": [{"id": 1, "file_name": picture.name}], **content}
+        content = {"images": [{"id": 1, "file_name": image.name}], **content}
     path = write(tmp_path / "labels.json", content)
     options = ("-m", toy, "--rule", "labels-first")
     assert words in told("label", path, tmp_path, tmp_path / "out.json", *options)
@@ -279,7 +279,7 @@ def test_label_of_annotations_that_are_not_coco_keypoints(
 
 @pytest.mark.parametrize("verb", ["eval", "label"])
 def test_annotations_and_results_in_places_that_are_not_there(
-    told: Any, toy: Path, picture: Path, tmp_path: Path, verb: str
+    told: Any, toy: Path, image: Path, tmp_path: Path, verb: str
 ) -> None:
     if verb == "label":
         pytest.importorskip("torch")
@@ -288,11 +288,11 @@ def test_annotations_and_results_in_places_that_are_not_there(
         option = [] if verb == "label" else ["--results"]
         return [verb, labels, tmp_path, *option, output, "-m", toy]
 
-    record = {"id": 1, "file_name": picture.name}
+    record = {"id": 1, "file_name": image.name}
     labels = write(tmp_path / "labels.json", {"images": [record], "annotations": [PERSON]})
     sentence = told(*arguments(tmp_path / "none.json", tmp_path / "out.json"))
     assert "none.json does not exist" in sentence
-    for output in (tmp_path, tmp_path / "nowhere" / "out.json", picture / "out.json"):
+    for output in (tmp_path, tmp_path / "nowhere" / "out.json", image / "out.json"):
         assert f"{output} cannot be written" in told(*arguments(labels, output))
 
 
@@ -300,7 +300,7 @@ def test_annotations_and_results_in_places_that_are_not_there(
     "fault", ["missing", "broken", "key", "size", "data", "folder", "device", "gpu"]
 )
 def test_training_that_cannot_start(
-    told: Any, drawn: Path, picture: Path, tmp_path: Path, fault: str
+    told: Any, drawn: Path, image: Path, tmp_path: Path, fault: str
 ) -> None:
     pytest.importorskip("torch")
     text = (drawn / "recipe.toml").read_text()
@@ -316,7 +316,7 @@ def test_training_that_cannot_start(
     elif fault == "data":
         data, words = tmp_path / "nowhere", "does not exist"
     elif fault == "folder":
-        output, words = picture / "run", "cannot be made"
+        output, words = image / "run", "cannot be made"
     elif fault == "device":
         more, words = ["--device", "tpu"], "'tpu'"
     else:
@@ -325,7 +325,7 @@ def test_training_that_cannot_start(
     assert words in told("train", recipe, "--data", data, "--output", output, *more)
 
 
-def test_exports_that_cannot_be_made(told: Any, picture: Path, tmp_path: Path) -> None:
+def test_exports_that_cannot_be_made(told: Any, image: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     broken = write(tmp_path / "broken.pt", b"PK\x03\x04 and no more")
     torch.save({"step": 3}, tmp_path / "other.pt")
@@ -333,7 +333,7 @@ def test_exports_that_cannot_be_made(told: Any, picture: Path, tmp_path: Path) -
     for checkpoint, words in (
         (tmp_path / "none.pt", "does not exist"),
         (broken, "cannot be read"),
-        (picture, "cannot be read"),
+        (image, "cannot be read"),
         (tmp_path / "other.pt", "best.pt"),
         (tmp_path / "list.pt", "best.pt"),
     ):
@@ -342,7 +342,7 @@ def test_exports_that_cannot_be_made(told: Any, picture: Path, tmp_path: Path) -
     assert "both --width and --height" in sentence
 
 
-def test_the_installed_command_answers_alike(picture: Path, tmp_path: Path) -> None:
+def test_the_installed_command_answers_alike(image: Path, tmp_path: Path) -> None:
     start = "from pcr_rt.cli import main; main()"
     command = [sys.executable, "-c", start, "run", str(tmp_path / "none.jpg")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

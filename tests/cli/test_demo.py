@@ -71,9 +71,9 @@ def test_video_lines_and_sheet(
         assert stream.codec_context.pix_fmt == "yuv420p"
         drawn = [frame.to_ndarray(format="bgr24") for frame in container.decode(stream)]
     assert len(drawn) == FRAMES
-    for poses, plain, picture in zip(expected, frames, drawn, strict=True):
+    for poses, plain, image in zip(expected, frames, drawn, strict=True):
         x, y = poses.keypoints[poses.keypoint_scores > 0.6].round().astype(int).T
-        change = np.abs(picture.astype(int) - plain).max(2)
+        change = np.abs(image.astype(int) - plain).max(2)
         assert np.median(change[y, x]) > 4 * np.median(change) + 10
 
     sheet = cv2.imread(str(folder / "demo.png"))
@@ -83,7 +83,7 @@ def test_video_lines_and_sheet(
     for row in range(3):
         for column in range(3):
             cell = sheet[row * height // 3 :, column * width // 3 :][: height // 3, : width // 3]
-            assert cell.std() > 20  # a picture, not an empty cell
+            assert cell.std() > 20  # an image, not an empty cell
 
 
 def test_text_names_model_people_and_stages(

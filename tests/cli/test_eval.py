@@ -28,7 +28,7 @@ OFFSETS = [0.0, 4.0, 8.0, 16.0, 60.0]
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    """A picture of one blob each; the labels are that blob's centre, more and more displaced."""
+    """An image of one blob each; the labels are that blob's centre, more and more displaced."""
     images, people = [], []
     for number, offset in enumerate(OFFSETS, 1):
         x, y = 78.0 + 4 * number, 80.0
@@ -95,7 +95,7 @@ def test_table(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> None:
 
 
 def test_detector_boxes(cli: Any, toy: Path, labelled: Path, tmp_path: Path) -> None:
-    """The 20 best people of each picture, as the estimator with its detector finds them."""
+    """The 20 best people of each image, as the estimator with its detector finds them."""
     file = tmp_path / "results.json"
     options = ("--boxes", "detector", "--detector", "rtmdet-nano", "--results", file)
     answer = cli("eval", labelled, tmp_path, "-m", toy, "--json", *options)
@@ -138,7 +138,7 @@ def test_options_change_the_result(cli: Any, toy: Path, labelled: Path, tmp_path
 def test_pp_tinypose_has_its_ap(cli: Any, shared: Path) -> None:
     """0.673 is what the makers of the data folder measured with a runner of their own."""
     model = shared / "models" / "tinypose_256x192.onnx"
-    labels, pictures = shared / "data" / "coco_val.json", shared / "data" / "coco_val"
-    answer = cli("eval", labels, pictures, "-m", model, "--json")
+    labels, images = shared / "data" / "coco_val.json", shared / "data" / "coco_val"
+    answer = cli("eval", labels, images, "-m", model, "--json")
     assert answer.json["people"] == answer.json["results"] == 408
     assert answer.json["ap"] == pytest.approx(0.673, abs=0.003)

@@ -45,7 +45,7 @@ def without(line: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in line.items() if key not in keys}
 
 
-def test_a_picture_with_the_shipped_models(cli: Any, sample_image: Path, tmp_path: Path) -> None:
+def test_an_image_with_the_shipped_models(cli: Any, sample_image: Path, tmp_path: Path) -> None:
     answer = cli("run", sample_image, "--output", tmp_path / "out", "--json")
     assert (answer.code, answer.err) == (0, "")
     with PoseEstimator() as estimator:
@@ -57,9 +57,9 @@ def test_a_picture_with_the_shipped_models(cli: Any, sample_image: Path, tmp_pat
     assert (summary["frames"], summary["people"]) == (1, len(expected))
     assert summary["fps"] > 0
     assert {"read", "detect", "infer", "write"} <= set(summary["ms_per_frame"])
-    picture = tmp_path / "out" / "street-poses.jpg"
-    assert summary["outputs"] == [str(tmp_path / "out" / "poses.jsonl"), str(picture)]
-    drawn, plain = cv2.imread(str(picture)), cv2.imread(str(sample_image))
+    image = tmp_path / "out" / "street-poses.jpg"
+    assert summary["outputs"] == [str(tmp_path / "out" / "poses.jsonl"), str(image)]
+    drawn, plain = cv2.imread(str(image)), cv2.imread(str(sample_image))
     assert drawn.shape == plain.shape
     # Something is drawn at the sure keypoints, and JPEG alone changes far less.
     sure = expected.keypoint_scores > 0.5
@@ -70,12 +70,12 @@ def test_a_picture_with_the_shipped_models(cli: Any, sample_image: Path, tmp_pat
 
 
 def test_text_says_what_was_found_and_written(cli: Any, toy: Path, tmp_path: Path) -> None:
-    picture = save(tmp_path / "picture.png", FRAMES[0])
+    image = save(tmp_path / "image.png", FRAMES[0])
     options = ("-m", toy, "--detector", "none", "-o", tmp_path / "out")
-    answer = cli("run", picture, *options)
+    answer = cli("run", image, *options)
     first, *paths = answer.out.splitlines()
     assert first.startswith("1 frame, 1 person, ")
-    assert paths == [str(tmp_path / "out" / name) for name in ("poses.jsonl", "picture-poses.png")]
+    assert paths == [str(tmp_path / "out" / name) for name in ("poses.jsonl", "image-poses.png")]
     assert all(Path(path).is_file() for path in paths)
 
 
@@ -84,7 +84,7 @@ def test_a_folder_in_order_of_names(cli: Any, toy: Path, tmp_path: Path) -> None
     folder.mkdir()
     for name, frame in zip(("b.png", "c.bmp", "a.webp"), FRAMES, strict=False):
         save(folder / name, frame)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     options = ("-m", toy, "--detector", "none", "--no-track", "--json", "-o", tmp_path / "out")
     answer = cli("run", folder, *options)
     assert answer.json["frames"] == 3
@@ -112,14 +112,14 @@ def test_options_of_streams_are_refused_with_images(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_picture_in_a_folder_is_left_out(
+def test_a_broken_image_in_a_folder_is_left_out(
     cli: Any, toy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("a.png", "c.png"):
         save(folder / name, FRAMES[0])
-    (folder / "b.png").write_bytes(b"no picture")
+    (folder / "b.png").write_bytes(b"no image")
     answer = cli("run", folder, "-m", toy, "-o", tmp_path / "out")
     assert answer.code == 1
     assert "b.png is no image" in caplog.text
@@ -136,11 +136,11 @@ def test_a_broken_picture_in_a_folder_is_left_out(
 @pytest.mark.skipif(sys.platform != "linux", reason="this system has no such names")
 def test_a_name_that_is_no_utf8(toy: Path, tmp_path: Path) -> None:
     """In a process of its own: OpenCV ends it at such names."""
-    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / os.fsdecode(b"a\xff.png"))
+    image = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / os.fsdecode(b"a\xff.png"))
     output = tmp_path / os.fsdecode(b"out\xe9")
     program = "from pcr_rt.cli import main; main()"
     options = ("-m", toy, "--detector", "none", "-o", output)
-    subprocess.run([sys.executable, "-c", program, "run", picture, *options], check=True)
+    subprocess.run([sys.executable, "-c", program, "run", image, *options], check=True)
     assert (output / os.fsdecode(b"a\xff-poses.png")).is_file()
 
 
@@ -181,14 +181,14 @@ def test_a_video(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_estimator(cli: Any, toy: Path, clip: Path, tmp_path: Path) -> None:
     """Each option's effect, by what the estimator itself does with it."""
-    picture = save(tmp_path / "picture.png", FRAMES[2])
+    image = save(tmp_path / "image.png", FRAMES[2])
     for options, arguments in (
         (("--flip-test",), {"flip_test": True}),
         (("--score-threshold", "0.9"), {"score_threshold": 0.9}),
         (("--model", toy), {"model": [toy, toy]}),
     ):
         given = ("-m", toy, "--detector", "none", "-o", tmp_path / "out", *options)
-        assert cli("run", picture, *given).code == 0
+        assert cli("run", image, *given).code == 0
         (line,) = lines(tmp_path / "out" / "poses.jsonl")
         with PoseEstimator(**{"model": toy, "detector": None, **arguments}) as estimator:
             assert without(line, "file") == estimator(FRAMES[2]).to_dict()
@@ -198,8 +198,8 @@ def test_options_reach_the_estimator(cli: Any, toy: Path, clip: Path, tmp_path: 
 
 def test_a_detector_is_used(cli: Any, toy: Path, tmp_path: Path) -> None:
     """RTMDet-nano sees nobody in a blob, so there is no whole-frame phantom either."""
-    picture = save(tmp_path / "picture.png", FRAMES[0])
-    assert cli("run", picture, "-m", toy, "-o", tmp_path / "out", "--json").json["people"] == 0
+    image = save(tmp_path / "image.png", FRAMES[0])
+    assert cli("run", image, "-m", toy, "-o", tmp_path / "out", "--json").json["people"] == 0
     (line,) = lines(tmp_path / "out" / "poses.jsonl")
     assert line["people"] == []
 
@@ -268,11 +268,11 @@ def test_show_ends_with_q(
 
 def test_output_survives_a_code_page(toy: Path, tmp_path: Path) -> None:
     """Windows' cp1252 knows no Japanese; the work is done before the name is printed."""
-    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / "写真.png")
+    image = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / "写真.png")
     start = "from pcr_rt.cli import main; main()"
     options = ["-m", str(toy), "--detector", "none", "-o", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-c", start, "run", str(picture), *options],
+        [sys.executable, "-c", start, "run", str(image), *options],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "1"},
     )
@@ -281,8 +281,8 @@ def test_output_survives_a_code_page(toy: Path, tmp_path: Path) -> None:
 
 
 def test_names_up_to_the_limit_of_the_file_system(cli: Any, toy: Path, tmp_path: Path) -> None:
-    picture = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / f"{'x' * 245}.png")
-    answer = cli("run", picture, "-m", toy, "--detector", "none", "-o", tmp_path / "out", "--json")
+    image = save(tmp_path / "a.png", FRAMES[0]).rename(tmp_path / f"{'x' * 245}.png")
+    answer = cli("run", image, "-m", toy, "--detector", "none", "-o", tmp_path / "out", "--json")
     assert answer.code == 0
     written = Path(answer.json["outputs"][1])
     assert written.is_file()

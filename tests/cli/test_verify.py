@@ -22,12 +22,12 @@ def test_a_good_artefact_passes(cli: Any, tmp_path: Path) -> None:
     assert answer.out.endswith("passed\n")
 
 
-def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: Path) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    (pictures / "people.jpg").write_bytes(sample_image.read_bytes())
+def test_a_bad_one_fails_with_images(cli: Any, tmp_path: Path, sample_image: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "people.jpg").write_bytes(sample_image.read_bytes())
     worst = tmp_path / "worst"
-    arguments = ["verify", "pcr-tiny", "pcr-tiny:int8", pictures, "--tolerance", "0.001"]
+    arguments = ["verify", "pcr-tiny", "pcr-tiny:int8", images, "--tolerance", "0.001"]
     answer = cli(*arguments, "--worst", worst)
     assert answer.code == 1
     assert "failed" in answer.out
@@ -35,7 +35,7 @@ def test_a_bad_one_fails_with_pictures(cli: Any, tmp_path: Path, sample_image: P
     assert cv2.imread(str(worst / "people.jpg.jpg")).shape == (height, 2 * width, 3)
 
 
-def test_the_figures_come_though_the_pictures_cannot_be_written(cli: Any, tmp_path: Path) -> None:
+def test_the_figures_come_though_the_images_cannot_be_written(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     arguments = ["verify", "pcr-nano", "pcr-nano:fp16", "--tolerance", "0"]
     answer = cli(*arguments, "--worst", tmp_path / "file", "--json")

@@ -94,11 +94,11 @@ def test_an_estimator_on_some_images(labelled: Path) -> None:
     assert (found.ap, found.people) == pytest.approx((1, 1))
 
 
-def test_pictures_of_another_size_than_the_labels(labelled: Path) -> None:
+def test_images_of_another_size_than_the_labels(labelled: Path) -> None:
     data = json.loads((labelled / "labels.json").read_text())
     height, width = 40, 30
     for image in data["images"]:
-        image |= {"width": height, "height": width}  # as of a picture that was turned
+        image |= {"width": height, "height": width}  # as of an image that was turned
     (labelled / "labels.json").write_text(json.dumps(data))
     with pytest.raises(DataError, match=f"4.png has {width}x{height} pixels, .* {height}x{width}:"):
         estimator = FakeEstimator([POSE], [0.5])
@@ -111,7 +111,7 @@ def test_wrong_input_of_evaluate(labelled: Path) -> None:
         evaluate(estimator, labelled / "labels.json", labelled, boxes="both")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="does not exist"):
         evaluate(estimator, labelled / "none.json", labelled)
-    (labelled / "4.png").write_bytes(b"not a picture")
+    (labelled / "4.png").write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"4\.png is no image"):
         evaluate(estimator, labelled / "labels.json", labelled)
     (labelled / "1.png").unlink()

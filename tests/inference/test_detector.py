@@ -72,7 +72,7 @@ def test_blank_frames_hold_nobody() -> None:
     "name", ["rtmdet-nano", "rtmdet_nano_person_nms_dynamic.onnx", "yolox_nano_416.onnx"]
 )
 def test_detectors_find_people(shared: Path, name: str) -> None:
-    """Recall at IoU 0.5 of large people, on 30 labelled pictures."""
+    """Recall at IoU 0.5 of large people, on 30 labelled images."""
     path = shared / "models" / name if name.endswith(".onnx") else name
     detector = Detector(path)
     labels = json.loads((shared / "data" / "coco_val.json").read_text())

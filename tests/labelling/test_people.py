@@ -71,12 +71,12 @@ def label(teacher: PoseEstimator, path: Path, rule: Any = "teacher") -> list[dic
     written = json.loads(output.read_text())
     assert count == len(written["annotations"])
     given = json.loads(path.read_text())
-    for picture, before in zip(written["images"], given["images"], strict=True):
+    for image, before in zip(written["images"], given["images"], strict=True):
         people = [a for a in given["annotations"] if a.get("category_id") != DOG]
         of_it = [a for a in people if a["image_id"] == before["id"]]
         kept = [a for a in written["annotations"] if a["image_id"] == before["id"]]
         lost = {} if len(of_it) == len(kept) else {"boxes_complete": False}
-        assert picture == {**before, **lost}
+        assert image == {**before, **lost}
     return list(written["annotations"])
 
 
@@ -116,8 +116,8 @@ def test_unsure_people_crowds_and_dogs_are_left_out(teacher: PoseEstimator, tmp_
 
 def test_an_image_that_lost_a_dog_alone_is_complete(teacher: PoseEstimator, tmp_path: Path) -> None:
     label(teacher, write(tmp_path, person(1, 1), person(2, 1, category_id=DOG)))
-    picture, *_ = json.loads((tmp_path / "out.json").read_text())["images"]
-    assert "boxes_complete" not in picture
+    image, *_ = json.loads((tmp_path / "out.json").read_text())["images"]
+    assert "boxes_complete" not in image
 
 
 def test_boxes_without_keypoints_are_enough(teacher: PoseEstimator, tmp_path: Path) -> None:

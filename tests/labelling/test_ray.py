@@ -60,20 +60,20 @@ def in_a_worker(marker: Path | None) -> Any:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(COUNT):
         cv2.imwrite(str(folder / f"{i:03d}.png"), np.full((30, 20, 3), i, np.uint8))
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     return folder
 
 
 @pytest.mark.slow
-def test_a_killed_worker_changes_nothing(tmp_path: Path, pictures: Path) -> None:
+def test_a_killed_worker_changes_nothing(tmp_path: Path, images: Path) -> None:
     """A single process is killed, a cluster goes on, and loses a worker: the result is the same."""
     options: dict[str, Any] = {"min_score": 0.5, "provenance": {"models": ["x"]}}
-    counts = label_frames(make_teacher(), pictures, tmp_path / "one.json", **options)
+    counts = label_frames(make_teacher(), images, tmp_path / "one.json", **options)
     assert (counts.images, counts.people, counts.broken) == (COUNT, COUNT, 1)
     lines = (tmp_path / "one.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "ray.jsonl").write_bytes(b"".join(lines[:21]) + lines[21][:9])
@@ -84,7 +84,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, pictures: Path) -> None
     try:
         ours = label_on_ray(
             in_a_worker(marker),
-            pictures,
+            images,
             tmp_path / "ray.json",
             progress=lambda done, total: seen.append((done, total)),
             **options,
@@ -107,7 +107,7 @@ def test_a_video_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_line_labels_the_same_on_ray(tmp_path: Path, sample_image: Path) -> None:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     small = cv2.resize(cv2.imread(str(sample_image)), None, fx=0.4, fy=0.4)
     for i in range(3):

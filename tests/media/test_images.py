@@ -126,7 +126,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         bomb += struct.pack(">I", len(body)) + kind + body
         bomb += struct.pack(">I", zlib.crc32(kind + body))
     for name, data in {
-        "text.jpg": b"no picture",
+        "text.jpg": b"no image",
         "empty.png": b"",
         "mark.jpg": b"\xff\xd8",
         "bomb.png": bomb,

@@ -103,7 +103,7 @@ def test_other_decoders_are_refused(sample_clip: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_pictures_are_those_of_the_cpu(sample_clip: Path) -> None:
+def test_frames_are_those_of_the_cpu(sample_clip: Path) -> None:
     with (
         VideoReader(sample_clip, decoder="nvdec") as found,
         VideoReader(sample_clip) as expected,

@@ -171,7 +171,7 @@ def test_frames_have_square_pixels(
     frames, _, _ = read(film(tmp_path / "anamorphic.mkv", 3, aspect=aspect))
     plain, _, _ = read(film(tmp_path / "plain.mkv", 3))
     assert frames[0].shape[:2] == shape
-    # The picture is stretched as a whole: its quarters keep their means.
+    # The image is stretched as a whole: its quarters keep their means.
     for rows, columns in ((slice(0, 2), slice(0, 2)), (slice(0, 2), slice(2, 4))):
         means = []
         for frame in (frames[0], plain[0]):

@@ -119,9 +119,9 @@ def written(
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect
         for k in range(count):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * k, np.uint8), "bgr24")
-            picture.pts, picture.time_base = k, Fraction(1, 25)
-            container.mux(stream.encode(picture))
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * k, np.uint8), "bgr24")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 

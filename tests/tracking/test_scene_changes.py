@@ -10,7 +10,7 @@ from pcr_rt.tracking.scene_changes import ChangeDetector
 
 @pytest.mark.parametrize("size", [(640, 480), (320, 240), (960, 540), (800, 600), (150, 100)])
 def test_what_moves_in_a_box_at_the_far_corner_is_inside(size: tuple[int, int]) -> None:
-    """Cells are as large for boxes as for the picture, whatever its size."""
+    """Cells are as large for boxes as for the image, whatever its size."""
     width, height = size
     box = np.array([0.88 * width, 0.5 * height, width, height])
     frame = np.full((height, width, 3), 60, np.uint8)

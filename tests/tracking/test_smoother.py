@@ -52,7 +52,7 @@ def test_a_fast_motion_lags_at_most_one_frame(fps):
     assert shifts[np.argmin(errors)] <= 1
 
 
-def test_scaling_the_picture_scales_the_result():
+def test_scaling_the_image_scales_the_result():
     noise = np.cumsum(np.random.default_rng(1).normal(0, 2, (40, 17, 2)), axis=0)
     times = np.arange(40) / 30
     small, large = run(noise, times, height=150), run(4 * noise, times, height=600)

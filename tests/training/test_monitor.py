@@ -16,9 +16,9 @@ def test_curves_and_images_are_written(tmp_path: Path) -> None:
     monitor = Monitor(tmp_path)
     for step in range(1, 31):
         monitor.step(step, loss=1 / step, rate=0.5)
-    picture = np.zeros((8, 6, 3), np.uint8)
-    picture[..., 2] = 255  # red in BGR
-    monitor.validation(30, "AP", 0.25, picture)
+    bgr = np.zeros((8, 6, 3), np.uint8)
+    bgr[..., 2] = 255  # red
+    monitor.validation(30, "AP", 0.25, bgr)
     monitor.close()
     log = events.EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()

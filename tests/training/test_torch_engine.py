@@ -55,10 +55,10 @@ def test_the_device_path_on_a_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA")
     y, x = np.mgrid[0:72, 0:64]
-    picture = np.exp(-((x - 25) ** 2 + (y - 30) ** 2) / 80) + np.exp(
+    image = np.exp(-((x - 25) ** 2 + (y - 30) ** 2) / 80) + np.exp(
         -((x - 47) ** 2 + (y - 30) ** 2) / 90
     )
-    frame = (200 * picture.clip(0, 1))[..., None].repeat(3, axis=2).astype(np.uint8)
+    frame = (200 * image.clip(0, 1))[..., None].repeat(3, axis=2).astype(np.uint8)
     network = Brightness().eval()
     expected = PoseEstimator(TorchEngine(network, SPEC), detector=None)(frame, BOXES)
     assert len(expected) == 2

@@ -34,10 +34,10 @@ def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
     network = build(PYRAMID)
     load_exported(network, tmp_path / "own.onnx", Input())
     assert network.training
-    pictures = torch.randn(2, 3, 96, 64)
+    images = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
-        maps = network.eval()(pictures).levels[-1]
-        expected = source(pictures).levels[-1]
+        maps = network.eval()(images).levels[-1]
+        expected = source(images).levels[-1]
     assert expected.std() > 0.1
     torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-4)
 

@@ -153,10 +153,10 @@ def test_photometric_is_off_by_default_and_stays_in_range() -> None:
 def test_erase_blanks_one_rectangle_of_each_image() -> None:
     images = torch.zeros(8, 3, 64, 64) - 1
     changed = photometric(images, Augmentation(erase=1.0), torch.Generator().manual_seed(1))
-    for picture in (changed != -1).all(1):
-        rows, columns = picture.any(1).nonzero().ravel(), picture.any(0).nonzero().ravel()
+    for erased in (changed != -1).all(1):
+        rows, columns = erased.any(1).nonzero().ravel(), erased.any(0).nonzero().ravel()
         height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-        assert picture.sum() == height * width
+        assert erased.sum() == height * width
         assert 0.08 * 64 < height < 0.38 * 64
 
 

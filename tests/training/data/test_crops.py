@@ -31,8 +31,8 @@ def from_files(person: TruncatedPerson) -> NDArray[np.uint8]:
 
 def from_memory(person: TruncatedPerson) -> NDArray[np.uint8]:
     paths = [person.image, *([person.cover] if person.cover else [])]
-    pictures = ImagesOnDevice(dict.fromkeys(paths), "cpu", broken="skip")
-    return crop_on_device(pictures, [person], MATRIX[None], SIZE)[0].numpy()
+    images = ImagesOnDevice(dict.fromkeys(paths), "cpu", broken="skip")
+    return crop_on_device(images, [person], MATRIX[None], SIZE)[0].numpy()
 
 
 @pytest.fixture(params=[from_files, from_memory])
@@ -71,7 +71,7 @@ def test_a_cover_shows_what_lies_at_the_same_place_in_it(tmp_path: Path, crop: C
 
 
 def test_a_broken_cover_is_black(tmp_path: Path, crop: Crop) -> None:
-    (tmp_path / "cover.png").write_bytes(b"no picture")
+    (tmp_path / "cover.png").write_bytes(b"no image")
     found = crop(person(tmp_path, tmp_path / "cover.png"))
     assert (found[:40] == 255).all()
     assert (found[40:] == 0).all()
@@ -92,7 +92,7 @@ def test_batches_hold_truncated_people_as_often_as_asked(drawn: Path) -> None:
     assert not any(((b.amplitudes == 0) & (b.weights > 0)).any() for b in never)
     for one, other in zip(some, again, strict=True):
         torch.testing.assert_close(one, other)
-    pictures = ImagesOnDevice({p.image: p.image_size for p in sure}, "cpu")
-    for one, other in zip(some, batches(0.3, device_images=pictures), strict=True):
+    images = ImagesOnDevice({p.image: p.image_size for p in sure}, "cpu")
+    for one, other in zip(some, batches(0.3, device_images=images), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
         assert (one.images.int() - other.images.int()).abs().float().mean() < 1

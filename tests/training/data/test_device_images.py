@@ -23,7 +23,7 @@ SIZE = (48, 64)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     """Three smooth images of different sizes: on these OpenCV's coarse grid does not matter."""
     rng = np.random.default_rng(0)
     paths = []
@@ -35,7 +35,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
+def test_crops_equal_opencv(images: list[Path], device: str) -> None:
     # Inside, turned, over the border, enlarged and mirrored; one image twice.
     matrices = crop_transform(
         [[60, 45], [20, 100], [25, 16], [60, 45]],
@@ -45,10 +45,8 @@ def test_crops_equal_opencv(pictures: list[Path], device: str) -> None:
         [0.0, 0.7, -0.3, 2.0],
     )
     matrices[3] = mirrored_crop(matrices[3:], SIZE, (12, 16), "udp")[0]
-    order = [pictures[i] for i in (0, 1, 2, 0)]
-    crops = (
-        ImagesOnDevice(dict.fromkeys(pictures), device).crop(order, matrices, SIZE).cpu().numpy()
-    )
+    order = [images[i] for i in (0, 1, 2, 0)]
+    crops = ImagesOnDevice(dict.fromkeys(images), device).crop(order, matrices, SIZE).cpu().numpy()
     assert crops.dtype == np.uint8
     for crop, path, matrix in zip(crops, order, matrices, strict=True):
         expected = cv2.warpAffine(
@@ -74,7 +72,7 @@ def test_images_of_more_pixels_than_float32_counts(tmp_path: Path) -> None:
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.jpg"):
         ImagesOnDevice({tmp_path / "broken.jpg": None}, "cpu")
 
@@ -87,8 +85,8 @@ def test_images_of_another_size_than_their_labels(drawn: Path, tmp_path: Path) -
     sizes = {person.image: person.image_size for person in people}
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
         ImagesOnDevice(sizes, "cpu")
-    pictures = ImagesOnDevice(sizes, "cpu", broken="skip")
-    assert [path.name for path in pictures.unreadable] == ["1.png"]
+    images = ImagesOnDevice(sizes, "cpu", broken="skip")
+    assert [path.name for path in images.unreadable] == ["1.png"]
     files = Loader(people, View((48, 64), (12, 16), "udp", Augmentation()), batch=8, seed=1)
     with pytest.raises(DataError, match=r"1\.png has 120x160 pixels, .* for 121x160"):
         list(files.batches(0, 2))
@@ -126,8 +124,8 @@ def test_batches_equal_those_from_files(drawn: Path) -> None:
     people = read_people(drawn / "labels.json", drawn / "images")
     view = View((48, 64), (12, 16), "udp", Augmentation())
     files = Loader(people, view, batch=5, seed=1)
-    pictures = ImagesOnDevice({person.image: None for person in people}, "cpu")
-    memory = Loader(people, view, batch=5, seed=1, device_images=pictures)
+    images = ImagesOnDevice({person.image: None for person in people}, "cpu")
+    memory = Loader(people, view, batch=5, seed=1, device_images=images)
     for one, other in zip(files.batches(2, 4), memory.batches(2, 4), strict=True):
         torch.testing.assert_close(one[1:], other[1:])
         assert (one.images.int() - other.images.int()).abs().float().mean() < 1

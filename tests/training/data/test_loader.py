@@ -192,7 +192,7 @@ def test_a_resumed_run_sees_what_a_whole_one_would(seven: list[Person], threads:
 def test_what_cannot_be_loaded_is_told(seven: list[Person]) -> None:
     with pytest.raises(DataError, match="nobody"):
         Loader([], VIEW, batch=1, seed=0)
-    seven[0].image.write_bytes(b"no picture")
+    seven[0].image.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"0\.png"):
         load(seven, VIEW, batch=7)
 

@@ -87,9 +87,9 @@ def test_the_encoder_of_pp_tinypose(tmp_path: Path) -> None:
         x = ir.layer("Add", y, ir.constant(convolution.bias.detach().numpy()[None, :, None, None]))
     path = ir.save(tmp_path)
     load_tinypose(target, path)
-    picture = torch.randn(1, 3, 64, 32)
+    image = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
-        torch.testing.assert_close(target(picture), source(picture))
+        torch.testing.assert_close(target(image), source(image))
     weight, bias = published_convolutions(path)[-1]
     torch.testing.assert_close(weight, head.weight.detach())
     torch.testing.assert_close(bias, head.bias.detach())

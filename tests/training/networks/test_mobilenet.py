@@ -27,12 +27,12 @@ def test_maps_equal_those_of_the_file(shared):
     published = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    picture = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3)).astype(np.int32)
-    expected = published.run(names, {"input:0": picture})
+    image = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3)).astype(np.int32)
+    expected = published.run(names, {"input:0": image})
     encoder = MobileNetV2Encoder().eval()
     load_movenet(encoder, path)
     with torch.no_grad():
-        own = encoder.maps(torch.from_numpy(picture).permute(0, 3, 1, 2) / 127.5 - 1)
+        own = encoder.maps(torch.from_numpy(image).permute(0, 3, 1, 2) / 127.5 - 1)
     assert len(own) == len(expected) == 4
     for a, b in zip(own, expected, strict=True):
         assert np.abs(b).max() > 1
