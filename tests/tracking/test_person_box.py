@@ -46,7 +46,7 @@ def test_few_sure_keypoints_or_all_in_one_place_leave_the_other_box() -> None:
 def test_the_longer_side_of_the_other_box_may_be_its_width() -> None:
     keypoints, scores = person(9)
     wide = np.array([[1.0, 2.0, 201.0, 22.0]])  # a span of 20 is enough
-    keypoints[0, :9] = np.linspace((10, 10), (29, 10), 9)
+    keypoints[0, :9] = np.linspace((10, 10), (29.9, 10), 9)
     np.testing.assert_array_equal(person_boxes(keypoints, scores, wide, 0.5), wide)
-    keypoints[0, :9] = np.linspace((10, 10), (31, 10), 9)
+    keypoints[0, :9] = np.linspace((10, 10), (30, 10), 9)
     assert (person_boxes(keypoints, scores, wide, 0.5) != wide).all()
