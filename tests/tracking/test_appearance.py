@@ -49,12 +49,12 @@ def block() -> NDArray[np.float64]:
 @pytest.mark.parametrize(
     ("patch", "axis", "starts", "length"),
     [
-        (1, 0, (105, 125), 20),  # the chest, below the shoulders
-        (1, 1, (100, 125, 150, 175), 25),  # and from side to side
-        (2, 0, (150, 170), 20),  # the waist, above the hips
-        (2, 1, (100, 125, 150, 175), 25),
-        (3, 0, (210, 240, 270), 20),  # the thighs, without the seat and the knees
-        (4, 0, (310, 340, 370), 20),  # the shins
+        (1, 0, (110, 130), 10),  # the chest, below the shoulders: 15 and 35 % of the torso
+        (1, 1, (110, 133, 157, 180), 10),  # and from side to side
+        (2, 0, (155, 175), 10),  # the waist, above the hips
+        (2, 1, (110, 133, 157, 180), 10),
+        (3, 0, (215, 245, 275), 10),  # the thighs, without the seat and the knees
+        (4, 0, (315, 345, 375), 10),  # the shins
     ],
 )
 def test_each_part_of_a_patch_counts_the_same(
