@@ -85,7 +85,7 @@ class Meetings:
         if lost:
             last = np.array([track.box for track in lost])
             places = np.concatenate([last, predicted_boxes(lost, now)])
-            pairs.append((lost * 2, box_iou(places, people.boxes[own]) > CONTACT_IOU))
+            pairs.append(([*lost, *lost], box_iou(places, people.boxes[own]) > CONTACT_IOU))
         for others, contact in pairs:
             for index, column in np.argwhere(contact).tolist():
                 pair = frozenset((others[index], seen[column]))

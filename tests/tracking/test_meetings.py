@@ -124,6 +124,14 @@ def test_who_is_seen_may_be_the_one_who_is_lost(looks: float, expected: list[int
     assert ids == expected
 
 
+def test_two_deviations_from_the_looks_of_who_is_lost_are_few_enough() -> None:
+    pair = Pair(2.0)
+    pair.look([0, 2], 0.0, touching=True)
+    assert pair.look([4], 0.1) == [1, 2]  # 4 from their own looks, 2 from the other's
+    assert pair.look([4], 0.2) == [1, 2]  # 4.0
+    assert pair.look([4], 0.3) == [2, 1]
+
+
 def test_two_who_are_seen_may_fit_badly_if_the_exchange_fits_better() -> None:
     pair = Pair(6.0)
     pair.look([0, 6], 0.0, touching=True)
@@ -142,6 +150,16 @@ def test_who_is_seen_where_somebody_was_lost_or_should_be_is_compared(
     pair.tracks[1].box = pair.tracks[0].box + np.array([place, 0, place, 0])
     pair.tracks[1].velocity = np.array([velocity, 0.0])
     assert pair.look([6], 0.5) == expected
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(8.9, [2, 1]), (9.0, [1, 2])])
+def test_boxes_meet_if_they_overlap_by_more_than_a_tenth(apart: float, expected: list[int]) -> None:
+    """Boxes 11 pixels wide, 9 apart: 2 of 20 pixels are both's."""
+    pair = Pair(6.0)
+    pair.tracks[1].box = np.array([apart, 0, apart + 11, 20])
+    seen = dataclasses.replace(people([6]), boxes=np.array([[0.0, 0, 11, 20]]))
+    pair.meetings.update({0: pair.tracks[0]}, pair.tracks, seen, 0.5)
+    assert [track.id for track in pair.tracks] == expected
 
 
 def test_people_who_are_forgotten_or_not_shown_yet_exchange_nothing() -> None:
