@@ -150,6 +150,7 @@ def test_who_is_unsure_continues_only_what_was_seen_half_a_second_ago(
 def test_who_is_not_shown_yet_comes_last(others: list[Track]) -> None:
     assert ids([known(0, 0.0), known(1, 1.5), *others], people([0.0])) == [1]
     assert ids([known(0, 0.0), known(1, 3.0), *others], people([0.0])) == [0]
+    assert ids([known(0, 0.0), known(1, 1.5), *others], people([0.0, 40.0])) == [1, -1]
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,33 @@ def test_who_was_away_must_look_alike(gone: float, unlike: float, expected: int)
     assert ids(tracks, people([0.0], [unlike]), now=gone) == [expected]
     assert ids(tracks, people([0.0], [1.9]), now=gone) == [1]
     assert ids(tracks, people([0.0], [nan]), now=gone) == [1]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "gone", "expected"),
+    [
+        (0, 0, 0.6, 1),
+        (-0.5, 0, 0.6, -1),
+        (0, -0.5, 0.6, -1),
+        (100, 200, 0.6, 1),
+        (100.5, 200, 0.6, -1),
+        (100, 200.5, 0.6, -1),
+        (100.5, 200, 0.5, 1),
+    ],
+)
+def test_who_is_lost_outside_the_image_is_known_only_where_they_left(
+    x: float, y: float, gone: float, expected: int
+) -> None:
+    """The image is 101 pixels wide and 201 high; three deviations are too far, two are not."""
+
+    def seen_at(place: float) -> People:
+        found = people([place])
+        poses = found.poses.replace(image_size=(101, 201))
+        shift = np.array([x, y, x, y])
+        keypoints, boxes = found.keypoints + shift[:2], found.boxes + shift
+        return dataclasses.replace(found, poses=poses, keypoints=keypoints, boxes=boxes)
+
+    track = Track.begin(seen_at(0.0), 0, 0.0)
+    track.id = 1
+    assert ids([track], seen_at(3.0), now=gone) == [expected]
+    assert ids([track], seen_at(2.0), now=gone) == [1]
