@@ -89,6 +89,7 @@ def test_the_step_is_weighted_with_the_lower_score() -> None:
     ("width", "half"),
     [
         (44, 20 + 2 * growth(0.1, 0.2)),  # grows
+        (41, 20 + 0.5 * growth(0.1, 0.2)),
         (80, 0.85 * 40),  # at least so far, at once
         (20, 20 - 10 * growth(0.1, 0.5)),  # shrinks
     ],
