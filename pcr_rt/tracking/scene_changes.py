@@ -31,8 +31,8 @@ class ChangeDetector:
         Another scene differs in its structure (normalised correlation), so that a flash or a light
         switched on is none. A frame of another size is one.
         """
-        cell = max(1, -(-max(frame.shape[:2]) // CELLS))
-        self._cell = cell if cell < 2 else cell // 2 * 2  # of two samples a side
+        cell = -(-max(frame.shape[:2]) // CELLS)
+        self._cell = max(1, cell // 2 * 2)  # of two samples a side
         last, self._last = self._last, _thumbnail(frame, self._cell)
         if last is None:
             return False
