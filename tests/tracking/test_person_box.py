@@ -31,6 +31,14 @@ def test_people_from_the_side_have_a_depth() -> None:
     )
 
 
+def test_each_of_several_people_has_a_box_of_their_own_shape() -> None:
+    people = [person(9), person(4), person(9)]
+    keypoints, scores = (np.concatenate(parts) for parts in zip(*people, strict=True))
+    keypoints[2] = keypoints[2, :, ::-1]  # lies: 200 wide, 100 high; 24 at the sides, 10 and 9
+    boxes = person_boxes(keypoints, scores, OTHERWISE.repeat(3, 0), 0.5)
+    np.testing.assert_allclose(boxes, [[88, 180, 212, 418], OTHERWISE[0], [176, 90, 424, 209]])
+
+
 def test_few_sure_keypoints_or_all_in_one_place_leave_the_other_box() -> None:
     np.testing.assert_array_equal(person_boxes(*person(4), OTHERWISE, 0.5), OTHERWISE)
     np.testing.assert_array_equal(person_boxes(*person(9), OTHERWISE, 0.51), OTHERWISE)
@@ -45,7 +53,7 @@ def test_few_sure_keypoints_or_all_in_one_place_leave_the_other_box() -> None:
 
 def test_the_longer_side_of_the_other_box_may_be_its_width() -> None:
     keypoints, scores = person(9)
-    wide = np.array([[1.0, 2.0, 201.0, 22.0]])  # a span of 20 is enough
+    wide = np.array([[1.0, 302.0, 201.0, 322.0]])  # a span of 20 is enough
     keypoints[0, :9] = np.linspace((10, 10), (29.9, 10), 9)
     np.testing.assert_array_equal(person_boxes(keypoints, scores, wide, 0.5), wide)
     keypoints[0, :9] = np.linspace((10, 10), (30, 10), 9)
