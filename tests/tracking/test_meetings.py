@@ -95,6 +95,7 @@ def test_the_mean_of_both_counts_and_unknown_looks_do_not() -> None:
     pair.look([NAN, 0], 0.2)  # unknown
     pair.look([3, NAN], 0.3)
     pair.look([3, 0], 0.4)  # 3
+    assert pair.look([NAN, 0], 0.45) == [1, 2]  # still 3
     assert pair.look([1.5, 1.5], 0.5) == [1, 2]  # 0 more: 3
     assert pair.look([2.1, 0.9], 0.6) == [2, 1]  # 2.1 - 0.9 = 1.2 each: 4.2
 
@@ -171,6 +172,21 @@ def test_people_who_are_forgotten_or_not_shown_yet_exchange_nothing() -> None:
     unseen.tracks[1].id = 0
     unseen.look([0, 6], 0.0, touching=True)
     assert unseen.look([6, 0], 0.1) == [1, 0]
+    unseen.tracks[1].box = unseen.tracks[0].box
+    assert unseen.look([6], 0.2) == [1, 0]
+
+
+def test_of_three_who_changed_places_two_a_frame_exchange_their_ids() -> None:
+    """The first looks as the second did, the second as the third, the third as the first."""
+    three = Pair(6.0)
+    three.tracks.append(Track.begin(people([12.0]), 0, 0.0))
+    three.tracks[2].id = 3
+    assert three.look([0, 6, 12], 0.0, touching=True) == [1, 2, 3]
+    # First and second: 6 for, 6 against. First and third: 0 and 12 for. So far for the second and
+    # third, 6 and 6; but the third is the first from now on.
+    assert three.look([6, 12, 0], 0.1) == [3, 2, 1]
+    assert three.look([6, 12, 0], 0.2) == [2, 3, 1]
+    assert three.look([6, 12, 0], 0.3) == [2, 3, 1]
 
 
 def test_nobody_at_all() -> None:
