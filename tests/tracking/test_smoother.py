@@ -70,6 +70,38 @@ def test_the_first_step_by_hand_in_any_direction(x, y):
     np.testing.assert_allclose(smooth[1], signal[1] * 0.64968, atol=2e-3)
 
 
+def test_the_second_step_by_hand():
+    # As the first; then the person stands: speed 0.38587 x (1 - 0.38587) = 0.236974, cut-off
+    # 0.5 + 8 x 0.236974^2 / 0.336974 = 1.83320 Hz, share 1 / (1 + 1 / (2 pi 0.183320)) = 0.53528.
+    signal = np.full((3, 17, 2), 20.0)
+    signal[0] = 0
+    signal[..., 1] = 0
+    smooth = run(signal, [0, 0.1, 0.2])
+    first = 20 * 0.64968
+    np.testing.assert_allclose(smooth[2, :, 0], first + 0.53528 * (20 - first), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "confident", "score", "share"),
+    [
+        ("probability", None, 0.8, 0.64968),  # as in the first step
+        ("probability", None, 0.4, 0.24397),
+        ("probability", 0.4, 0.4, 0.64968),
+        ("raw", None, 0.3, 0.64968),
+        ("raw", None, 0.15, 0.24397),
+        ("raw", 0.6, 0.3, 0.24397),
+    ],
+)
+def test_a_keypoint_moves_freely_from_a_score_on(kind, confident, score, share):
+    # With half the score: speed 0.5 x 0.38587 = 0.192935, cut-off 0.5 + 8 x 0.192935^2 / 0.292935
+    # = 1.51658 Hz, share 1 / (1 + 1 / (2 pi 0.151658)) = 0.48794, of which half.
+    smoother = Smoother(confident=confident)
+    for x in (0, 20):
+        poses = boxed(x, (0, 0, 10, 200), score).replace(score_kind=kind)
+        found = smoother(poses, x / 200).keypoints[0, 0, 0]
+    np.testing.assert_allclose(found, 20 * share, rtol=2e-4)
+
+
 def test_unsure_keypoints_move_less():
     signal = np.zeros((2, 17, 2))
     signal[1] = 5
@@ -83,6 +115,14 @@ def test_a_new_id_and_a_long_gap_start_anew():
     moved = np.full((17, 2), 90.0)
     np.testing.assert_array_equal(smoother(person(moved, identity=2), 0.03).keypoints[0], 90)
     np.testing.assert_array_equal(smoother(person(moved), 2.0).keypoints[0], 90)
+
+
+def test_after_a_reset_nobody_is_known():
+    smoother = Smoother()
+    smoother(person(np.zeros((17, 2))), 0)
+    smoother.reset()
+    moved = smoother(person(np.full((17, 2), 90.0)), 0.03)
+    np.testing.assert_array_equal(moved.keypoints[0], 90)
 
 
 def test_empty_frames_equal_times_and_missing_ids():
