@@ -34,6 +34,25 @@ def test_without_tracking_nothing_changes() -> None:
     assert people.update(poses, None, FRAME, 0.0, detected=True) is poses
 
 
+def test_people_found_again_come_after_those_of_the_detector() -> None:
+    people, poses = Continuity(track=True, smooth=True, detect_every=1), two_people()
+    people.update(poses, None, FRAME, 0.0, detected=True)
+    shown = people.update(poses[:1], poses[1:], FRAME, 0.1, detected=True)
+    assert shown.ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("colour", "expected"), [((20, 20, 200), 1), ((200, 40, 20), 2)])
+def test_who_comes_back_is_known_by_their_clothes(
+    colour: tuple[int, int, int], expected: int
+) -> None:
+    people, poses = Continuity(track=True, smooth=True, detect_every=1), two_people()[:1]
+    for time, clothes in [(0.0, (20, 20, 200)), (0.1, (20, 20, 200)), (1.1, colour), (1.2, colour)]:
+        frame = FRAME.copy()
+        frame[100:380, 120:280] = clothes
+        shown = people.update(poses, None, frame, time, detected=True)
+    assert shown.ids.tolist() == [expected]
+
+
 @pytest.mark.parametrize(("smooth", "low", "high"), [(True, 0.0, 1.0), (False, 3.9, 4.1)])
 def test_who_stands_trembles_less_if_smoothed(smooth: bool, low: float, high: float) -> None:
     """Every keypoint is 2 pixels to the left and 2 to the right in turn."""
