@@ -25,7 +25,7 @@ def parse_interval(detect_every: DetectEvery) -> tuple[int, float]:
     text = str(detect_every)
     number = text.removesuffix("s")
     try:
-        if number == text and not isinstance(detect_every, bool) and int(text) > 0:
+        if number == text and int(text) > 0:
             return int(text), 0.0
         if number != text and 0 < float(number) < math.inf:
             return 0, float(number)
