@@ -61,8 +61,6 @@ def assign(similarity: Float, threshold: float) -> list[tuple[int, int]]:
     Only pairs of at least ``threshold``; equal ones in row-major order.
     """
     pairs: list[tuple[int, int]] = []
-    if similarity.size == 0:
-        return pairs
     rows, columns = np.nonzero(similarity >= threshold)
     order = np.argsort(-similarity[rows, columns], kind="stable")
     used_rows: set[int] = set()

@@ -75,6 +75,7 @@ def test_assignment_takes_each_once() -> None:
     assert assign(np.array([[0.5, 0.5], [0.5, 0.5]]), 0.1) == [(0, 0), (1, 1)]
     assert assign(np.array([[0.1]]), 0.1) == [(0, 0)]
     assert assign(np.zeros((0, 3)), 0.1) == []
+    assert assign(np.full((9, 9), 0.5), 0.1) == [(n, n) for n in range(9)]
 
 
 @pytest.mark.parametrize(("same", "double"), [(10, False), (11, True)])
@@ -86,6 +87,29 @@ def test_who_shows_the_person_of_another_is_a_double(same: int, double: bool) ->
     assert doubles(poses, [0, 1]) == [1] * double
     assert doubles(poses, [0], known=[1]) == [0] * double
     assert doubles(poses, [1]) == []
+
+
+@pytest.mark.parametrize(("place", "double"), [(1.0, True), (1.02, False)])
+def test_the_larger_of_two_sizes_tells_doubles(place: float, double: bool) -> None:
+    """exp(-1 / 2) is 0.607; by the smaller one's size they are twice as many deviations apart."""
+    poses = people([0.0, place]).poses
+    boxes = poses.boxes.copy()
+    boxes[1] = [0, 0, 50, 50]
+    poses = poses.replace(boxes=boxes)
+    assert doubles(poses, [0, 1]) == [1] * double
+    assert doubles(poses, [1, 0]) == [0] * double
+
+
+@pytest.mark.parametrize(("place", "expected"), [(1.05, 1), (1.1, -1)])
+@pytest.mark.parametrize("sizes", [(100, 50), (50, 100)])
+def test_the_smaller_of_two_sizes_tells_who_is_who(
+    sizes: tuple[int, int], place: float, expected: int
+) -> None:
+    """With half the side they are twice as many deviations away: exp(-2.1^2 / 2) is 0.11."""
+    track, found = known(1, 0.0), people([place])
+    track.box = np.array([0.0, 0, sizes[0], sizes[0]])
+    found = dataclasses.replace(found, boxes=np.array([[0.0, 0, sizes[1], sizes[1]]]))
+    assert ids([track], found) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +137,18 @@ def test_who_moves_is_expected_further_on() -> None:
     track.velocity = np.array([50 * DEVIATION, 0])
     assert ids([track], people([7.0]), now=0.15) == [1]
     assert ids([track], people([0.0]), now=0.15) == [-1]
+
+
+@pytest.mark.parametrize(
+    ("gone", "score", "expected"), [(0.5, 0.9, -1), (0.6, 0.9, 1), (0.6, 0.4, -1)]
+)
+def test_who_is_lost_may_be_where_they_were_last_seen(
+    gone: float, score: float, expected: int
+) -> None:
+    """They should be over 100 deviations further on, a neighbour is in view."""
+    track, neighbour = known(1, 0.0), known(2, 40.0, seen=gone)
+    track.velocity = np.array([300 * DEVIATION, 0])
+    assert ids([track, neighbour], people([0.0], scores=[score]), now=gone) == [expected]
 
 
 def test_nobody_is_known_or_nobody_is_found() -> None:
@@ -216,5 +252,6 @@ def test_who_is_lost_outside_the_image_is_known_only_where_they_left(
 
     track = Track.begin(seen_at(0.0), 0, 0.0)
     track.id = 1
-    assert ids([track], seen_at(3.0), now=gone) == [expected]
-    assert ids([track], seen_at(2.0), now=gone) == [1]
+    tracks = [track, known(2, 500.0)]  # who is outside
+    assert ids(tracks, seen_at(3.0), now=gone) == [expected]
+    assert ids(tracks, seen_at(2.0), now=gone) == [1]
