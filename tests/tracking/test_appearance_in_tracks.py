@@ -88,6 +88,48 @@ def test_clothes_are_not_learnt_where_somebody_is_hidden() -> None:
     assert difference(known[None], looks)[0, 0] < 0.5  # the light of the frame differs a little
 
 
+@pytest.mark.parametrize(("colour", "expected"), [(RED, 1), (BLUE, 2)])
+@pytest.mark.parametrize("twice", [True, False])
+def test_clothes_are_learnt_from_later_looks(
+    colour: tuple[int, int, int], expected: int, twice: bool
+) -> None:
+    """At first nobody is sure where the body is; that a person is found twice hides nothing."""
+    tracker, (frame, poses) = Tracker(), scene([(300, RED)])
+    for number in range(6):
+        found = poses if number else poses.replace(keypoint_scores=np.full((1, 17), 0.5))
+        again = found if twice else None
+        tracker.update(found, timestamp=number / 10, detected=True, frame=frame, again=again)
+    frame, poses = scene([(300, colour)])
+    for time in (1.5, 1.6):
+        result = tracker.update(poses, timestamp=time, detected=True, frame=frame)
+    assert result.ids.tolist() == [expected]
+
+
+def test_who_exchanged_ids_in_contact_get_them_back() -> None:
+    """Two change places from one frame to the next: by place alone each has the other's id."""
+    ids = run([[(300, RED), (360, BLUE)]] * 4 + [[(300, BLUE), (360, RED)]] * 4)
+    assert ids[3] == [1, 2]
+    assert ids[-1] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("frames", "middle"), [(1, 315), (2, 300 + 15 * (1 - np.exp(-0.1 / 0.15)))]
+)
+def test_a_box_moves_slowly_where_somebody_who_was_shown_is_hidden(
+    frames: int, middle: float
+) -> None:
+    """The second and a third, far away, are found in so many frames, and shown from two on."""
+    tracker = Tracker()
+    people: list[Person] = [(300, RED), (340, BLUE), (550, BLUE)]
+    for number, count in enumerate([1] + [3] * frames):
+        frame, poses = scene(people[:count])
+        tracker.update(poses, timestamp=number / 10, detected=True, frame=frame)
+    frame, poses = scene([(315, RED)])
+    result = tracker.update(poses, timestamp=(frames + 1) / 10, detected=True, frame=frame)
+    assert result.ids.tolist() == [1]
+    np.testing.assert_allclose(result.boxes[0, [0, 2]].mean(), middle, atol=0.01)
+
+
 def test_the_same_poses_in_another_frame_are_looked_at_again() -> None:
     tracker = Tracker()
     red, poses = scene([(300, RED)])
@@ -148,6 +190,25 @@ def test_a_known_person_whom_the_detector_misses_stays() -> None:
             found, timestamp=number / 10, detected=True, frame=frame, again=again
         )
         assert result.ids.tolist() == [1, 2]
+
+
+def test_who_is_missing_is_looked_for_where_they_should_be() -> None:
+    """At 100 pixels a second they go 100 (1 - exp(-0.5)) = 39.35 pixels in 0.5 s."""
+    tracker = Tracker()
+    for number in range(40):
+        frame, poses = scene([(100 + 10 * number, RED)])
+        shown = tracker.update(poses, timestamp=number / 10, detected=True, frame=frame)
+    for time, moved in ((4.4, 39.347), (3.9, 0), (3.0, 0)):  # a clock that runs back stands still
+        (box,) = tracker.missing(Poses.empty(), frame, time)
+        np.testing.assert_allclose(box - shown.boxes[0], [moved, 0, moved, 0], atol=0.01)
+
+
+def test_who_was_not_shown_yet_is_not_looked_for() -> None:
+    tracker = Tracker()
+    for time, people in ((0.0, [(300, RED)]), (0.1, [(300, RED), (500, BLUE)])):
+        frame, poses = scene(people)
+        tracker.update(poses, timestamp=time, detected=True, frame=frame)
+    assert len(tracker.missing(poses[:1], frame, 0.2)) == 0
 
 
 def test_who_is_found_again_where_somebody_is_already_is_nobody_else() -> None:

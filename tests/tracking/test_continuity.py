@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pcr_rt.poses import Poses
+from pcr_rt.skeleton import Skeleton
 from pcr_rt.tracking.continuity import Continuity
 
 FRAME = np.full((480, 640, 3), 90, np.uint8)
@@ -80,3 +81,27 @@ def test_bad_input_with_appearance_on() -> None:
         result = people.update(poses, poses[1:], frame, time, detected=True)
         assert len(result) == 1
         assert np.isfinite(result.keypoints).all()
+
+
+@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
+def test_people_of_any_skeleton_keep_their_ids(name: str) -> None:
+    skeleton = Skeleton.load(name)
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0, 100, (len(skeleton), 2))
+    people = Continuity(track=True, smooth=True, detect_every=1)
+    frame = np.full((300, 600, 3), 90, np.uint8)
+    for number in range(12):
+        places = np.array([[20.0 + 3 * number, 50.0], [400.0 - 3 * number, 150.0]])
+        keypoints = shape + places[:, None]
+        poses = Poses(
+            keypoints=keypoints.astype(np.float32),
+            keypoint_scores=np.full((2, len(skeleton)), 0.9, np.float32),
+            boxes=np.concatenate([places, places + 100], axis=1).astype(np.float32),
+            scores=np.full(2, 0.9, np.float32),
+            image_size=(600, 300),
+            skeleton=skeleton,
+        )
+        shown = people.update(poses, None, frame, number / 15, detected=True)
+    assert shown.skeleton == skeleton
+    assert shown.ids is not None
+    assert shown.ids.tolist() == [1, 2]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pcr_rt.errors import InputError
 from pcr_rt.poses import Poses
-from pcr_rt.skeleton import Skeleton
 from pcr_rt.tracking.tracker import Tracker
 
 # A standing figure, 1 high and centred on 0: x, y of COCO's 17 keypoints.
@@ -106,27 +105,37 @@ def test_unsure_people_continue_tracks_but_start_none():
 
 
 @pytest.mark.parametrize(
-    ("kind", "score", "starts"),
+    ("kind", "least", "score", "starts"),
     [
-        ("probability", 0.499, False),
-        ("probability", 0.5, True),
-        ("raw", 0.139, False),
-        ("raw", 0.14, True),
+        ("probability", None, 0.499, False),
+        ("probability", None, 0.5, True),
+        ("probability", 0.75, 0.749, False),
+        ("probability", 0.75, 0.75, True),
+        ("raw", None, 0.139, False),
+        ("raw", None, 0.14, True),
     ],
 )
-def test_a_person_starts_a_track_from_a_score_on(kind: str, score: float, starts: bool) -> None:
+def test_a_person_starts_a_track_from_a_score_on(
+    kind: str, least: float | None, score: float, starts: bool
+) -> None:
     poses = drawn([(200, 240)], [score])[0].replace(score_kind=kind)
-    assert len(Tracker().update(poses, timestamp=0, detected=True)) == starts
+    tracker = Tracker(start_score=least)
+    assert len(tracker.update(poses, timestamp=0, detected=True)) == starts
 
 
 @pytest.mark.parametrize(
-    ("options", "same", "ids"),
-    [({}, 2, [1]), ({}, 1, []), ({"min_oks": 0.5}, 9, [1]), ({"min_oks": 0.5}, 8, [])],
+    ("options", "same", "score", "ids"),
+    [
+        ({}, 1, 0.5, [1]),  # 0.9 of 0.9 + 16 x 0.5 is 0.101
+        ({}, 1, 0.55, []),
+        ({"min_oks": 0.5}, 9, 0.9, [1]),
+        ({"min_oks": 0.5}, 8, 0.9, []),
+    ],
 )
 def test_a_person_keeps_their_id_from_a_similarity_on(
-    options: dict[str, Any], same: int, ids: list[int]
+    options: dict[str, Any], same: int, score: float, ids: list[int]
 ) -> None:
-    """Of 17 keypoints some stay; the others, far away, add nothing: 2 / 17 is over 0.1, 1 is not.
+    """Of 17 keypoints some stay; the others, far away and of this score, add nothing.
 
     Who is new is shown from the second frame on.
     """
@@ -134,7 +143,8 @@ def test_a_person_keeps_their_id_from_a_similarity_on(
     tracker.update(poses, timestamp=0, detected=True)
     keypoints = poses.keypoints.copy()
     keypoints[0, same:] += 4000
-    moved = poses.replace(keypoints=keypoints)
+    scores = np.where(np.arange(17) < same, 0.9, score)[None]
+    moved = poses.replace(keypoints=keypoints, keypoint_scores=scores)
     assert tracker.update(moved, timestamp=0, detected=True).ids.tolist() == ids
 
 
@@ -142,6 +152,18 @@ def test_a_person_keeps_their_id_from_a_similarity_on(
 def test_who_comes_later_is_shown_from_the_nth_frame_on(hits: int) -> None:
     paths = [[(100, 240), None]] * 3 + [[(100, 240), (400, 240)]] * 4
     assert follow(paths, min_hits=hits) == {0: [1] * 7, 1: [2] * (5 - hits)}
+
+
+def test_who_comes_later_must_be_found_in_frames_running() -> None:
+    paths = [[(100, 240), (400, 240) if t in (1, 3, 4) else None] for t in range(5)]
+    assert follow(paths) == {0: [1] * 5, 1: [2]}
+
+
+def test_a_second_box_on_somebody_starts_no_track() -> None:
+    tracker, (poses, _) = Tracker(), drawn([(200, 240)])
+    for time in (0.0, 0.1, 0.2):
+        twice = poses[[0, 0] if time else [0]]
+        assert tracker.update(twice, timestamp=time, detected=True).ids.tolist() == [1]
 
 
 def test_order_is_kept_and_ids_are_never_given_twice():
@@ -271,27 +293,3 @@ def test_boxes_end_at_the_edges_of_the_image() -> None:
     poses = drawn([(30, 80)])[0].replace(image_size=(50, 150))  # reaches from x = 0 to 60, y = -8
     boxes = Tracker().update(poses, timestamp=0, detected=True).boxes
     np.testing.assert_array_equal(boxes, [[0, 0, 49, 149]])
-
-
-@pytest.mark.parametrize("name", ["hand21", "halpe26", "coco_wholebody133", "ap10k17"])
-def test_people_of_any_skeleton_keep_their_ids(name: str) -> None:
-    skeleton = Skeleton.load(name)
-    rng = np.random.default_rng(0)
-    shape = rng.uniform(0, 100, (len(skeleton), 2))
-    tracker = Tracker()
-    frame = np.full((300, 600, 3), 90, np.uint8)
-    for number in range(12):
-        places = np.array([[20.0 + 3 * number, 50.0], [400.0 - 3 * number, 150.0]])
-        keypoints = shape + places[:, None]
-        poses = Poses(
-            keypoints=keypoints.astype(np.float32),
-            keypoint_scores=np.full((2, len(skeleton)), 0.9, np.float32),
-            boxes=np.concatenate([places, places + 100], axis=1).astype(np.float32),
-            scores=np.full(2, 0.9, np.float32),
-            image_size=(600, 300),
-            skeleton=skeleton,
-        )
-        shown = tracker.update(poses, timestamp=number / 15, detected=True, frame=frame)
-    assert shown.skeleton == skeleton
-    assert shown.ids is not None
-    assert shown.ids.tolist() == [1, 2]
