@@ -55,10 +55,16 @@ def test_who_returns_in_the_same_clothes_has_the_old_id_and_others_a_new_one() -
     assert run([*stay, *[[]] * 9, *[[(300, RED)]] * 3], max_lost_s=0.5)[-1] == [2]
 
 
-@pytest.mark.parametrize(("gone", "expected"), [(5, 1), (7, 2)])
-def test_who_was_seen_for_a_moment_is_not_remembered_for_long(gone: int, expected: int) -> None:
-    """Seen for 0.1 s: for 0.5 s and twice as long as that."""
-    assert run([*[[(300, RED)]] * 2, *[[]] * gone, *[[(300, RED)]] * 3])[-1] == [expected]
+@pytest.mark.parametrize(
+    ("seen", "gone", "expected"),
+    [(1, 3, 1), (1, 5, 2), (2, 5, 1), (2, 7, 2), (4, 9, 1), (4, 11, 2)],
+)
+def test_who_was_seen_for_a_moment_is_not_remembered_for_long(
+    seen: int, gone: int, expected: int
+) -> None:
+    """Seen in the second second for 0, 0.1 and 0.3 s: for 0.5 s and twice as long as that."""
+    stay: list[list[Person]] = [[(300, RED)]]
+    assert run([*[[]] * 10, *stay * seen, *[[]] * gone, *stay * 3])[-1] == [expected]
 
 
 def test_who_returns_elsewhere_is_somebody_new() -> None:
