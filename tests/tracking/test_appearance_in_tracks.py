@@ -102,7 +102,7 @@ def test_clothes_are_learnt_from_later_looks(
     """At first nobody is sure where the body is; that a person is found twice hides nothing."""
     tracker, (frame, poses) = Tracker(), scene([(300, RED)])
     for number in range(6):
-        found = poses if number else poses.replace(keypoint_scores=np.full((1, 17), 0.5))
+        found = poses if number else poses.replace(keypoint_scores=np.full((1, 17), 0.2))
         again = found if twice else None
         tracker.update(found, timestamp=number / 10, detected=True, frame=frame, again=again)
     frame, poses = scene([(300, colour)])
