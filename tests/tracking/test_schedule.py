@@ -50,6 +50,7 @@ def test_a_frame_that_is_due_within_a_millisecond_is_due(early: float, expected:
 def test_a_clock_that_stands_still_or_runs_back() -> None:
     assert due(Schedule("0.5s"), [1.0] * 8) == [0]
     assert due(Schedule("0.5s"), [9.0, 9.1, 2.0, 2.1, 2.4, 2.5]) == [0, 2, 5]
+    assert due(Schedule("0.5s"), [9.0, 8.9, 9.0]) == [0, 1]
     assert due(Schedule(3), [1.0, 0.5, 1.0, 1.0, 1.0, 0.0, 1.0]) == [0, 3, 6]
 
 
