@@ -222,3 +222,13 @@ def test_samples_that_fill_no_cell_are_left_out(row: int, seen: bool) -> None:
     frame[row, 100:140] = 250
     assert moved(frame, [], before) == seen
     assert moved(frame.swapaxes(0, 1), [], before.swapaxes(0, 1)) == seen
+
+
+@pytest.mark.parametrize(("levels", "seen"), [(18, False), (19, True)])
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1)])
+def test_a_frame_of_one_row_or_column_shows_motion_as_others_do(
+    shape: tuple[int, int], levels: int, seen: bool
+) -> None:
+    frame = grey(shape=shape)
+    frame.reshape(-1, 3)[24:48] += np.uint8(levels)  # six cells of four pixels
+    assert moved(frame, []) is seen
