@@ -98,6 +98,8 @@ def test_a_centre_is_the_mean_of_all_keypoints_of_a_skeleton_without_a_torso() -
 def test_areas_count_a_side_as_one_pixel_at_least() -> None:
     boxes = np.array([(10, 20, 13, 24), (5, 5, 5.5, 25), (7, 7, 7, 7), (0, 0, 1.5, 2)])
     assert areas(boxes).tolist() == [12, 20, 1, 3]
+    large = np.array([(0, 0, 4097, 4097)], np.float32)  # its area is no float32
+    assert areas(large).tolist() == [16785409]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
