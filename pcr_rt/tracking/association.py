@@ -96,7 +96,13 @@ def doubles(poses: Poses, rows: Sequence[int], known: Sequence[int] = ()) -> lis
 
 
 def match(
-    tracks: Sequence[Track], people: People, now: float, *, start_score: float, min_oks: float
+    tracks: Sequence[Track],
+    people: People,
+    now: float,
+    *,
+    start_score: float,
+    min_oks: float,
+    camera_moves: bool = False,
 ) -> dict[int, Track]:
     """Find the track of each row of ``people`` that has one.
 
@@ -112,7 +118,7 @@ def match(
     gone = np.array([now - track.seen for track in tracks])
     lost = gone > SEARCH_S
     tolerance = np.minimum(1 + gone / TOLERANCE_S, MAX_TOLERANCE)
-    if lost.any() and poses.image_size is not None:
+    if lost.any() and poses.image_size is not None and not camera_moves:
         # Near where somebody walked out, others come in.
         tolerance[lost & _outside(predicted_boxes(tracks, now), poses.image_size)] = 1
     last = np.array([track.keypoints for track in tracks])

@@ -1,4 +1,4 @@
-"""What changed between frames, seen on a thumbnail: scene cuts, and motion outside regions."""
+"""What changed between frames, seen on a thumbnail: scene cuts, motion outside regions, pans."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ CUT_CORRELATION = 0.4
 CUT_DIFFERENCE = 12.0  # grey levels
 MOTION_DIFFERENCE = 18.0  # grey levels
 MOTION_CELLS = 6
+CAMERA_DIFFERENCE = 3.5  # grey levels, of most cells: 2.5 where people fill half the image
 
 
 class ChangeDetector:
     """Compares each frame with the one before and with the last one that the detector saw."""
 
     def __init__(self) -> None:
+        self.camera_moves = False
+        """Whether most of the image changed between the detector's last two frames."""
         self._last: NDArray[np.float32] | None = None
         self._searched: NDArray[np.float32] | None = None
         self._covered: NDArray[np.bool_] | None = None
@@ -46,8 +49,12 @@ class ChangeDetector:
 
     def searched(self) -> None:
         """The last frame is being searched by the detector: motion is counted from here on."""
-        self._searched = self._last
+        before, self._searched = self._searched, self._last
         self._covered = None
+        if before is not None and self._last is not None and before.shape == self._last.shape:
+            change = self._last - before
+            change -= np.median(change)  # the light, or the camera's exposure
+            self.camera_moves = bool(np.median(np.abs(change)) > CAMERA_DIFFERENCE)
 
     def moved_outside(self, boxes: NDArray[Any]) -> bool:
         """Whether something moved since the search where none of the boxes (M, 4+) has been."""

@@ -47,6 +47,11 @@ class Schedule:
         self._last = 0.0
         self._hurry = True
 
+    @property
+    def camera_moves(self) -> bool:
+        """Whether most of the image changed between the detector's last two frames."""
+        return self._changes.camera_moves
+
     def hurry(self) -> None:
         """Ask for the detector on the next frame."""
         self._hurry = True

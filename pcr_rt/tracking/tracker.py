@@ -166,8 +166,14 @@ class Tracker:
         return LIMITS[poses.score_kind].start if self.start_score is None else self.start_score
 
     def _match(self, people: People, now: float) -> dict[int, Track]:
-        least = self._least(people.poses)
-        return match(self._tracks, people, now, start_score=least, min_oks=self.min_oks)
+        return match(
+            self._tracks,
+            people,
+            now,
+            start_score=self._least(people.poses),
+            min_oks=self.min_oks,
+            camera_moves=self._schedule.camera_moves,
+        )
 
     def _mixed(self, people: People, matched: dict[int, Track], now: float) -> NDArray[np.bool_]:
         """Tell which rows (N,) overlap the place of a known person whom no row shows."""

@@ -80,6 +80,20 @@ def test_who_comes_in_near_where_another_went_out_is_somebody_new(x: float, expe
     assert run([*inside, *[[]] * 9, *[[(x - 300, RED)]] * 3])[-1] == [1]
 
 
+@pytest.mark.parametrize(("pan", "expected"), [(0, 2), (10, 1)])
+def test_who_comes_back_when_the_camera_turns_is_no_newcomer(pan: int, expected: int) -> None:
+    """As above, but the ground behind them moves."""
+    ground = 110 + 20 * np.sin(np.arange(900) * 2 * np.pi / 160)  # changes by 5 levels in 10 pixels
+    tracker, places = Tracker("0.1s"), [500, 540, 580, 620, *[None] * 9, 560, 560, 560]
+    for number, x in enumerate(places):
+        frame, poses = scene([] if x is None else [(x, RED)])
+        behind = ground[pan * number :][:640, None]
+        frame = np.where(frame == 110, behind, frame).astype(np.uint8)
+        assert tracker.regions(frame, number / 10) is None
+        result = tracker.update(poses, timestamp=number / 10, detected=True, frame=frame)
+    assert result.ids.tolist() == [expected]
+
+
 def test_clothes_are_not_learnt_where_somebody_is_hidden() -> None:
     """The second of two who touch is gone for a second, and the first one looks grey."""
     tracker = Tracker()

@@ -256,3 +256,7 @@ def test_who_is_lost_outside_the_image_is_known_only_where_they_left(
     tracks = [track, known(2, 500.0, seen=gone)]  # who is outside, too
     assert ids(tracks, seen_at(3.0), now=gone) == [expected]
     assert ids(tracks, seen_at(2.0), now=gone) == [1]
+    panned = match(
+        tracks, seen_at(3.0), gone, start_score=0.5, min_oks=0.1, camera_moves=True
+    )  # the image's border means nothing
+    assert panned[0].id == 1

@@ -232,3 +232,29 @@ def test_a_frame_of_one_row_or_column_shows_motion_as_others_do(
     frame = grey(shape=shape)
     frame.reshape(-1, 3)[24:48] += np.uint8(levels)  # six cells of four pixels
     assert moved(frame, []) is seen
+
+
+HALVES = np.where(np.arange(64) % 2, 1, -1) * np.ones((64, 1), int)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (np.zeros((64, 64), int), False),
+        (np.full((64, 64), 60), False),  # the light
+        (60 * np.tri(64, 64, -20, int), False),  # somebody large walks
+        (3 * HALVES, False),
+        (4 * HALVES, True),
+        (4 * HALVES + 50, True),
+    ],
+)
+def test_the_camera_moves_if_most_of_the_image_changes(change: np.ndarray, expected: bool) -> None:
+    changes = ChangeDetector()
+    for frame in (grey(), grey() + change[..., None]):
+        changes.cut(frame.astype(np.uint8))
+        assert not changes.camera_moves
+        changes.searched()
+    assert changes.camera_moves is expected
+    changes.cut(grey(shape=(48, 64)))
+    changes.searched()  # of another size, which says nothing
+    assert changes.camera_moves is expected
