@@ -244,13 +244,15 @@ HALVES = np.where(np.arange(64) % 2, 1, -1) * np.ones((64, 1), int)
         (np.full((64, 64), 60), False),  # the light
         (60 * np.tri(64, 64, -20, int), False),  # somebody large walks
         (3 * HALVES, False),
+        (HALVES * np.repeat([[3], [4]], 32, 0), False),  # 3.5 levels are not more than that
         (4 * HALVES, True),
         (4 * HALVES + 50, True),
     ],
 )
 def test_the_camera_moves_if_most_of_the_image_changes(change: np.ndarray, expected: bool) -> None:
     changes = ChangeDetector()
-    for frame in (grey(), grey() + change[..., None]):
+    structured = grey() + 20 * HALVES.T[..., None]
+    for frame in (structured, structured + change[..., None]):
         changes.cut(frame.astype(np.uint8))
         assert not changes.camera_moves
         changes.searched()
