@@ -110,7 +110,8 @@ def match(
     the other of those near by. People sure enough to start a track come first, with everybody who
     is known, so that somebody who is back is not taken for their neighbour; then unsure ones, who
     only continue tracks that are being looked for; then those who are back where they were last
-    seen; last, the tracks that nobody has been shown yet.
+    seen; last, the tracks that nobody has been shown yet. Who walked out of the image must be back
+    close to where they left, unless the camera moves.
     """
     poses = people.poses
     if not tracks or not len(poses):
