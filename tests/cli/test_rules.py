@@ -29,10 +29,11 @@ from pcr_rt.cli.rules import stops_properly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 @stops_properly
 def verb():
+    heard = []
+    if {deaf}:
+        signal.signal(signal.SIGINT, lambda *_: heard.append(1))
     print("ready", flush=True)
     if {deaf}:
-        heard = []
-        signal.signal(signal.SIGINT, lambda *_: heard.append(1))
         while not heard: time.sleep(0.01)
         sys.stdin.readline()
         raise KeyboardInterrupt("3 files are finished")
