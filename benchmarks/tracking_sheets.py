@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pcr_rt.drawing import DARK, contact_sheet
+from pcr_rt.colours import DARK
+from pcr_rt.drawing import contact_sheet
 from pcr_rt.poses import Poses
 
 CROP_EVERY, FRAME_EVERY = 30, 20
@@ -38,10 +39,9 @@ class Sheets:
         """Write ``name.people.png``, a row for each id, and ``name.frames.png``."""
         folder.mkdir(parents=True, exist_ok=True)
         longest = max(map(len, self._crops.values()), default=0)
-        images, captions = [], []
+        images, captions, blank = [], [], np.full((1, 1, 3), DARK, np.uint8)
         for person, crops in sorted(self._crops.items()):
             blanks = longest - len(crops)
-            blank = np.full((1, 1, 3), DARK, np.uint8)
             images += [*(crop for _, crop in crops), *[blank] * blanks]
             captions += [f"{person}: {number}" for number, _ in crops] + [""] * blanks
         if images:

@@ -272,21 +272,20 @@ def test_options_out_of_range(options):
     Tracker(min_hits=1, max_lost_s=0)  # the least
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.5, 1), (2.0, 1), (2.1, 2)])
+@pytest.mark.parametrize(("seconds", "ids"), [(0.5, [1]), (2.0, [1]), (2.1, [])])
 def test_who_stays_in_view_keeps_their_id_however_short_the_memory(
-    seconds: float, expected: int
+    seconds: float, ids: list[int]
 ) -> None:
-    tracker = Tracker(max_lost_s=0)
-    poses, _ = drawn([(300, 240)])
-    for number in range(3):
-        result = tracker.update(poses, timestamp=number * seconds, detected=True)
-        assert expected == 2 or result.ids.tolist() == [1]
-    if expected == 2:
-        assert result.ids.tolist() != [1]
-    tracker.update(drawn([])[0], timestamp=10, detected=True)
-    for number in range(2):
-        result = tracker.update(poses, timestamp=10.1 + number / 10, detected=True)
-    assert result.ids.tolist() != [1]
+    """After a longer gap they are new, and new ones are shown from the second frame on."""
+    tracker, (poses, _) = Tracker(max_lost_s=0), drawn([(300, 240)])
+    assert tracker.update(poses, timestamp=0, detected=True).ids.tolist() == [1]
+    assert tracker.update(poses, timestamp=seconds, detected=True).ids.tolist() == ids
+
+
+def test_without_a_memory_who_was_missing_in_a_frame_is_somebody_new() -> None:
+    assert follow([[(300, 240)]] * 3 + [[None]] + [[(300, 240)]] * 3, max_lost_s=0) == {
+        0: [1, 1, 1, 2, 2]
+    }
 
 
 def test_boxes_end_at_the_edges_of_the_image() -> None:
